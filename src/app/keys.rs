@@ -1,0 +1,259 @@
+//! The keys, as one table: it decides what a key does, and the footer and the help are printed from it.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// What a key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Train, or stop training.
+    RunPause,
+    /// One step.
+    Step,
+    /// Ten steps.
+    StepTen,
+    /// A higher learning rate.
+    Faster,
+    /// A lower learning rate.
+    Slower,
+    /// The next optimizer.
+    Optimizer,
+    /// A checkpoint.
+    Save,
+    /// Another text to predict.
+    Prompt,
+    /// The slice again.
+    Redraw,
+    /// New directions.
+    NewPlane,
+    /// Less of the plane.
+    ZoomIn,
+    /// More of the plane.
+    ZoomOut,
+    /// The next grid.
+    Grid,
+    /// Linear or logarithmic.
+    LogScale,
+    /// The next colour map.
+    ColorMap,
+    /// The next kind of cells.
+    MarkerStyle,
+    /// The next pane.
+    FocusNext,
+    /// The pane before.
+    FocusPrevious,
+    /// One pane or all.
+    Zoom,
+    /// The log.
+    Log,
+    /// The next theme.
+    Theme,
+    /// Back to the plain view.
+    Clear,
+    /// Leave the engine alone.
+    Detach,
+    /// End, somehow.
+    Quit,
+    /// This table.
+    Help,
+}
+
+impl Action {
+    /// Whether it asks something of the engine.
+    pub fn commands(self) -> bool {
+        matches!(binding(self), Some(Binding { group: Group::Training | Group::Engine, .. }))
+    }
+
+    /// Whether it goes on while its key is held down.
+    pub(super) fn repeats(self) -> bool {
+        matches!(self, Self::Step | Self::FocusNext | Self::FocusPrevious | Self::ZoomIn | Self::ZoomOut)
+    }
+}
+
+/// Chapters of the help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The optimizer at work.
+    Training,
+    /// The slice and the prompt: what the engine evaluates.
+    Engine,
+    /// How the pictures look.
+    Picture,
+    /// Panes, help, leaving.
+    Screen,
+}
+
+impl Group {
+    /// All of them, in the order of the help.
+    pub const ALL: [Self; 4] = [Self::Training, Self::Engine, Self::Picture, Self::Screen];
+
+    /// The title of the chapter.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Training => "Training",
+            Self::Engine => "Landscape and prompt",
+            Self::Picture => "Pictures",
+            Self::Screen => "Screen",
+        }
+    }
+}
+
+/// A key, with or without Control. Shift shows in the character itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    code: KeyCode,
+    control: bool,
+}
+
+impl Key {
+    /// The name people know it by.
+    pub fn name(self) -> String {
+        let name = match self.code {
+            KeyCode::Char(' ') => "space".into(),
+            KeyCode::Char(character) => character.to_string(),
+            KeyCode::Tab => "tab".into(),
+            KeyCode::BackTab => "shift-tab".into(),
+            KeyCode::Esc => "esc".into(),
+            other => other.to_string().to_lowercase(),
+        };
+        if self.control { format!("ctrl-{name}") } else { name }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// The keys, the one to show first.
+    pub keys: &'static [Key],
+    /// What they do.
+    pub action: Action,
+    /// A word or two for the footer.
+    pub label: &'static str,
+    /// Place in the footer, from 1; 0 is none. The last ones are dropped first.
+    pub rank: u8,
+    /// One line for the help.
+    pub help: &'static str,
+    /// Its chapter.
+    pub group: Group,
+}
+
+const fn key(character: char) -> Key {
+    Key { code: KeyCode::Char(character), control: false }
+}
+
+const fn named(code: KeyCode) -> Key {
+    Key { code, control: false }
+}
+
+const fn control(character: char) -> Key {
+    Key { code: KeyCode::Char(character), control: true }
+}
+
+macro_rules! bindings {
+    ($($group:ident: $([$($key:expr),+] $action:ident $rank:literal $label:literal $help:literal)+)+) => {
+        /// All keys that work when nothing lies over the screen, but for the arrows and hjkl.
+        pub const BINDINGS: &[Binding] = &[$($(Binding {
+            keys: &[$($key),+],
+            action: Action::$action,
+            label: $label,
+            rank: $rank,
+            help: $help,
+            group: Group::$group,
+        },)+)+];
+    };
+}
+
+bindings! {
+    Training:
+        [key(' ')] RunPause 1 "run" "run, or pause after the step in hand"
+        [key('s'), key('.')] Step 2 "step" "take one step, then pause"
+        [key('S')] StepTen 0 "10 steps" "take ten steps, then pause"
+        [key('+'), key('=')] Faster 0 "rate up" "raise the learning rate by a quarter"
+        [key('-')] Slower 0 "rate down" "lower the learning rate likewise"
+        [key('o')] Optimizer 11 "optimizer" "go on with the next optimizer, its moments empty"
+        [key('w')] Save 8 "save" "write a checkpoint"
+    Engine:
+        [key('r')] Redraw 6 "redraw" "evaluate the slice around the weights as they are now"
+        [key('n')] NewPlane 4 "new plane" "draw two new random directions"
+        [key('[')] ZoomIn 9 "closer" "zoom in on the plane"
+        [key(']')] ZoomOut 10 "wider" "zoom out"
+        [key('g')] Grid 0 "grid" "at most 17, 33 or 65 points a side"
+        [key('p')] Prompt 3 "prompt" "edit the prompt; its last token is the target"
+    Picture:
+        [key('L')] LogScale 0 "log scale" "colours, or the focused loss chart, by the logarithm"
+        [key('c')] ColorMap 7 "colours" "next colour map"
+        [key('m')] MarkerStyle 0 "marker" "cells of braille dots, half blocks or plain characters"
+        [key('T')] Theme 12 "theme" "next theme"
+    Screen:
+        [named(KeyCode::Tab)] FocusNext 0 "focus" "focus the next pane; arrows or hjkl move in it"
+        [named(KeyCode::BackTab)] FocusPrevious 0 "back" "focus the pane before"
+        [key('z')] Zoom 0 "zoom pane" "give the focused pane the whole screen, or take it back"
+        [key('7')] Log 5 "log" "show or hide the log"
+        [named(KeyCode::Esc)] Clear 0 "clear" "all panes again; no cursor; the newest log lines"
+        [key('D')] Detach 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
+        [key('q'), control('c')] Quit 0 "quit" "leave: go on training, or save and stop"
+        [key('?')] Help 0 "help" "these keys"
+}
+
+/// What a key press means when nothing lies over the screen.
+pub(super) fn action(event: KeyEvent) -> Option<Action> {
+    if event.modifiers.contains(KeyModifiers::ALT) {
+        return None;
+    }
+    let pressed = Key { code: event.code, control: event.modifiers.contains(KeyModifiers::CONTROL) };
+    BINDINGS.iter().find(|binding| binding.keys.contains(&pressed)).map(|binding| binding.action)
+}
+
+fn binding(action: Action) -> Option<&'static Binding> {
+    BINDINGS.iter().find(|binding| binding.action == action)
+}
+
+/// Lines of the help: one a binding, and a title and a gap for each chapter.
+pub(super) fn help_lines() -> usize {
+    BINDINGS.len() + 2 * Group::ALL.len() - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_bound_twice() {
+        let all: Vec<Key> = BINDINGS.iter().flat_map(|binding| binding.keys).copied().collect();
+        for (i, key) in all.iter().enumerate() {
+            assert!(!all[..i].contains(key), "{} is bound twice", key.name());
+        }
+    }
+
+    #[test]
+    fn arrows_and_hjkl_stay_free_for_moving() {
+        for key in "hjkl".chars().map(key).chain([KeyCode::Left, KeyCode::Up].map(named)) {
+            assert_eq!(action(KeyEvent::new(key.code, KeyModifiers::NONE)), None);
+        }
+    }
+
+    #[test]
+    fn every_action_has_one_row_with_a_key_and_help() {
+        // The last variant closes the list: a new action without a row fails here.
+        for number in 0..=Action::Help as usize {
+            let rows: Vec<_> = BINDINGS.iter().filter(|binding| binding.action as usize == number).collect();
+            assert_eq!(rows.len(), 1, "action {number}");
+            assert!(!rows[0].keys.is_empty() && !rows[0].help.is_empty() && !rows[0].label.is_empty());
+        }
+    }
+
+    #[test]
+    fn ranks_of_the_footer_are_not_shared() {
+        let ranks: Vec<u8> = BINDINGS.iter().map(|binding| binding.rank).filter(|rank| *rank > 0).collect();
+        for (i, rank) in ranks.iter().enumerate() {
+            assert!(!ranks[..i].contains(rank), "{rank}");
+        }
+    }
+
+    #[test]
+    fn shift_does_not_matter_beside_the_character_itself() {
+        let event = |modifiers| KeyEvent::new(KeyCode::Char('S'), modifiers);
+        assert_eq!(action(event(KeyModifiers::SHIFT)), Some(Action::StepTen));
+        assert_eq!(action(event(KeyModifiers::NONE)), Some(Action::StepTen));
+        assert_eq!(action(event(KeyModifiers::ALT)), None);
+    }
+}

@@ -1,0 +1,322 @@
+//! The state of a screen and how it changes: a message comes in, effects go out.
+//!
+//! Nothing here reads a clock, draws or does I/O. The loop of the terminal turns key presses and frames of the
+//! engine into [`Message`]s, hands each to [`App::update`], and carries out the [`Effect`]s.
+
+mod editor;
+mod keys;
+mod state;
+
+pub use editor::LineEditor;
+pub use keys::{Action, BINDINGS, Binding, Group};
+pub use state::{Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, ViewState};
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tui_logger::{TuiWidgetEvent, TuiWidgetState};
+
+use crate::protocol::{Command, Outcome, Phase, ToScreen};
+
+/// How a screen starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Watch only: what would change the engine is refused on the spot.
+    pub read_only: bool,
+    /// The themes that can be had, the one on show first.
+    pub themes: Vec<String>,
+}
+
+/// What happens to a screen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// A key. Releases are ignored.
+    Key(KeyEvent),
+    /// The engine says something.
+    Engine(ToScreen),
+    /// The connection broke, and why.
+    Lost(String),
+}
+
+/// What the terminal's loop has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send this to the engine.
+    Send(Command),
+    /// Draw with the theme of this name from now on.
+    UseTheme(String),
+    /// Close the screen.
+    Leave(Leave),
+}
+
+/// Why a screen closes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Leave {
+    /// The person leaves; the engine goes on.
+    Detach,
+    /// The engine ended.
+    Closed(Outcome),
+    /// The connection broke or was refused, and why.
+    Lost(String),
+}
+
+/// Everything a screen knows.
+pub struct App {
+    /// How it was started.
+    pub options: Options,
+    /// How the connection stands.
+    pub link: Link,
+    /// What the engine has told.
+    pub engine: EngineState,
+    /// What the person looks at, and how.
+    pub view: ViewState,
+    /// Where the log is scrolled to.
+    pub log: TuiWidgetState,
+}
+
+impl App {
+    /// A screen that has heard nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            link: Link::Opening,
+            engine: EngineState::default(),
+            view: ViewState::default(),
+            log: TuiWidgetState::new(),
+        }
+    }
+
+    /// Takes one message in; what is to be done comes out.
+    pub fn update(&mut self, message: Message) -> Vec<Effect> {
+        match message {
+            Message::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
+            Message::Key(key) => self.key(key),
+            Message::Engine(said) => self.hear(said),
+            Message::Lost(_) if matches!(self.link, Link::Ended(_)) => Vec::new(),
+            Message::Lost(why) => vec![Effect::Leave(Leave::Lost(why))],
+        }
+    }
+
+    fn hear(&mut self, said: ToScreen) -> Vec<Effect> {
+        match said {
+            ToScreen::Welcome { .. } => self.link = Link::Live,
+            ToScreen::Refused { reason } => return vec![Effect::Leave(Leave::Lost(reason))],
+            ToScreen::Update(update) => {
+                if let Some(line) = update.log.last()
+                    && matches!(self.view.hint, Some(Hint::Asked(_)))
+                {
+                    self.view.hint = Some(Hint::Answer(line.message.clone()));
+                }
+                self.engine.apply(*update);
+            }
+            ToScreen::Closed(outcome @ Outcome::Stopped { .. }) if self.link != Link::Stopping => {
+                self.view.modal = None;
+                self.link = Link::Ended(outcome);
+            }
+            ToScreen::Closed(outcome) => return vec![Effect::Leave(Leave::Closed(outcome))],
+        }
+        Vec::new()
+    }
+
+    fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        self.view.hint = None;
+        match &mut self.view.modal {
+            Some(Modal::Help { .. }) => self.help_key(key),
+            Some(Modal::Leave) => self.leave_key(key),
+            Some(Modal::Prompt(_)) => self.prompt_key(key),
+            None => match keys::action(key) {
+                Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
+                Some(action) => self.act(action),
+                None => self.steer(key.code),
+            },
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Vec<Effect> {
+        if action.commands() {
+            return self.command(action);
+        }
+        let view = &mut self.view;
+        match action {
+            Action::LogScale if view.focus == Pane::Loss => view.log_loss = !view.log_loss,
+            Action::LogScale => view.landscape.log = !view.landscape.log,
+            Action::ColorMap => view.landscape.map = view.landscape.map.wrapping_add(1),
+            Action::MarkerStyle => view.landscape.marker = view.landscape.marker.next(),
+            Action::Theme => return self.next_theme(),
+            Action::Log if view.focus == Pane::Log => view.focus = Pane::Landscape,
+            Action::Log => view.log_flipped = !view.log_flipped,
+            Action::FocusNext => view.focus = view.focus.after(1),
+            Action::FocusPrevious => view.focus = view.focus.after(Pane::ALL.len() - 1),
+            Action::Zoom => view.zoomed = !view.zoomed,
+            Action::Clear if view.zoomed => view.zoomed = false,
+            Action::Clear => {
+                view.landscape.chosen = None;
+                self.log.transition(TuiWidgetEvent::EscapeKey);
+            }
+            Action::Detach => return vec![Effect::Leave(Leave::Detach)],
+            Action::Quit => return self.quit(),
+            Action::Help => view.modal = Some(Modal::Help { scroll: 0 }),
+            // Every other action is a command.
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// An action that asks something of the engine.
+    fn command(&mut self, action: Action) -> Vec<Effect> {
+        if let Some(reason) = self.cannot_command() {
+            self.view.hint = Some(Hint::Refused(reason.into()));
+            return Vec::new();
+        }
+        let status = self.engine.status.as_ref();
+        let running = status.is_some_and(|status| status.phase == Phase::Running);
+        let (command, hint) = match action {
+            Action::RunPause if running => (Command::Pause, "pausing after this step".into()),
+            Action::RunPause => (Command::Run, "running".into()),
+            Action::Step => (Command::Step(1), "one step".into()),
+            Action::StepTen => (Command::Step(10), "ten steps".into()),
+            Action::Redraw => (Command::RedrawSlice, "drawing the slice again".into()),
+            Action::NewPlane => (Command::NewPlane, "drawing two new directions".into()),
+            Action::ZoomOut => (Command::Zoom(1.5), "showing more of the plane".into()),
+            Action::ZoomIn => (Command::Zoom(1.0 / 1.5), "showing less of the plane".into()),
+            Action::Grid => {
+                let points = self.view.landscape.next_grid(self.engine.slice.as_ref());
+                (Command::Grid(points), format!("at most {points}x{points} points"))
+            }
+            Action::Faster => (Command::ScaleLearningRate(1.25), "learning rate x 1.25".into()),
+            Action::Slower => (Command::ScaleLearningRate(0.8), "learning rate / 1.25".into()),
+            Action::Optimizer => match status.map(|status| status.optimizer.next()) {
+                Some(next) => (Command::SetOptimizer(next), format!("going on with {}", next.name())),
+                None => return Vec::new(),
+            },
+            Action::Save => (Command::Save, "saving a checkpoint".into()),
+            Action::Prompt => {
+                let prompt = self.engine.prediction.as_ref().map_or("", |shown| &shown.prompt);
+                self.view.modal = Some(Modal::Prompt(LineEditor::new(prompt)));
+                return Vec::new();
+            }
+            // What remains does not command; `act` has dealt with it.
+            _ => return Vec::new(),
+        };
+        self.view.hint = Some(Hint::Asked(hint));
+        vec![Effect::Send(command)]
+    }
+
+    /// Why the engine cannot be asked for anything now.
+    fn cannot_command(&self) -> Option<&'static str> {
+        match (&self.link, &self.engine.status) {
+            (Link::Ended(_), _) => Some("the engine has ended: q leaves"),
+            _ if self.options.read_only => Some("this screen is read-only: it watches"),
+            (Link::Stopping, _) => Some("the engine is saving and will end"),
+            (_, None) => Some("the engine is still starting"),
+            (_, Some(status)) if status.phase == Phase::Stopping => Some("the engine is saving and will end"),
+            _ => None,
+        }
+    }
+
+    fn next_theme(&mut self) -> Vec<Effect> {
+        if self.options.themes.len() < 2 {
+            self.view.hint = Some(Hint::Refused("there is no other theme".into()));
+            return Vec::new();
+        }
+        self.options.themes.rotate_left(1);
+        let name = self.options.themes[0].clone();
+        self.view.hint = Some(Hint::Answer(format!("theme {name}")));
+        vec![Effect::UseTheme(name)]
+    }
+
+    /// Leaves at once where there is nothing to decide, and asks otherwise.
+    fn quit(&mut self) -> Vec<Effect> {
+        let finished = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Finished);
+        match &self.link {
+            Link::Ended(outcome) => vec![Effect::Leave(Leave::Closed(outcome.clone()))],
+            _ if self.options.read_only || finished => vec![Effect::Leave(Leave::Detach)],
+            _ => {
+                self.view.modal = Some(Modal::Leave);
+                Vec::new()
+            }
+        }
+    }
+
+    fn leave_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match key.code {
+            KeyCode::Char('c') if control => vec![Effect::Leave(Leave::Detach)],
+            KeyCode::Char('d' | 'D') | KeyCode::Enter => vec![Effect::Leave(Leave::Detach)],
+            KeyCode::Char('s') if self.link != Link::Stopping => {
+                self.view.modal = None;
+                self.link = Link::Stopping;
+                self.view.hint = Some(Hint::Asked("saving a checkpoint, then the engine ends".into()));
+                vec![Effect::Send(Command::SaveAndStop)]
+            }
+            KeyCode::Esc => {
+                self.view.modal = None;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn help_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let Some(Modal::Help { scroll }) = &mut self.view.modal else { return Vec::new() };
+        let last = keys::help_lines().saturating_sub(1);
+        match key.code {
+            KeyCode::Down | KeyCode::Char('j') => *scroll = (*scroll + 1).min(last),
+            KeyCode::Up | KeyCode::Char('k') => *scroll = scroll.saturating_sub(1),
+            KeyCode::PageDown | KeyCode::Char(' ') => *scroll = (*scroll + 10).min(last),
+            KeyCode::PageUp => *scroll = scroll.saturating_sub(10),
+            KeyCode::Home => *scroll = 0,
+            KeyCode::End => *scroll = last,
+            KeyCode::Esc | KeyCode::Char('?' | 'q') => self.view.modal = None,
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                self.view.modal = None;
+                return self.quit();
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn prompt_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let Some(Modal::Prompt(editor)) = &mut self.view.modal else { return Vec::new() };
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match key.code {
+            KeyCode::Enter if editor.text().trim().is_empty() => {
+                self.view.hint =
+                    Some(Hint::Refused("a prompt needs a text; its last token is the target".into()));
+            }
+            KeyCode::Enter => {
+                let text = editor.text();
+                self.view.modal = None;
+                self.view.hint = Some(Hint::Asked("predicting the last token of the new prompt".into()));
+                return vec![Effect::Send(Command::SetPrompt(text))];
+            }
+            KeyCode::Esc => self.view.modal = None,
+            KeyCode::Char('c') if control => {
+                self.view.modal = None;
+                return self.quit();
+            }
+            _ => editor.key(key),
+        }
+        Vec::new()
+    }
+
+    /// Arrows and hjkl: the cursor of the landscape, or the log, whichever has the focus.
+    fn steer(&mut self, code: KeyCode) -> Vec<Effect> {
+        let (right, up) = match code {
+            KeyCode::Left | KeyCode::Char('h') => (-1, 0),
+            KeyCode::Right | KeyCode::Char('l') => (1, 0),
+            KeyCode::Up | KeyCode::PageUp | KeyCode::Char('k') => (0, 1),
+            KeyCode::Down | KeyCode::PageDown | KeyCode::Char('j') => (0, -1),
+            _ => return Vec::new(),
+        };
+        match self.view.focus {
+            Pane::Landscape => self.view.landscape.move_cursor(self.engine.slice.as_ref(), right, up),
+            Pane::Log if up > 0 => self.log.transition(TuiWidgetEvent::PrevPageKey),
+            Pane::Log if up < 0 => self.log.transition(TuiWidgetEvent::NextPageKey),
+            _ => {}
+        }
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::*;
+use crate::protocol::{
+    BatchInfo, LogLevel, LogLine, OptimizerKind, PlaneInfo, Point, Slice, Stage, Status, Update, VERSION,
+};
+
+/// A screen with a fake engine at its other end, which stands in this phase.
+fn app(phase: Phase) -> App {
+    let mut app = App::new(Options { read_only: false, themes: vec!["dark".into(), "light".into()] });
+    hear(&mut app, ToScreen::Welcome { version: VERSION });
+    update(&mut app, Update { status: Some(status(phase)), ..Update::default() });
+    app
+}
+
+fn status(phase: Phase) -> Status {
+    Status {
+        phase,
+        step: 7,
+        loss: None,
+        held_out: None,
+        grad_norm: None,
+        clip: 1.0,
+        learning_rate: 1e-2,
+        optimizer: OptimizerKind::AdamW,
+        tokens_per_second: None,
+        seconds: 3.0,
+        viewers: 1,
+        drift: None,
+        slicing: false,
+    }
+}
+
+fn slice(side: usize) -> Slice {
+    let axis: Vec<f64> = (0..side).map(|i| 2.0 * i as f64 / (side - 1) as f64 - 1.0).collect();
+    Slice {
+        step: 7,
+        generation: 1,
+        loss: vec![1.0; side * side],
+        alphas: axis.clone(),
+        betas: axis,
+        center: 1.0,
+        finest: true,
+        plane: PlaneInfo {
+            kind: "random".into(),
+            normalization: "filter".into(),
+            seeds: [11, 111],
+            tensors: 1,
+            parameters: 1,
+            cosine: 0.0,
+            norms: [1.0; 2],
+        },
+        batch: BatchInfo { tokens: 1, sha256: String::new(), source: "held-out".into() },
+        seconds: 0.0,
+    }
+}
+
+fn hear(app: &mut App, said: ToScreen) -> Vec<Effect> {
+    app.update(Message::Engine(said))
+}
+
+fn update(app: &mut App, update: Update) {
+    assert_eq!(hear(app, ToScreen::Update(Box::new(update))), []);
+}
+
+fn press(app: &mut App, code: KeyCode) -> Vec<Effect> {
+    app.update(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+}
+
+fn control_c(app: &mut App) -> Vec<Effect> {
+    app.update(Message::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)))
+}
+
+/// Presses each character in turn; what the last one does comes back.
+fn keys(app: &mut App, keys: &str) -> Vec<Effect> {
+    keys.chars().map(|key| press(app, KeyCode::Char(key))).last().unwrap_or_default()
+}
+
+fn send(command: Command) -> Vec<Effect> {
+    vec![Effect::Send(command)]
+}
+
+#[test]
+fn each_command_key_sends_its_command() {
+    let expected = [
+        (" ", Command::Pause),
+        ("s", Command::Step(1)),
+        (".", Command::Step(1)),
+        ("S", Command::Step(10)),
+        ("r", Command::RedrawSlice),
+        ("n", Command::NewPlane),
+        ("[", Command::Zoom(1.0 / 1.5)),
+        ("]", Command::Zoom(1.5)),
+        ("+", Command::ScaleLearningRate(1.25)),
+        ("-", Command::ScaleLearningRate(0.8)),
+        ("o", Command::SetOptimizer(OptimizerKind::Adam)),
+        ("w", Command::Save),
+    ];
+    for (key, command) in expected {
+        assert_eq!(keys(&mut app(Phase::Running), key), send(command), "{key}");
+    }
+}
+
+#[test]
+fn space_runs_what_is_paused() {
+    assert_eq!(keys(&mut app(Phase::Paused), " "), send(Command::Run));
+}
+
+#[test]
+fn the_grid_goes_round_from_the_one_on_show() {
+    let mut app = app(Phase::Paused);
+    update(&mut app, Update { slice: Some(slice(33)), ..Update::default() });
+    assert_eq!(keys(&mut app, "g"), send(Command::Grid(65)));
+    assert_eq!(keys(&mut app, "g"), send(Command::Grid(17)));
+    assert_eq!(keys(&mut app, "g"), send(Command::Grid(33)));
+}
+
+#[test]
+fn a_read_only_screen_sends_nothing_and_leaves_without_asking() {
+    let mut app = app(Phase::Running);
+    app.options.read_only = true;
+    for key in [" ", "s", "S", "r", "n", "[", "]", "g", "+", "-", "o", "w", "p"] {
+        assert_eq!(keys(&mut app, key), []);
+        assert_eq!(
+            app.view.hint,
+            Some(Hint::Refused("this screen is read-only: it watches".into())),
+            "{key}"
+        );
+    }
+    assert_eq!(keys(&mut app, "c"), []);
+    assert_eq!((app.view.landscape.map, app.view.hint.as_ref()), (1, None));
+    assert_eq!(keys(&mut app, "q"), [Effect::Leave(Leave::Detach)]);
+}
+
+#[test]
+fn an_engine_that_has_not_spoken_takes_no_commands() {
+    let mut app = App::new(Options::default());
+    assert_eq!(keys(&mut app, "s"), []);
+    assert_eq!(app.view.hint, Some(Hint::Refused("the engine is still starting".into())));
+}
+
+#[test]
+fn updates_replace_what_they_carry_and_leave_the_rest() {
+    let mut app = app(Phase::Running);
+    let point = |step| Point { step, loss: 1.0, held_out: None, grad_norm: 1.0, learning_rate: 1.0 };
+    update(&mut app, Update { slice: Some(slice(9)), points: vec![point(1), point(2)], ..Update::default() });
+    update(&mut app, Update { points: vec![point(3)], ..Update::default() });
+    let steps: Vec<u64> = app.engine.history.points().iter().map(|point| point.step).collect();
+    assert_eq!(steps, [1, 2, 3]);
+    assert!(app.engine.slice.is_some() && app.engine.status.is_some());
+    let mut history = crate::protocol::History::default();
+    history.push(point(9));
+    update(&mut app, Update { history: Some(history), points: vec![point(10)], ..Update::default() });
+    assert_eq!(app.engine.history.points().len(), 2);
+}
+
+#[test]
+fn the_engine_answers_a_request_with_its_next_log_line() {
+    let mut app = app(Phase::Running);
+    keys(&mut app, "w");
+    assert_eq!(app.view.hint, Some(Hint::Asked("saving a checkpoint".into())));
+    let line = LogLine { milliseconds: 0, level: LogLevel::Info, message: "checkpoint-7 saved".into() };
+    update(&mut app, Update { log: vec![line.clone()], ..Update::default() });
+    assert_eq!(app.view.hint, Some(Hint::Answer("checkpoint-7 saved".into())));
+    keys(&mut app, "c");
+    update(&mut app, Update { log: vec![line], ..Update::default() });
+    assert_eq!(app.view.hint, None);
+}
+
+#[test]
+fn quitting_asks_and_each_answer_does_what_it_says() {
+    let mut asked = app(Phase::Running);
+    assert_eq!(keys(&mut asked, "q"), []);
+    assert_eq!(asked.view.modal, Some(Modal::Leave));
+    assert_eq!(keys(&mut asked, "n"), []);
+    assert_eq!(press(&mut asked, KeyCode::Esc), []);
+    assert_eq!(asked.view.modal, None);
+    assert_eq!(keys(&mut asked, "qd"), [Effect::Leave(Leave::Detach)]);
+    let mut asked = app(Phase::Running);
+    keys(&mut asked, "q");
+    assert_eq!(press(&mut asked, KeyCode::Enter), [Effect::Leave(Leave::Detach)]);
+}
+
+#[test]
+fn a_second_control_c_leaves_at_once() {
+    let mut app = app(Phase::Running);
+    assert_eq!(control_c(&mut app), []);
+    assert_eq!(control_c(&mut app), [Effect::Leave(Leave::Detach)]);
+}
+
+#[test]
+fn control_c_asks_from_the_help_and_from_the_prompt_too() {
+    for key in ["?", "p"] {
+        let mut app = app(Phase::Running);
+        keys(&mut app, key);
+        assert_eq!(control_c(&mut app), []);
+        assert_eq!(app.view.modal, Some(Modal::Leave));
+    }
+}
+
+#[test]
+fn save_and_stop_waits_for_the_engine_to_end() {
+    let mut app = app(Phase::Running);
+    assert_eq!(keys(&mut app, "qs"), send(Command::SaveAndStop));
+    assert_eq!(keys(&mut app, "s"), []);
+    let outcome = Outcome::Stopped { step: 7, checkpoint: Some("checkpoint-7".into()) };
+    assert_eq!(hear(&mut app, ToScreen::Closed(outcome.clone())), [Effect::Leave(Leave::Closed(outcome))]);
+}
+
+#[test]
+fn an_engine_that_ends_by_itself_leaves_its_picture_until_q() {
+    let mut app = app(Phase::Running);
+    let outcome = Outcome::Stopped { step: 9, checkpoint: None };
+    assert_eq!(hear(&mut app, ToScreen::Closed(outcome.clone())), []);
+    assert_eq!(app.update(Message::Lost("end of file".into())), []);
+    assert_eq!(keys(&mut app, "s"), []);
+    assert_eq!(keys(&mut app, "q"), [Effect::Leave(Leave::Closed(outcome))]);
+}
+
+#[test]
+fn an_engine_that_fails_closes_the_screen() {
+    let outcome = Outcome::Failed { error: "step 8: the loss is not finite".into() };
+    let left = hear(&mut app(Phase::Running), ToScreen::Closed(outcome.clone()));
+    assert_eq!(left, [Effect::Leave(Leave::Closed(outcome))]);
+}
+
+#[test]
+fn a_broken_or_refused_connection_closes_the_screen() {
+    let lost = |why: &str| vec![Effect::Leave(Leave::Lost(why.into()))];
+    assert_eq!(app(Phase::Running).update(Message::Lost("broken pipe".into())), lost("broken pipe"));
+    let refused = ToScreen::Refused { reason: "version 2".into() };
+    assert_eq!(hear(&mut App::new(Options::default()), refused), lost("version 2"));
+}
+
+#[test]
+fn a_finished_run_is_left_without_asking() {
+    assert_eq!(keys(&mut app(Phase::Finished), "q"), [Effect::Leave(Leave::Detach)]);
+    assert_eq!(keys(&mut app(Phase::Running), "D"), [Effect::Leave(Leave::Detach)]);
+}
+
+#[test]
+fn a_prompt_is_edited_and_sent() {
+    let mut app =
+        app(Phase::Preparing(vec![Stage { name: "corpus".into(), detail: String::new(), progress: 0.5 }]));
+    assert_eq!(keys(&mut app, "pquit? 7"), []);
+    assert_eq!(press(&mut app, KeyCode::Enter), send(Command::SetPrompt("quit? 7".into())));
+    assert_eq!(app.view.modal, None);
+}
+
+#[test]
+fn an_empty_prompt_is_refused_with_a_hint() {
+    let mut app = app(Phase::Paused);
+    keys(&mut app, "p  ");
+    assert_eq!(press(&mut app, KeyCode::Enter), []);
+    assert!(matches!(app.view.hint, Some(Hint::Refused(_))) && app.view.modal.is_some());
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(app.view.modal, None);
+}
+
+#[test]
+fn only_presses_act_and_only_some_keys_repeat() {
+    let mut app = app(Phase::Running);
+    let event = |key, kind| KeyEvent::new_with_kind(KeyCode::Char(key), KeyModifiers::NONE, kind);
+    assert_eq!(app.update(Message::Key(event('s', KeyEventKind::Release))), []);
+    assert_eq!(app.update(Message::Key(event('s', KeyEventKind::Repeat))), send(Command::Step(1)));
+    assert_eq!(app.update(Message::Key(event('w', KeyEventKind::Repeat))), []);
+}
+
+#[test]
+fn themes_go_round_and_the_loop_is_told() {
+    let mut app = app(Phase::Running);
+    assert_eq!(keys(&mut app, "T"), [Effect::UseTheme("light".into())]);
+    assert_eq!(keys(&mut app, "T"), [Effect::UseTheme("dark".into())]);
+}
+
+#[test]
+fn the_cursor_moves_by_samples_and_stays_inside() {
+    let mut app = app(Phase::Paused);
+    press(&mut app, KeyCode::Right);
+    assert_eq!(app.view.landscape.chosen, None);
+    update(&mut app, Update { slice: Some(slice(5)), ..Update::default() });
+    keys(&mut app, "lk");
+    assert_eq!(app.view.landscape.chosen, Some(Chosen { alpha: 0.5, beta: 0.5 }));
+    keys(&mut app, "llllj");
+    assert_eq!(app.view.landscape.chosen, Some(Chosen { alpha: 1.0, beta: 0.0 }));
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(app.view.landscape.chosen, None);
+}
+
+#[test]
+fn the_focus_goes_round_and_decides_what_l_means() {
+    let mut app = app(Phase::Paused);
+    keys(&mut app, "L");
+    assert!(app.view.landscape.log && !app.view.log_loss);
+    press(&mut app, KeyCode::Tab);
+    keys(&mut app, "L");
+    assert_eq!((app.view.focus, app.view.log_loss), (Pane::Loss, true));
+    press(&mut app, KeyCode::BackTab);
+    press(&mut app, KeyCode::BackTab);
+    assert_eq!(app.view.focus, Pane::Log);
+}

@@ -1,0 +1,27 @@
+//! `attach`: come back to a run.
+
+use crate::cli::screen;
+use crate::run::dir::RunDir;
+
+/// Come back to a run that is being trained.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Its name, the beginning of its name, or its folder; the newest one that runs if not given
+    run: Option<String>,
+    /// Watch without being able to change anything
+    #[arg(long)]
+    read_only: bool,
+    #[command(flatten)]
+    screen: screen::Args,
+}
+
+impl Args {
+    /// Opens a screen on the run.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let dir = RunDir::find(self.run.as_deref())?;
+        let socket = dir.socket()?;
+        let name = dir.settings()?.name;
+        let look = self.screen.look()?;
+        screen::watch(&socket, &name, look, self.read_only)
+    }
+}

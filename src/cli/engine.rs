@@ -1,0 +1,66 @@
+//! `engine`: the process behind a screen, started by `train` and not by a person.
+
+use std::io::Write;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::dir::RunDir;
+use crate::run::host::{Mode, host};
+
+/// Own a run folder and train it, for screens that connect.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The run folder, with its `settings.json`
+    dir: PathBuf,
+    #[arg(long)]
+    threads: Option<NonZero<usize>>,
+}
+
+/// The one line that an engine prints: where it listens, or why it can't begin.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Greeting {
+    /// Screens can connect here.
+    Socket(PathBuf),
+    /// It ends, and why.
+    Error(String),
+}
+
+impl Args {
+    /// The threads it was told to compute with.
+    pub(super) fn threads(&self) -> Option<NonZero<usize>> {
+        self.threads
+    }
+
+    /// Leaves the terminal it was started from, then hosts the run.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        // Fails only for the leader of a process group, which has no terminal to leave.
+        let _ = rustix::process::setsid();
+        let mut greeted = false;
+        let result = RunDir::open(&self.dir).map_err(Into::into).and_then(|dir| {
+            let ready = |socket: &std::path::Path| {
+                greeted = true;
+                greet(&Greeting::Socket(socket.to_owned()));
+            };
+            host(&dir, Mode::ForScreens, ready, &mut |_, _| {})
+        });
+        match result {
+            // A screen that is connected has been told.
+            Err(error) if !greeted => {
+                greet(&Greeting::Error(error.to_string()));
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+fn greet(greeting: &Greeting) {
+    if let Ok(line) = serde_json::to_string(greeting) {
+        // Whoever started the engine may be gone already; the engine stays.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}

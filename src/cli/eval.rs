@@ -1,0 +1,182 @@
+//! `eval`: loss and next-token probabilities of a text.
+
+use std::io::IsTerminal;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use candle_core::{DType, Device, Tensor};
+use serde::Serialize;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::device::{self, DeviceChoice};
+use crate::model::llama::Llama;
+use crate::model::tokenizer::Tokenizer;
+use crate::predict::{Reading, likeliest, rank};
+use crate::protocol::Token;
+
+/// Loss and next-token probabilities of a text.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A folder in Hugging Face layout, a .gguf file or a run
+    model: PathBuf,
+    /// Every token after the first is predicted; the last is the target
+    #[arg(long, value_name = "TEXT")]
+    text: String,
+    /// Likeliest tokens to print
+    #[arg(long, value_name = "COUNT", default_value = "8")]
+    top: NonZero<usize>,
+    /// Measure the gradient norm of the mean loss, over all parameters
+    #[arg(long)]
+    grad: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
+    device: DeviceChoice,
+    /// Threads to compute with [default: all]
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<NonZero<usize>>,
+    /// No progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// What `--json` prints. Losses are in nats; what is not finite is null.
+#[derive(Debug, Serialize)]
+struct Evaluation {
+    model: String,
+    tokens: Vec<Token>,
+    token_losses: Vec<f64>,
+    loss: f64,
+    next: Vec<Likely>,
+    target: Target,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grad_norm: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Likely {
+    #[serde(flatten)]
+    token: Token,
+    p: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Target {
+    #[serde(flatten)]
+    token: Token,
+    p: f64,
+    loss: f64,
+    rank: usize,
+    top: Vec<Likely>,
+}
+
+impl Args {
+    /// The threads that were asked for.
+    pub(super) fn threads(&self) -> Option<NonZero<usize>> {
+        self.threads
+    }
+
+    /// Prints what the model says of the text.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let device = device::open(self.device)?;
+        let bar = !self.quiet && std::io::stderr().is_terminal();
+        let checkpoint = Checkpoint::open(&self.model, &device, &mut |share| {
+            if bar {
+                eprint!("\r\x1b[Kreading {:3.0} %", 100.0 * share);
+            }
+        });
+        if bar {
+            eprint!("\r\x1b[K");
+        }
+        let evaluation = self.evaluate(checkpoint?, &device)?;
+        if self.json {
+            println!("{}", serde_json::to_string(&evaluation)?);
+        } else {
+            print!("{}", evaluation.table());
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, checkpoint: Checkpoint, device: &Device) -> anyhow::Result<Evaluation> {
+        let Checkpoint { name, config, params, tokenizer } = checkpoint;
+        let ids = tokenizer.encode(&self.text)?;
+        let context = config.max_position_embeddings;
+        if ids.len() < 2 {
+            bail!("--text: {} token: it needs two, the last is the target", ids.len());
+        }
+        if ids.len() > context {
+            bail!("--text: {} tokens are more than the model's context of {context}: shorten it", ids.len());
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size) {
+            bail!(
+                "--text: token {id} is outside the model's {} tokens: the tokenizer is another model's",
+                config.vocab_size
+            );
+        }
+        let llama = Llama::new(&config, DType::F32, device)?;
+        let reading = Reading::of(&llama, &params, &ids, device)?;
+        let target = *ids.last().context("--text is empty")?;
+        let grad_norm = if self.grad {
+            let vars = params.into_vars()?;
+            let row = Tensor::new(ids.as_slice(), device)?.unsqueeze(0)?;
+            let (inputs, targets) = (row.narrow(1, 0, ids.len() - 1)?, row.narrow(1, 1, ids.len() - 1)?);
+            let grads = llama.loss(&vars.params(), &inputs, &targets)?.backward()?;
+            Some(vars.grad_norm(&grads)?)
+        } else {
+            None
+        };
+        Ok(Evaluation {
+            model: name,
+            tokens: ids.iter().map(|&id| tokenizer.token(id)).collect(),
+            loss: reading.loss(),
+            next: self.top(&reading.next, &tokenizer),
+            target: Target {
+                token: tokenizer.token(target),
+                p: reading.target[target as usize],
+                loss: reading.token_losses[ids.len() - 2],
+                rank: rank(&reading.target, target),
+                top: self.top(&reading.target, &tokenizer),
+            },
+            token_losses: reading.token_losses,
+            grad_norm,
+        })
+    }
+
+    fn top(&self, probabilities: &[f64], tokenizer: &Tokenizer) -> Vec<Likely> {
+        likeliest(probabilities, self.top.get())
+            .into_iter()
+            .map(|id| Likely { token: tokenizer.token(id), p: probabilities[id as usize] })
+            .collect()
+    }
+}
+
+impl Evaluation {
+    /// The same for a person.
+    fn table(&self) -> String {
+        let mut table = format!("{}\nloss {:.4} nats a token", super::printable(&self.model), self.loss);
+        if let Some(norm) = self.grad_norm {
+            table.push_str(&format!(", gradient norm {norm:.4}"));
+        }
+        table.push_str("\n\n  loss     token\n");
+        let losses = [None].into_iter().chain(self.token_losses.iter().map(Some));
+        for (token, loss) in self.tokens.iter().zip(losses) {
+            let loss = loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.4}"));
+            table.push_str(&format!("  {loss:>7}  {}\n", super::printable(&token.text)));
+        }
+        table.push_str(&format!("\nbefore the last token, rank {} of the target\n", self.target.rank));
+        bars(&mut table, &self.target.top);
+        table.push_str("\nafter the text\n");
+        bars(&mut table, &self.next);
+        table
+    }
+}
+
+fn bars(table: &mut String, tokens: &[Likely]) {
+    for Likely { token, p } in tokens {
+        let bar = "#".repeat((p * 40.0).round() as usize);
+        table.push_str(&format!("  {p:.4}  {:20} {bar}\n", super::printable(&token.text)));
+    }
+}

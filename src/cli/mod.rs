@@ -1,0 +1,92 @@
+//! What a person types: one file a command.
+
+mod attach;
+mod engine;
+mod eval;
+mod runs;
+mod screen;
+mod train;
+
+use std::num::NonZero;
+
+use clap::{Parser, Subcommand};
+
+/// See how a language model learns.
+///
+/// Without a command: `train`, which trains a small Llama on facts about countries and shows it on this
+/// terminal.
+#[derive(Debug, Parser)]
+#[command(name = "llamascape", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    train: train::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a model and watch it
+    Train(Box<train::Args>),
+    /// Come back to a run that is being trained
+    Attach(attach::Args),
+    /// List the runs of this user
+    Runs(runs::Args),
+    /// Loss and next-token probabilities of a text
+    Eval(eval::Args),
+    /// The process behind a screen
+    #[command(hide = true)]
+    Engine(engine::Args),
+}
+
+/// Reads the command line; an error is clap's own, with its exit code.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse()
+}
+
+impl Cli {
+    /// The threads to compute with.
+    pub fn threads(&self) -> usize {
+        let asked = match &self.command {
+            None => self.train.threads(),
+            Some(Command::Train(args)) => args.threads(),
+            Some(Command::Eval(args)) => args.threads(),
+            Some(Command::Engine(args)) => args.threads(),
+            Some(Command::Attach(_) | Command::Runs(_)) => None,
+        };
+        let available = std::thread::available_parallelism().map_or(1, NonZero::get);
+        asked.map_or(available, NonZero::get)
+    }
+
+    /// Does what was asked for.
+    pub fn run(self) -> anyhow::Result<()> {
+        let threads = self.threads();
+        match self.command {
+            None => self.train.run(threads),
+            Some(Command::Train(args)) => args.run(threads),
+            Some(Command::Attach(args)) => args.run(),
+            Some(Command::Runs(args)) => args.run(),
+            Some(Command::Eval(args)) => args.run(),
+            Some(Command::Engine(args)) => args.run(),
+        }
+    }
+}
+
+/// One line of what, where and what to do, then its causes, a line each.
+pub fn print_error(error: &anyhow::Error) {
+    eprintln!("llamascape: {}", printable(&error.to_string()));
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        // Many errors quote their cause already.
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            eprintln!("  because: {}", printable(&cause));
+            said.push_str(&cause);
+        }
+    }
+}
+
+/// Text that may come from a file, without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}

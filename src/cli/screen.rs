@@ -1,0 +1,78 @@
+//! The flags of the commands that open a screen.
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use crate::app::Leave;
+use crate::protocol::Outcome;
+use crate::run::client;
+use crate::terminal::{self, Look, Terminal};
+use crate::theme;
+
+/// How the screen looks.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Args {
+    /// Colours of the screen; T on the screen goes through them
+    #[arg(long, global = true, value_name = "NAME")]
+    theme: Option<String>,
+    /// Colours: as the terminal says, always, or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: When,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Args {
+    /// The look these flags and the environment ask for. Fails for a theme that does not exist and for a
+    /// terminal that is too small, before anything is begun.
+    pub(super) fn look(&self) -> anyhow::Result<Look> {
+        let variable = |name| std::env::var(name).ok();
+        let no_color = match self.color {
+            When::Auto => variable("NO_COLOR").is_some_and(|value| !value.is_empty()),
+            When::Always => false,
+            When::Never => true,
+        };
+        let colorterm = variable("COLORTERM");
+        let depth = theme::color_depth(no_color, colorterm.as_deref(), variable("TERM").as_deref());
+        Look::new(self.theme.as_deref(), depth).context("--theme")
+    }
+}
+
+/// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
+pub(super) fn watch(socket: &Path, name: &str, look: Look, read_only: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let leave = runtime.block_on(async {
+        let link = client::connect(socket, read_only).await.context("the engine can't be reached")?;
+        let mut terminal = Terminal::open()?;
+        let leave = terminal::show(&mut terminal, link, look, read_only).await;
+        terminal.close();
+        anyhow::Ok(leave?)
+    })?;
+    // What still waits to be sent is of no use any more.
+    runtime.shutdown_background();
+    match leave {
+        Leave::Detach => {
+            println!("{name} goes on training; `llamascape attach {name}` comes back to it");
+            Ok(())
+        }
+        Leave::Closed(Outcome::Stopped { step, checkpoint }) => {
+            match checkpoint {
+                Some(folder) => println!("{name} ended at step {step}; its checkpoint is {folder}"),
+                None => println!("{name} ended at step {step}; nothing was saved"),
+            }
+            Ok(())
+        }
+        Leave::Closed(Outcome::Failed { error }) => Err(anyhow::Error::msg(error)),
+        Leave::Lost(reason) => Err(anyhow::anyhow!(
+            "lost the engine of {name}: {reason}; `llamascape attach {name}` tries again, `llamascape runs` tells \
+             whether it still runs"
+        )),
+    }
+}

@@ -1,0 +1,28 @@
+//! The `llamascape` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match llamascape::cli::parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    set_threads(cli.threads());
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            llamascape::cli::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// candle and rayon size themselves by these variables alone, and read them when they are first used. Unset,
+/// candle takes the machine's physical cores, whatever share of them this process may use.
+#[expect(unsafe_code, reason = "the standard library has no safe way to set a variable of this process")]
+fn set_threads(threads: usize) {
+    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+        // SAFETY: `main` has started no thread yet, so nothing reads the environment meanwhile.
+        unsafe { std::env::set_var(name, threads.to_string()) };
+    }
+}

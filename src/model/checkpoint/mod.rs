@@ -1,0 +1,182 @@
+//! Models on disk: folders in Hugging Face layout, GGUF files, and the checkpoints of a run.
+
+mod config;
+mod error;
+mod gguf;
+mod gguf_header;
+mod gguf_tokenizer;
+mod safetensors;
+mod save;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use super::config::LlamaConfig;
+use super::params::Params;
+use super::shapes::{deciding_fields, parameter_shapes};
+use super::tokenizer::Tokenizer;
+pub use config::ConfigError;
+pub use error::Error;
+use error::dimensions;
+pub(crate) use error::quoted;
+pub use save::{save, write_folder};
+
+/// A model and all that is needed to use it.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// What to call it: the name of its folder or file, `run@step` for a run's.
+    pub name: String,
+    /// Its shape.
+    pub config: LlamaConfig,
+    /// Its weights, in f32.
+    pub params: Params,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+}
+
+impl Checkpoint {
+    /// Opens a folder in Hugging Face layout, a GGUF file, or the newest checkpoint in a run's folder.
+    ///
+    /// `progress` is told how much of the weights is read, from 0 to 1.
+    pub fn open(path: &Path, device: &Device, progress: &mut dyn FnMut(f32)) -> Result<Self, Error> {
+        let kind = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NoSuchPath(path.to_owned()));
+            }
+            Err(cause) => return Err(Error::io(path)(cause)),
+        };
+        let name = name_of(path);
+        if kind.is_file() {
+            return gguf::open(path, name, device, progress);
+        }
+        if path.join("config.json").is_file() {
+            return open_folder(path, name, device, progress);
+        }
+        match newest(path)? {
+            Some((step, folder)) => open_folder(&folder, format!("{name}@{step}"), device, progress),
+            None => Err(Error::not_a_model(path, "the folder has no config.json and no checkpoint-N")),
+        }
+    }
+}
+
+fn open_folder(
+    folder: &Path,
+    name: String,
+    device: &Device,
+    progress: &mut dyn FnMut(f32),
+) -> Result<Checkpoint, Error> {
+    let config = config::read(&folder.join("config.json"))?;
+    let tokenizer = open_tokenizer(folder, &config)?;
+    let params = safetensors::load(folder, &config, device, progress)?;
+    Ok(Checkpoint { name, config, params, tokenizer })
+}
+
+fn open_tokenizer(folder: &Path, config: &LlamaConfig) -> Result<Tokenizer, Error> {
+    let path = folder.join("tokenizer.json");
+    if !path.is_file() && folder.join("tokenizer.model").is_file() {
+        let problem = "tokenizer.model alone is not supported: save the tokenizer with transformers' \
+                       AutoTokenizer, which writes a tokenizer.json";
+        return Err(Error::unsupported(folder, problem));
+    }
+    let tokenizer =
+        Tokenizer::from_file(&path).map_err(|problem| Error::Tokenizer { path: path.clone(), problem })?;
+    Ok(fit(tokenizer, config, &path))
+}
+
+/// Ends texts as the configuration says, and warns of tokens that the model has no embedding for.
+fn fit(tokenizer: Tokenizer, config: &LlamaConfig, path: &Path) -> Tokenizer {
+    if tokenizer.vocab_size() > config.vocab_size {
+        log::warn!(
+            "{}: {} tokens, but the model embeds {}: text with the others cannot be evaluated",
+            path.display(),
+            tokenizer.vocab_size(),
+            config.vocab_size
+        );
+    }
+    match config.eos_token_ids.first() {
+        Some(&eos) => tokenizer.with_eos(eos),
+        None => tokenizer,
+    }
+}
+
+/// The `checkpoint-N` with the largest N that has a configuration.
+fn newest(run: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(run).map_err(Error::io(run))? {
+        let entry = entry.map_err(Error::io(run))?;
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|name| name.strip_prefix("checkpoint-")?.parse().ok());
+        if let Some(step) = step
+            && entry.path().join("config.json").is_file()
+            && newest.as_ref().is_none_or(|(known, _)| *known < step)
+        {
+            newest = Some((step, entry.path()));
+        }
+    }
+    Ok(newest)
+}
+
+/// The last component of a path; `.` and `..` are resolved first.
+fn name_of(path: &Path) -> String {
+    let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = path.file_stem().filter(|_| path.is_file()).or(path.file_name()).or(resolved.file_name());
+    name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// What a file says of a tensor: the file that holds it, and its dimensions.
+struct Listed<'a> {
+    path: &'a Path,
+    dims: &'a [usize],
+}
+
+/// Compares what the configuration asks for with what the files list, before any weight is read.
+///
+/// `origin` is where the configuration stands, `path` what to name when a tensor is nowhere.
+fn check_listing<'a>(
+    config: &LlamaConfig,
+    origin: &str,
+    path: &Path,
+    listed: impl Fn(&str) -> Option<Listed<'a>>,
+) -> Result<Vec<(String, Vec<usize>)>, Error> {
+    const NAMED: usize = 3;
+    let shapes = parameter_shapes(config);
+    let mut missing = Vec::new();
+    for (name, dims) in &shapes {
+        match listed(name) {
+            None => missing.push(name.as_str()),
+            Some(listed) if listed.dims != dims => {
+                return Err(Error::Shape {
+                    path: listed.path.to_owned(),
+                    tensor: name.clone(),
+                    found: dimensions(listed.dims),
+                    asked_by: format!("{origin} ({})", deciding_fields(config, name)),
+                    asked: dimensions(dims),
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    if missing.is_empty() {
+        return Ok(shapes);
+    }
+    let tensors = match missing.len().checked_sub(NAMED) {
+        None | Some(0) => missing.join(", "),
+        Some(more) => format!("{} and {more} more", missing[..NAMED].join(", ")),
+    };
+    Err(Error::MissingTensors { path: path.to_owned(), tensors, asked_by: origin.to_owned() })
+}
+
+/// Warns of tensors that no Llama of this shape has.
+fn warn_of_others(path: &Path, mut others: Vec<&str>) {
+    others.sort_unstable();
+    if let Some(first) = others.first() {
+        log::warn!(
+            "{}: ignores {} tensors that the model does not use, such as {}",
+            path.display(),
+            others.len(),
+            quoted(first)
+        );
+    }
+}

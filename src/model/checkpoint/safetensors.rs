@@ -1,0 +1,202 @@
+//! Weights in safetensors files (github.com/huggingface/safetensors#format), whole or in shards.
+//!
+//! Files are read tensor by tensor, not mapped: a mapped file that is truncated while it is in use ends the
+//! process.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use ::safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use candle_core::{DType, Device, Tensor};
+use serde::Deserialize;
+
+use super::error::{Error, quoted};
+use super::{Listed, check_listing, warn_of_others};
+use crate::model::config::LlamaConfig;
+use crate::model::params::Params;
+
+const WHOLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The format's own bound on the header, in bytes.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Reads the weights of a folder in Hugging Face layout, as f32.
+pub(super) fn load(
+    folder: &Path,
+    config: &LlamaConfig,
+    device: &Device,
+    progress: &mut dyn FnMut(f32),
+) -> Result<Params, Error> {
+    let (listing, paths) = files_of(folder)?;
+    let mut files = paths.into_iter().map(Shard::open).collect::<Result<Vec<_>, _>>()?;
+    let mut holders = HashMap::new();
+    for (number, file) in files.iter().enumerate() {
+        for name in file.metadata.offset_keys() {
+            holders.entry(name).or_insert(number);
+        }
+    }
+    let shapes = check_listing(config, "config.json", &listing, |name| {
+        let file = &files[*holders.get(name)?];
+        Some(Listed { path: &file.path, dims: &file.metadata.info(name)?.shape })
+    })?;
+    // Older files carry the rotary frequencies, and some a copy of a tied head: both follow from the rest.
+    let is_needless = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
+    let asked: BTreeSet<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
+    let is_other = |name: &&str| !asked.contains(name) && !is_needless(name);
+    warn_of_others(&listing, holders.keys().map(String::as_str).filter(is_other).collect());
+
+    let total: usize = shapes.iter().map(|(_, dims)| dims.iter().product::<usize>()).sum();
+    let mut done = 0;
+    let mut params = Params::default();
+    for (name, dims) in shapes {
+        let Some(&holder) = holders.get(&name) else { continue };
+        let tensor = files[holder].tensor(&name, device)?;
+        params.insert(name, tensor);
+        done += dims.iter().product::<usize>();
+        progress(done as f32 / total as f32);
+    }
+    Ok(params)
+}
+
+/// `model.safetensors.index.json`: which file holds which tensor.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The file that lists the tensors, and the files that hold them.
+fn files_of(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Error> {
+    let whole = folder.join(WHOLE);
+    if whole.is_file() {
+        return Ok((whole.clone(), vec![whole]));
+    }
+    let index = folder.join(INDEX);
+    if !index.is_file() {
+        return Err(Error::unsupported(
+            folder,
+            format!("has neither {WHOLE} nor {INDEX}: other formats must be converted with transformers"),
+        ));
+    }
+    let text = std::fs::read(&index).map_err(Error::io(&index))?;
+    let parsed: Index = serde_json::from_slice(&text)
+        .map_err(|cause| Error::damaged(&index, format!("is no index of shards ({cause})")))?;
+    let shards: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    let mut paths = Vec::new();
+    for shard in shards {
+        // A name that leads out of the folder is not one that transformers writes.
+        if Path::new(&shard).file_name().is_none_or(|name| name != shard.as_str()) {
+            return Err(Error::damaged(&index, format!("{} is no file name", quoted(&shard))));
+        }
+        let path = folder.join(&shard);
+        if !path.is_file() {
+            return Err(Error::damaged(&index, format!("the shard {} is not there", quoted(&shard))));
+        }
+        paths.push(path);
+    }
+    Ok((index, paths))
+}
+
+/// One safetensors file, open.
+struct Shard {
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    /// Where the first tensor's bytes begin.
+    data: u64,
+}
+
+impl Shard {
+    fn open(path: PathBuf) -> Result<Self, Error> {
+        let mut file = File::open(&path).map_err(Error::io(&path))?;
+        let length = file.metadata().map_err(Error::io(&path))?.len();
+        let mut prefix = [0; 8];
+        if length < prefix.len() as u64 {
+            return Err(Error::damaged(&path, format!("has only {length} bytes")));
+        }
+        file.read_exact(&mut prefix).map_err(Error::io(&path))?;
+        let header = u64::from_le_bytes(prefix);
+        if header > LONGEST_HEADER || header > length - 8 {
+            let problem = format!("claims a header of {header} bytes in a file of {length}");
+            return Err(Error::damaged(&path, problem));
+        }
+        let mut text = vec![0; header as usize];
+        file.read_exact(&mut text).map_err(Error::io(&path))?;
+        let metadata: Metadata = serde_json::from_slice(&text).map_err(|cause| {
+            Error::damaged(&path, format!("its header is not valid ({})", cause.to_string().escape_debug()))
+        })?;
+        let data = 8 + header;
+        let held = length - data;
+        if metadata.data_len() as u64 != held {
+            let problem =
+                format!("holds {held} bytes of tensors, its header asks for {}", metadata.data_len());
+            return Err(Error::damaged(&path, problem));
+        }
+        Ok(Self { path, file, metadata, data })
+    }
+
+    /// Reads one tensor, which must be listed, as f32.
+    fn tensor(&mut self, name: &str, device: &Device) -> Result<Tensor, Error> {
+        let Some(TensorInfo { dtype, shape, data_offsets: (begin, end) }) = self.metadata.info(name) else {
+            return Err(Error::damaged(&self.path, format!("lists no {}", quoted(name))));
+        };
+        let dtype = match dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            other => {
+                let problem = format!("{name} is {other:?}: only F32, F16 and BF16 are supported");
+                return Err(Error::unsupported(&self.path, problem));
+            }
+        };
+        let mut bytes = vec![0; end - begin];
+        self.file.seek(SeekFrom::Start(self.data + *begin as u64)).map_err(Error::io(&self.path))?;
+        self.file.read_exact(&mut bytes).map_err(Error::io(&self.path))?;
+        Tensor::from_raw_buffer(&bytes, dtype, shape, &Device::Cpu)
+            .and_then(|tensor| tensor.to_dtype(DType::F32)?.to_device(device))
+            .map_err(Error::tensor(&self.path))
+    }
+}
+
+/// Writes parameters as one file of f32, in their order, and has the disk confirm it.
+pub(super) fn write(folder: &Path, params: &Params) -> Result<(), Error> {
+    let path = folder.join(WHOLE);
+    let mut end = 0;
+    let infos = params.iter().map(|(name, tensor)| {
+        let begin = end;
+        end += tensor.elem_count() * size_of::<f32>();
+        let info =
+            TensorInfo { dtype: Dtype::F32, shape: tensor.dims().to_vec(), data_offsets: (begin, end) };
+        (name.to_owned(), info)
+    });
+    // transformers refuses files that do not say which library's layout they follow.
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let mut header = Metadata::new(Some(format), infos.collect())
+        .map_err(|cause| cause.to_string())
+        .and_then(|metadata| serde_json::to_string(&metadata).map_err(|cause| cause.to_string()))
+        .map_err(|problem| {
+            Error::unsupported(&path, format!("these parameters cannot be saved ({problem})"))
+        })?;
+    // Tensors begin at a multiple of 8 bytes.
+    while !header.len().is_multiple_of(8) {
+        header.push(' ');
+    }
+
+    let io = |cause| Error::io(&path)(cause);
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&path).map_err(io)?);
+    file.write_all(&(header.len() as u64).to_le_bytes()).map_err(io)?;
+    file.write_all(header.as_bytes()).map_err(io)?;
+    for (_, tensor) in params.iter() {
+        let numbers = tensor
+            .to_dtype(DType::F32)
+            .and_then(|tensor| tensor.flatten_all()?.to_vec1::<f32>())
+            .map_err(Error::tensor(&path))?;
+        for number in numbers {
+            file.write_all(&number.to_le_bytes()).map_err(io)?;
+        }
+    }
+    let file = file.into_inner().map_err(|cause| io(cause.into_error()))?;
+    file.sync_all().map_err(io)
+}

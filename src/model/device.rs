@@ -1,0 +1,79 @@
+//! The device that a person's choice stands for on this machine.
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// A GPU where this build has one that works, the CPU otherwise.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device of that number.
+    Cuda(usize),
+    /// Apple's GPU.
+    Metal,
+}
+
+/// Why a device can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The program was built without it.
+    #[error("--device {0}: this program was built without it: install with --features {0}")]
+    NotBuilt(&'static str),
+    /// It is not there or does not work.
+    #[error("--device {name}: {reason}; --device cpu works everywhere")]
+    Failed {
+        /// What was asked for.
+        name: String,
+        /// The first line of what the driver says.
+        reason: String,
+    },
+}
+
+/// Opens the device. With [`DeviceChoice::Auto`] a GPU that fails is a reason in the log, and the CPU it is.
+pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda(index) => cuda(index),
+        DeviceChoice::Metal => metal(),
+        DeviceChoice::Auto => {
+            let gpu = if cfg!(feature = "metal") { metal() } else { cuda(0) };
+            Ok(gpu.unwrap_or_else(|error| {
+                log::info!("computing on the CPU: {error}");
+                Device::Cpu
+            }))
+        }
+    }
+}
+
+fn cuda(index: usize) -> Result<Device, DeviceError> {
+    if !cfg!(feature = "cuda") {
+        return Err(DeviceError::NotBuilt("cuda"));
+    }
+    Device::new_cuda(index).map_err(|error| failed(format!("cuda:{index}"), &error))
+}
+
+fn metal() -> Result<Device, DeviceError> {
+    if !cfg!(feature = "metal") {
+        return Err(DeviceError::NotBuilt("metal"));
+    }
+    Device::new_metal(0).map_err(|error| failed("metal".to_owned(), &error))
+}
+
+fn failed(name: String, error: &candle_core::Error) -> DeviceError {
+    let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+    DeviceError::Failed { name, reason }
+}
+
+/// The device in words, such as `cpu, 2 threads`.
+pub fn describe(device: &Device, threads: usize) -> String {
+    match device.location() {
+        candle_core::DeviceLocation::Cpu if threads == 1 => "cpu, 1 thread".to_owned(),
+        candle_core::DeviceLocation::Cpu => format!("cpu, {threads} threads"),
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        candle_core::DeviceLocation::Metal { .. } => "metal".to_owned(),
+    }
+}

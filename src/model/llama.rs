@@ -1,0 +1,167 @@
+//! The Llama: its forward pass over a value of parameters, the same on every device.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::config::{LlamaConfig, RopeScaling};
+use super::ops;
+use super::params::Params;
+
+/// A Llama without its parameters: its shape and its rotary tables.
+///
+/// The parameters are handed to each call, so that training, a slice through a frozen copy and a loaded
+/// checkpoint all take this one path.
+#[derive(Debug, Clone)]
+pub struct Llama {
+    config: LlamaConfig,
+    /// `(max_position_embeddings, head_dim / 2)`
+    cos: Tensor,
+    /// `(max_position_embeddings, head_dim / 2)`
+    sin: Tensor,
+}
+
+impl Llama {
+    /// Prepares the tables of a model of this shape for computing in `dtype` on `device`.
+    pub fn new(config: &LlamaConfig, dtype: DType, device: &Device) -> Result<Self> {
+        let positions = config.max_position_embeddings;
+        let frequencies = rope_frequencies(config);
+        let table = |f: fn(f64) -> f64| -> Result<Tensor> {
+            let values: Vec<f64> =
+                (0..positions).flat_map(|p| frequencies.iter().map(move |w| f(p as f64 * w))).collect();
+            Tensor::from_vec(values, (positions, frequencies.len()), device)?.to_dtype(dtype)
+        };
+        Ok(Self { config: config.clone(), cos: table(f64::cos)?, sin: table(f64::sin)? })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// Logits of the next token at every position. `ids` is `(batch, seq)` of `u32`, the result
+    /// `(batch, seq, vocab_size)`.
+    pub fn forward(&self, params: &Params, ids: &Tensor) -> Result<Tensor> {
+        let (batch, seq) = ids.dims2()?;
+        let logits = self.rows(params, ids)?; // (batch * seq, vocab_size)
+        logits.reshape((batch, seq, logits.dim(1)?))
+    }
+
+    /// Loss in nats of each token of `targets` given those before it: `(batch * seq)`. `inputs` and `targets`
+    /// are `(batch, seq)` of `u32`, the targets one place ahead of the inputs.
+    pub fn token_losses(&self, params: &Params, inputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        ops::cross_entropy(&self.rows(params, inputs)?, &targets.flatten_all()?)
+    }
+
+    /// Mean of [`Self::token_losses`], a scalar.
+    pub fn loss(&self, params: &Params, inputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        self.token_losses(params, inputs, targets)?.mean_all()
+    }
+
+    /// Logits as rows, `(batch * seq, vocab_size)`.
+    fn rows(&self, params: &Params, ids: &Tensor) -> Result<Tensor> {
+        let (batch, seq) = ids.dims2()?;
+        if seq > self.config.max_position_embeddings {
+            candle_core::bail!(
+                "{seq} tokens are more than the model's context of {}",
+                self.config.max_position_embeddings
+            );
+        }
+        let embedding = get(params, "model.embed_tokens.weight")?;
+        let rope = Rope {
+            cos: self.cos.narrow(0, 0, seq)?,
+            sin: self.sin.narrow(0, 0, seq)?,
+            mask: ops::causal_mask(seq, &self.cos)?,
+            batch,
+            seq,
+        };
+        let mut x = embedding.index_select(&ids.flatten_all()?, 0)?; // (batch * seq, hidden_size)
+        for layer in 0..self.config.num_hidden_layers {
+            x = self.block(params, layer, &x, &rope)?;
+        }
+        let x = ops::rms_norm(&x, get(params, "model.norm.weight")?, self.config.rms_norm_eps)?;
+        let head = if self.config.tie_word_embeddings { embedding } else { get(params, "lm_head.weight")? };
+        x.matmul(&head.t()?) // (batch * seq, vocab_size)
+    }
+
+    /// One block: attention and a gated feed-forward, each on the normalised residual stream `x`,
+    /// `(batch * seq, hidden_size)`, and added to it.
+    fn block(&self, params: &Params, layer: usize, x: &Tensor, rope: &Rope) -> Result<Tensor> {
+        let name = |part: &str| format!("model.layers.{layer}.{part}");
+        let norm =
+            |x: &Tensor, part: &str| ops::rms_norm(x, get(params, &name(part))?, self.config.rms_norm_eps);
+        let project = |x: &Tensor, part: &str| linear(params, &name(part), x);
+
+        let y = norm(x, "input_layernorm.weight")?; // (batch * seq, hidden_size)
+        let q = self.heads(&project(&y, "self_attn.q_proj")?, self.config.num_attention_heads, rope)?;
+        let k = self.heads(&project(&y, "self_attn.k_proj")?, self.config.num_key_value_heads, rope)?;
+        let v = self.heads(&project(&y, "self_attn.v_proj")?, self.config.num_key_value_heads, rope)?;
+        let q = ops::rotary(&q, &rope.cos, &rope.sin)?; // (batch, heads, seq, head_dim)
+        let k = ops::rotary(&k, &rope.cos, &rope.sin)?; // (batch, kv_heads, seq, head_dim)
+        let y = ops::causal_attention(&q, &k, &v, &rope.mask)?; // (batch, heads, seq, head_dim)
+        let width = self.config.num_attention_heads * self.config.head_dim;
+        let y = y.transpose(1, 2)?.reshape((rope.batch * rope.seq, width))?;
+        let x = (x + project(&y, "self_attn.o_proj")?)?; // (batch * seq, hidden_size)
+
+        let y = norm(&x, "post_attention_layernorm.weight")?;
+        let gate = project(&y, "mlp.gate_proj")?; // (batch * seq, intermediate_size)
+        let up = project(&y, "mlp.up_proj")?;
+        &x + project(&ops::swiglu(&gate, &up)?, "mlp.down_proj")?
+    }
+
+    /// `(batch * seq, heads * head_dim)` to `(batch, heads, seq, head_dim)`.
+    fn heads(&self, x: &Tensor, heads: usize, rope: &Rope) -> Result<Tensor> {
+        x.reshape((rope.batch, rope.seq, heads, self.config.head_dim))?.transpose(1, 2)?.contiguous()
+    }
+}
+
+/// What every block of one forward pass shares.
+struct Rope {
+    /// `(seq, head_dim / 2)`
+    cos: Tensor,
+    /// `(seq, head_dim / 2)`
+    sin: Tensor,
+    /// `(seq, seq)`
+    mask: Tensor,
+    batch: usize,
+    seq: usize,
+}
+
+fn get<'a>(params: &'a Params, name: &str) -> Result<&'a Tensor> {
+    params.get(name).ok_or_else(|| candle_core::Error::Msg(format!("the parameters lack {name}")))
+}
+
+/// `x weight^T + bias`, the bias where there is one. `x` is `(rows, in)`, `weight` `(out, in)`.
+fn linear(params: &Params, name: &str, x: &Tensor) -> Result<Tensor> {
+    let y = x.matmul(&get(params, &format!("{name}.weight"))?.t()?)?;
+    match params.get(&format!("{name}.bias")) {
+        Some(bias) => y.broadcast_add(bias),
+        None => Ok(y),
+    }
+}
+
+/// Radians per position of each of the `head_dim / 2` rotations, `rope_theta^(-2 i / head_dim)`, scaled as the
+/// model asks.
+fn rope_frequencies(config: &LlamaConfig) -> Vec<f64> {
+    let frequency = |i: usize| config.rope_theta.powf(-2.0 * i as f64 / config.head_dim as f64);
+    let base = (0..config.head_dim / 2).map(frequency);
+    match &config.rope_scaling {
+        None => base.collect(),
+        Some(RopeScaling::Linear { factor }) => base.map(|w| w / factor).collect(),
+        Some(RopeScaling::Divisors(divisors)) => {
+            base.zip(divisors).map(|(w, &divisor)| w / f64::from(divisor)).collect()
+        }
+        // As in transformers' modeling_rope_utils.py, `_compute_llama3_parameters`.
+        Some(RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_position_embeddings,
+        }) => base
+            .map(|w| {
+                let turns = *original_max_position_embeddings as f64 * w / std::f64::consts::TAU;
+                let keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                let keep = keep.clamp(0.0, 1.0);
+                w * keep + w / factor * (1.0 - keep)
+            })
+            .collect(),
+    }
+}

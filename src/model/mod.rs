@@ -1,0 +1,11 @@
+//! The Llama: its shape, parameters, tokenizer and checkpoints. The one part that knows candle's tensors.
+
+pub mod checkpoint;
+pub mod config;
+pub mod device;
+pub mod gaussian;
+pub mod llama;
+pub mod ops;
+pub mod params;
+pub mod shapes;
+pub mod tokenizer;

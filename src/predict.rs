@@ -1,0 +1,173 @@
+//! What a model says comes next.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::model::llama::Llama;
+use crate::model::params::Params;
+use crate::model::tokenizer::Tokenizer;
+use crate::protocol::{Candidate, Prediction};
+
+/// What a model says of a text: how well it predicts each token, and what it expects at the end.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// Loss in nats of each token but the first, given those before it.
+    pub token_losses: Vec<f64>,
+    /// Probabilities at the place of the last token, given those before it. The last token is the target.
+    pub target: Vec<f64>,
+    /// Probabilities of the token after the text.
+    pub next: Vec<f64>,
+}
+
+impl Reading {
+    /// Runs the model over `ids`, two tokens at least.
+    pub fn of(llama: &Llama, params: &Params, ids: &[u32], device: &Device) -> Result<Self> {
+        let input = Tensor::new(ids, device)?.unsqueeze(0)?; // (1, seq)
+        let logits = llama.forward(params, &input)?.squeeze(0)?; // (seq, vocab_size)
+        let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+        let place = |at: usize| -> Result<Vec<f64>> { Ok(log_softmax(&logits.get(at)?.to_vec1::<f64>()?)) };
+        let token_losses =
+            (1..ids.len()).map(|at| Ok(-place(at - 1)?[ids[at] as usize])).collect::<Result<Vec<f64>>>()?;
+        let probabilities = |at| -> Result<Vec<f64>> { Ok(place(at)?.into_iter().map(f64::exp).collect()) };
+        Ok(Self { token_losses, target: probabilities(ids.len() - 2)?, next: probabilities(ids.len() - 1)? })
+    }
+
+    /// Mean of the token losses.
+    pub fn loss(&self) -> f64 {
+        self.token_losses.iter().sum::<f64>() / self.token_losses.len() as f64
+    }
+}
+
+/// `x - log(sum(exp(x)))`.
+fn log_softmax(logits: &[f64]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_sum = max + logits.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
+    logits.iter().map(|x| x - log_sum).collect()
+}
+
+/// The `count` likeliest tokens, likeliest first; of equals the smaller number.
+pub fn likeliest(probabilities: &[f64], count: usize) -> Vec<u32> {
+    let mut ids: Vec<u32> = (0..probabilities.len() as u32).collect();
+    let order = |a: &u32, b: &u32| {
+        probabilities[*b as usize].total_cmp(&probabilities[*a as usize]).then_with(|| a.cmp(b))
+    };
+    if count < ids.len() {
+        ids.select_nth_unstable_by(count, order);
+        ids.truncate(count);
+    }
+    ids.sort_unstable_by(order);
+    ids
+}
+
+/// Rank of a token: 1 plus the number of likelier ones.
+pub fn rank(probabilities: &[f64], id: u32) -> usize {
+    let own = probabilities[id as usize];
+    1 + probabilities.iter().filter(|p| **p > own).count()
+}
+
+/// Entropy in bits.
+pub fn entropy(probabilities: &[f64]) -> f64 {
+    probabilities.iter().filter(|p| **p > 0.0).map(|p| -p * p.log2()).sum()
+}
+
+/// Follows one prompt from step to step.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    text: String,
+    ids: Vec<u32>,
+    previous: Option<Vec<f64>>,
+}
+
+impl Prompt {
+    /// Bars that are drawn at most.
+    const CANDIDATES: usize = 24;
+
+    /// A prompt whose last token is the target; fails with one line for the person who typed it.
+    pub fn new(
+        text: &str,
+        tokenizer: &Tokenizer,
+        context: usize,
+        vocab_size: usize,
+    ) -> std::result::Result<Self, String> {
+        let ids = tokenizer.encode(text).map_err(|error| error.to_string())?;
+        if ids.len() < 2 {
+            return Err("the prompt is one token: it needs two, the last is the target".to_owned());
+        }
+        if ids.len() > context {
+            return Err(format!("the prompt is {} tokens, the model's context is {context}", ids.len()));
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
+            return Err(format!("token {id} of the prompt is outside the model's {vocab_size} tokens"));
+        }
+        Ok(Self { text: text.to_owned(), ids, previous: None })
+    }
+
+    /// Its tokens.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// What the model says now, beside what it said the last time this was called.
+    pub fn predict(
+        &mut self,
+        llama: &Llama,
+        params: &Params,
+        tokenizer: &Tokenizer,
+        device: &Device,
+        step: u64,
+    ) -> Result<Prediction> {
+        let reading = Reading::of(llama, params, &self.ids, device)?;
+        let target = self.ids[self.ids.len() - 1];
+        let previous = self.previous.as_deref();
+        let before = |id: u32| previous.map(|p| p[id as usize]);
+        let prediction = Prediction {
+            step,
+            prompt: self.text.clone(),
+            tokens: self.ids.iter().map(|&id| tokenizer.token(id)).collect(),
+            probability: reading.target[target as usize],
+            previous_probability: before(target),
+            rank: rank(&reading.target, target),
+            previous_rank: previous.map(|p| rank(p, target)),
+            loss: reading.loss(),
+            entropy: entropy(&reading.target),
+            candidates: likeliest(&reading.target, Self::CANDIDATES)
+                .into_iter()
+                .map(|id| Candidate {
+                    token: tokenizer.token(id),
+                    probability: reading.target[id as usize],
+                    previous: before(id),
+                })
+                .collect(),
+        };
+        self.previous = Some(reading.target);
+        Ok(prediction)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_likeliest_come_first_and_equals_in_order_of_their_numbers() {
+        assert_eq!(likeliest(&[0.1, 0.4, 0.1, 0.3, 0.1], 4), [1, 3, 0, 2]);
+        assert_eq!(likeliest(&[0.5, 0.5], 8), [0, 1]);
+    }
+
+    #[test]
+    fn a_rank_counts_only_what_is_likelier() {
+        assert_eq!(rank(&[0.2, 0.4, 0.2, 0.2], 2), 2);
+        assert_eq!(rank(&[0.2, 0.4, 0.2, 0.2], 1), 1);
+    }
+
+    #[test]
+    fn the_entropy_of_eight_equal_tokens_is_three_bits() {
+        assert!((entropy(&[0.125; 8]) - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_log_softmax_stands_logits_of_any_size() {
+        let row = log_softmax(&[1000.0, 999.0, -1000.0]);
+        assert!((row[0] + (1.0 + (-1.0_f64).exp()).ln()).abs() < 1e-9);
+        assert!((row.iter().map(|x| x.exp()).sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,437 @@
+//! Everything that crosses between the engine and a screen: plain data.
+//!
+//! A screen opens with [`ToEngine::Hello`]. The engine answers with [`ToScreen::Welcome`] or
+//! [`ToScreen::Refused`], then sends one [`Update`] that carries all it has, then an [`Update`] with what
+//! changed, as often as the screen takes them: a screen that lags gets fewer, larger updates and never slows
+//! a step. [`ToScreen::Closed`] is the last frame. Frames are `MessagePack` maps behind a length; see
+//! [`crate::run::wire`].
+//!
+//! Losses are in nats, norms are Euclidean, times are in seconds unless a name says otherwise.
+
+use serde::{Deserialize, Serialize};
+
+/// The version both sides must share. It changes whenever a type in this file does.
+pub const VERSION: u32 = 1;
+
+/// What a screen says to the engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToEngine {
+    /// The first frame of a connection.
+    Hello {
+        /// [`VERSION`] of the screen.
+        version: u32,
+        /// A read-only screen watches; its commands are ignored.
+        read_only: bool,
+    },
+    /// Something the person at the screen asks for.
+    Command(Command),
+}
+
+/// What a person can ask of the engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Train until told otherwise.
+    Run,
+    /// Stop after the step in hand.
+    Pause,
+    /// Take this many steps, then pause.
+    Step(u64),
+    /// Evaluate the slice again, around the weights as they are now.
+    RedrawSlice,
+    /// Draw new random directions and evaluate the slice.
+    NewPlane,
+    /// Multiply the range of the plane by this factor: above 1 shows more, below 1 zooms in.
+    Zoom(f64),
+    /// Choose the finest grid of a paused picture: this many points a side.
+    Grid(usize),
+    /// Predict this text's last token from those before it.
+    SetPrompt(String),
+    /// Multiply the learning rate, and with it the whole schedule, by this factor.
+    ScaleLearningRate(f64),
+    /// Go on with this optimizer, its moments empty.
+    SetOptimizer(OptimizerKind),
+    /// Write a checkpoint after the step in hand.
+    Save,
+    /// Write a checkpoint and end the engine.
+    SaveAndStop,
+}
+
+/// The optimizers one can train with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Adam with decoupled weight decay (arXiv 1711.05101).
+    AdamW,
+    /// Adam without weight decay (arXiv 1412.6980).
+    Adam,
+    /// Plain stochastic gradient descent.
+    Sgd,
+}
+
+impl OptimizerKind {
+    /// The name a person types.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AdamW => "adamw",
+            Self::Adam => "adam",
+            Self::Sgd => "sgd",
+        }
+    }
+
+    /// The next one, in a circle.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self::AdamW => Self::Adam,
+            Self::Adam => Self::Sgd,
+            Self::Sgd => Self::AdamW,
+        }
+    }
+}
+
+/// What the engine says to a screen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToScreen {
+    /// The connection stands.
+    Welcome {
+        /// [`VERSION`] of the engine.
+        version: u32,
+    },
+    /// The connection ends here, and why.
+    Refused {
+        /// One line: what does not fit and what to do.
+        reason: String,
+    },
+    /// What changed since the last update; the first one carries everything.
+    Update(Box<Update>),
+    /// The engine ends. Nothing follows.
+    Closed(Outcome),
+}
+
+/// How an engine ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All steps are done, or somebody asked it to stop.
+    Stopped {
+        /// The last step taken.
+        step: u64,
+        /// Where the last checkpoint lies, if one was written.
+        checkpoint: Option<String>,
+    },
+    /// It could not go on.
+    Failed {
+        /// One line: what, where, what to do; causes follow on lines of their own.
+        error: String,
+    },
+}
+
+/// What changed. A field that is `None` or empty did not.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// What this run is.
+    pub run: Option<RunInfo>,
+    /// Where it stands.
+    pub status: Option<Status>,
+    /// The whole history so far, thinned; it replaces what the screen has.
+    pub history: Option<History>,
+    /// Steps since the last update, to be pushed onto the history.
+    pub points: Vec<Point>,
+    /// Gradient norm of each layer at the newest step, in the order data flows: embedding first.
+    pub layers: Option<Vec<LayerNorm>>,
+    /// The newest slice.
+    pub slice: Option<Slice>,
+    /// The newest prediction of the prompt.
+    pub prediction: Option<Prediction>,
+    /// Log lines since the last update.
+    pub log: Vec<LogLine>,
+}
+
+/// What a run is: the parts that do not change from step to step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The run's name, such as `tidy-otter`.
+    pub name: String,
+    /// Its folder.
+    pub path: String,
+    /// The model: a preset's name or where it came from.
+    pub model: String,
+    /// Trainable parameters, a tied tensor once; 0 while that is not known.
+    pub parameters: u64,
+    /// What it learns from.
+    pub data: String,
+    /// Where it computes, such as `cpu, 2 threads`.
+    pub device: String,
+    /// The number of the last step, if there is one.
+    pub last_step: Option<u64>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// What the engine is doing.
+    pub phase: Phase,
+    /// Steps taken.
+    pub step: u64,
+    /// Loss of the last step's batch before its update.
+    pub loss: Option<f64>,
+    /// Held-out loss, as of its last measurement.
+    pub held_out: Option<f64>,
+    /// Gradient norm of the last step, before clipping.
+    pub grad_norm: Option<f64>,
+    /// The gradient norm above which gradients are scaled down; 0 means never.
+    pub clip: f64,
+    /// Learning rate of the next step.
+    pub learning_rate: f64,
+    /// The optimizer.
+    pub optimizer: OptimizerKind,
+    /// Tokens trained on a second, over the last few steps.
+    pub tokens_per_second: Option<f64>,
+    /// Seconds since the engine started.
+    pub seconds: f64,
+    /// Screens that watch.
+    pub viewers: u32,
+    /// How far the weights have gone since the slice on show was fixed.
+    pub drift: Option<Drift>,
+    /// A slice is being evaluated.
+    pub slicing: bool,
+}
+
+/// What the engine is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Getting ready for the first step.
+    Preparing(Vec<Stage>),
+    /// Training.
+    Running,
+    /// Waiting for a command.
+    Paused,
+    /// The last step is done; the engine stays for its viewers.
+    Finished,
+    /// Writing the last checkpoint.
+    Stopping,
+}
+
+/// One piece of the preparation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// What is prepared, such as `tokenizer`.
+    pub name: String,
+    /// What is known of it so far, such as `2048 tokens`.
+    pub detail: String,
+    /// From 0, not begun, to 1, done.
+    pub progress: f32,
+}
+
+/// How far the weights have moved since a slice was fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Norm of the whole movement.
+    pub distance: f64,
+    /// The movement along the two directions, in units of alpha and beta.
+    pub inside: [f64; 2],
+    /// Norm of the projection onto the plane over the norm of the movement; `None` before any movement.
+    pub captured: Option<f64>,
+    /// Norm of the last optimizer step over the norm of the first direction: its length in units of alpha.
+    pub step_length: Option<f64>,
+}
+
+/// One step, as the charts need it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The step's number, from 1.
+    pub step: u64,
+    /// Loss of its batch before the update.
+    pub loss: f64,
+    /// Held-out loss, where it was measured.
+    pub held_out: Option<f64>,
+    /// Gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+}
+
+/// The steps of a run, thinned so that a run of any length stays small.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    points: Vec<Point>,
+    /// Every `stride`-th step is kept, and every step with a held-out loss.
+    stride: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { points: Vec::new(), stride: 1 }
+    }
+}
+
+impl History {
+    /// Points kept at most.
+    pub const CAPACITY: usize = 8192;
+
+    /// Adds a step, and halves the resolution when the history is full.
+    pub fn push(&mut self, point: Point) {
+        // The newest point is always there; it makes room for the next unless it is one to keep.
+        if let Some(last) = self.points.last()
+            && last.held_out.is_none()
+            && !last.step.is_multiple_of(self.stride)
+        {
+            self.points.pop();
+        }
+        self.points.push(point);
+        while self.points.len() > Self::CAPACITY {
+            self.stride *= 2;
+            let (stride, newest) = (self.stride, point.step);
+            let mut kept = 0_usize;
+            let many_held_out =
+                self.points.iter().filter(|p| p.held_out.is_some()).count() > Self::CAPACITY / 2;
+            self.points.retain(|p| {
+                if p.step == newest || p.step.is_multiple_of(stride) {
+                    return true;
+                }
+                if p.held_out.is_none() {
+                    return false;
+                }
+                kept += 1;
+                !many_held_out || kept.is_multiple_of(2)
+            });
+        }
+    }
+
+    /// The steps, oldest first.
+    pub fn points(&self) -> &[Point] {
+        &self.points
+    }
+}
+
+/// Gradient norm of one layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerNorm {
+    /// `embed`, `layer 0` .., `norm`, `head`.
+    pub name: String,
+    /// Norm of the gradient of all its parameters.
+    pub grad_norm: f64,
+}
+
+/// A 2-D slice of the loss landscape around the weights of one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    /// The step whose weights are at (0, 0).
+    pub step: u64,
+    /// Counts the planes of a run: slices of one generation share their directions.
+    pub generation: u64,
+    /// Coordinates along the first direction, ascending.
+    pub alphas: Vec<f64>,
+    /// Coordinates along the second direction, ascending.
+    pub betas: Vec<f64>,
+    /// `loss[i * alphas.len() + j]` is the loss at `alphas[j]`, `betas[i]`. Not finite where the model's is not.
+    pub loss: Vec<f32>,
+    /// The loss at (0, 0): the model's own on this batch.
+    pub center: f64,
+    /// No finer level follows.
+    pub finest: bool,
+    /// The two directions.
+    pub plane: PlaneInfo,
+    /// The batch, the same at every point.
+    pub batch: BatchInfo,
+    /// Seconds the evaluation of this level took.
+    pub seconds: f64,
+}
+
+/// What the directions of a slice are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlaneInfo {
+    /// `random`.
+    pub kind: String,
+    /// `filter`.
+    pub normalization: String,
+    /// The directions' seeds.
+    pub seeds: [u64; 2],
+    /// Tensors that the directions touch.
+    pub tensors: usize,
+    /// Numbers in those tensors.
+    pub parameters: u64,
+    /// Cosine of the angle between the directions.
+    pub cosine: f64,
+    /// Norms of the directions.
+    pub norms: [f64; 2],
+}
+
+/// The batch of a slice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BatchInfo {
+    /// Tokens whose loss is averaged.
+    pub tokens: usize,
+    /// SHA-256 of its token ids, as in a slice's file.
+    pub sha256: String,
+    /// `held-out`, `training` or `prompt`: where the batch comes from.
+    pub source: String,
+}
+
+/// What a model says about the prompt: its last token predicted from those before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The step whose weights say it.
+    pub step: u64,
+    /// The prompt as it was typed.
+    pub prompt: String,
+    /// Its tokens; the last is the target.
+    pub tokens: Vec<Token>,
+    /// Probability of the target.
+    pub probability: f64,
+    /// The same at the prediction before this one, of the same prompt.
+    pub previous_probability: Option<f64>,
+    /// Rank of the target: 1 is the likeliest.
+    pub rank: usize,
+    /// The same at the prediction before this one.
+    pub previous_rank: Option<usize>,
+    /// Mean loss of all predicted tokens of the prompt.
+    pub loss: f64,
+    /// Entropy of the distribution, in bits.
+    pub entropy: f64,
+    /// The likeliest tokens, likeliest first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One bar of the next-token chart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The token.
+    pub token: Token,
+    /// Its probability.
+    pub probability: f64,
+    /// The same at the prediction before this one, of the same prompt.
+    pub previous: Option<f64>,
+}
+
+/// A token and how a person reads it. The text may hold anything: escape it before it reaches a terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// Its text; bytes that are no character by themselves read `<0xE2>`.
+    pub text: String,
+}
+
+/// A line of the engine's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Milliseconds since 1970 in UTC.
+    pub milliseconds: i64,
+    /// How much it matters.
+    pub level: LogLevel,
+    /// What happened. It may hold anything: escape it before it reaches a terminal.
+    pub message: String,
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something a person should know.
+    Warn,
+    /// The normal course of things.
+    Info,
+    /// For those who look for a fault.
+    Debug,
+}

@@ -1,0 +1,235 @@
+//! What the engine publishes. Screens copy from here what changed since they last looked, so the engine never
+//! waits for one and a slow screen skips what it missed.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::protocol::{
+    History, LayerNorm, LogLine, Outcome, Point, Prediction, RunInfo, Slice, Status, Update,
+};
+
+/// Steps and log lines kept for screens that are a little behind; one further behind gets the thinned history.
+const RECENT: usize = 1024;
+
+/// The newest state of a run, shared by the engine, which writes, and the server, which reads.
+#[derive(Debug)]
+pub struct Board {
+    published: Mutex<Published>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Published {
+    version: u64,
+    run: Stamped<RunInfo>,
+    status: Stamped<Status>,
+    layers: Stamped<Vec<LayerNorm>>,
+    slice: Stamped<Slice>,
+    prediction: Stamped<Prediction>,
+    history: History,
+    points: Recent<Point>,
+    log: Recent<LogLine>,
+    closed: Option<Outcome>,
+}
+
+/// A value and the version of the board at which it was set.
+#[derive(Debug)]
+struct Stamped<T> {
+    value: Option<T>,
+    version: u64,
+}
+
+impl<T> Default for Stamped<T> {
+    fn default() -> Self {
+        Self { value: None, version: 0 }
+    }
+}
+
+impl<T: Clone> Stamped<T> {
+    fn since(&self, version: u64) -> Option<T> {
+        self.value.as_ref().filter(|_| self.version > version).cloned()
+    }
+}
+
+/// The tail of a sequence.
+#[derive(Debug)]
+struct Recent<T> {
+    items: VecDeque<T>,
+    /// Items ever pushed.
+    pushed: u64,
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self { items: VecDeque::new(), pushed: 0 }
+    }
+}
+
+impl<T: Clone> Recent<T> {
+    fn push(&mut self, item: T) {
+        if self.items.len() == RECENT {
+            self.items.pop_front();
+        }
+        self.items.push_back(item);
+        self.pushed += 1;
+    }
+
+    /// What followed the first `seen` items, and whether all of it is still here.
+    fn since(&self, seen: u64) -> (Vec<T>, bool) {
+        let missed = (self.pushed - seen) as usize;
+        let kept = missed.min(self.items.len());
+        (self.items.iter().skip(self.items.len() - kept).cloned().collect(), kept == missed)
+    }
+}
+
+/// How much of the board a screen has seen.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Cursor {
+    version: u64,
+    points: u64,
+    log: u64,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { published: Mutex::default(), version: watch::Sender::new(0) }
+    }
+}
+
+impl Board {
+    /// Notices of change: the version, and nothing else.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Publishes what the run is.
+    pub fn set_run(&self, run: RunInfo) {
+        self.change(|board, version| board.run = Stamped { value: Some(run), version });
+    }
+
+    /// Publishes where the run stands.
+    pub fn set_status(&self, status: Status) {
+        self.change(|board, version| board.status = Stamped { value: Some(status), version });
+    }
+
+    /// Publishes a step and the gradient norms of its layers.
+    pub fn push_step(&self, point: Point, layers: Vec<LayerNorm>) {
+        self.change(|board, version| {
+            board.history.push(point);
+            board.points.push(point);
+            board.layers = Stamped { value: Some(layers), version };
+        });
+    }
+
+    /// Publishes a slice.
+    pub fn set_slice(&self, slice: Slice) {
+        self.change(|board, version| board.slice = Stamped { value: Some(slice), version });
+    }
+
+    /// Publishes a prediction.
+    pub fn set_prediction(&self, prediction: Prediction) {
+        self.change(|board, version| board.prediction = Stamped { value: Some(prediction), version });
+    }
+
+    /// Publishes a log line.
+    pub fn push_log(&self, line: LogLine) {
+        self.change(|board, _| board.log.push(line));
+    }
+
+    /// Publishes the end.
+    pub fn close(&self, outcome: Outcome) {
+        self.change(|board, _| board.closed = Some(outcome));
+    }
+
+    /// What changed since `cursor`, which moves on, and how the run ended if it did.
+    pub fn since(&self, cursor: &mut Cursor) -> (Update, Option<Outcome>) {
+        let board = self.lock();
+        let (mut points, all) = board.points.since(cursor.points);
+        let history = (!all).then(|| {
+            points.clear();
+            board.history.clone()
+        });
+        let seen = cursor.version;
+        let update = Update {
+            run: board.run.since(seen),
+            status: board.status.since(seen),
+            history,
+            points,
+            layers: board.layers.since(seen),
+            slice: board.slice.since(seen),
+            prediction: board.prediction.since(seen),
+            log: board.log.since(cursor.log).0,
+        };
+        *cursor = Cursor { version: board.version, points: board.points.pushed, log: board.log.pushed };
+        (update, board.closed.clone())
+    }
+
+    fn change(&self, write: impl FnOnce(&mut Published, u64)) {
+        let mut board = self.lock();
+        board.version += 1;
+        let version = board.version;
+        write(&mut board, version);
+        drop(board);
+        self.version.send_replace(version);
+    }
+
+    /// Every write leaves the board whole, so a writer that panicked left nothing half-done.
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(step: u64) -> Point {
+        Point { step, loss: 1.0, held_out: None, grad_norm: 1.0, learning_rate: 0.1 }
+    }
+
+    #[test]
+    fn a_screen_gets_each_step_once() {
+        let (board, mut cursor) = (Board::default(), Cursor::default());
+        board.push_step(point(1), vec![]);
+        board.push_step(point(2), vec![]);
+        let steps = |update: &Update| update.points.iter().map(|p| p.step).collect::<Vec<_>>();
+        assert_eq!(steps(&board.since(&mut cursor).0), [1, 2]);
+        board.push_step(point(3), vec![]);
+        let (update, _) = board.since(&mut cursor);
+        assert_eq!((steps(&update), update.history), (vec![3], None));
+        assert_eq!(board.since(&mut cursor).0, Update::default());
+    }
+
+    #[test]
+    fn a_screen_that_is_far_behind_gets_the_history_instead() {
+        let (board, mut cursor) = (Board::default(), Cursor::default());
+        (1..=3 * RECENT as u64).for_each(|step| board.push_step(point(step), vec![]));
+        let (update, _) = board.since(&mut cursor);
+        assert!(update.points.is_empty());
+        assert_eq!(update.history.unwrap().points().len(), 3 * RECENT);
+    }
+
+    #[test]
+    fn a_history_of_any_length_stays_bounded_and_keeps_its_ends_and_held_out_losses() {
+        let mut history = History::default();
+        for step in 1..=100_000 {
+            let held_out = step.is_multiple_of(1000).then_some(2.0);
+            history.push(Point { held_out, ..point(step) });
+            assert!(history.points().len() <= History::CAPACITY);
+        }
+        assert_eq!(history.points().last().unwrap().step, 100_000);
+        assert_eq!(history.points().iter().filter(|p| p.held_out.is_some()).count(), 100);
+        assert!(history.points().windows(2).all(|w| w[0].step < w[1].step));
+        assert!(history.points().len() > History::CAPACITY / 3);
+    }
+
+    #[test]
+    fn the_end_is_seen_by_whoever_looks_later() {
+        let board = Board::default();
+        board.close(Outcome::Stopped { step: 7, checkpoint: None });
+        let (_, outcome) = board.since(&mut Cursor::default());
+        assert_eq!(outcome, Some(Outcome::Stopped { step: 7, checkpoint: None }));
+    }
+}

@@ -1,0 +1,368 @@
+//! The folder of a run, and the runs there are.
+//!
+//! A run folder holds `settings.json` (how it was made), `state.json` (where it stands), `metrics.jsonl` (one
+//! object a step), `engine.log`, `checkpoint-N/` folders, `socket` (where its engine listens, while it does)
+//! and `engine.lock`, which a living engine holds.
+
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Settings;
+
+/// Why a run folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The system refuses something.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file of the run does not hold what it should.
+    #[error("{path}: {reason}")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `--run-dir` names a folder in use.
+    #[error("{0}: the folder is not empty; --run-dir takes a new or an empty one")]
+    NotEmpty(PathBuf),
+    /// No run of that name.
+    #[error("no run called {name}{}; `llamascape runs` lists them", near.as_ref().map(|near| format!(" (is it {near}?)")).unwrap_or_default())]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// A run whose name contains it.
+        near: Option<String>,
+    },
+    /// No run at all.
+    #[error("there are no runs in {0}; `llamascape train` starts one")]
+    None(PathBuf),
+    /// The engine is gone.
+    #[error("{name} is not running; its folder is {path}")]
+    NotRunning {
+        /// The run.
+        name: String,
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// Another engine owns the folder.
+    #[error("{0}: another engine is training this run; `llamascape attach` watches it")]
+    Busy(PathBuf),
+    /// The home folder can't be found.
+    #[error("there is no home folder to keep runs in: set HOME or XDG_STATE_HOME, or give --run-dir")]
+    NoHome,
+}
+
+/// What a run is doing, as files say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Its engine is training, or getting ready to.
+    Running,
+    /// Its engine waits for a command.
+    Paused,
+    /// Its engine ended as it should.
+    Stopped,
+    /// Its engine is gone without a word.
+    Crashed,
+}
+
+/// `state.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateFile {
+    /// What the engine last said it was doing.
+    pub state: RunState,
+    /// Steps taken.
+    pub step: u64,
+    /// The last loss.
+    pub loss: Option<f64>,
+    /// The model in words.
+    pub model: String,
+    /// When the run began, RFC 3339.
+    pub started: String,
+}
+
+/// One row of `llamascape runs`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The run's name.
+    pub name: String,
+    /// Its folder.
+    pub path: PathBuf,
+    /// What it is doing.
+    pub state: RunState,
+    /// Steps taken.
+    pub step: u64,
+    /// The last loss.
+    pub loss: Option<f64>,
+    /// The model in words.
+    pub model: String,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// Bytes of all its files.
+    pub bytes: u64,
+}
+
+/// A run folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// Makes the folder, readable by its owner alone, and writes `settings.json`. Without a path it becomes a
+    /// new folder among the user's runs.
+    pub fn create(path: Option<&Path>, settings: &Settings) -> Result<Self, RunError> {
+        let path = match path {
+            Some(path) => std::path::absolute(path).map_err(io(path))?,
+            None => runs_folder()?.join(format!(
+                "{}-{}",
+                jiff::Zoned::now().strftime("%Y%m%d-%H%M%S"),
+                settings.name
+            )),
+        };
+        if std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(RunError::NotEmpty(path));
+        }
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(io(&path))?;
+        let dir = Self(path);
+        dir.write_settings(settings)?;
+        Ok(dir)
+    }
+
+    /// Writes `settings.json`.
+    pub fn write_settings(&self, settings: &Settings) -> Result<(), RunError> {
+        self.write_json("settings.json", settings)
+    }
+
+    /// An existing run folder.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        let path = std::path::absolute(path).map_err(io(path))?;
+        let dir = Self(path);
+        dir.settings()?;
+        Ok(dir)
+    }
+
+    /// The run of that name, prefix of a name, or folder; without a name the newest one, running ones first.
+    pub fn find(name: Option<&str>) -> Result<Self, RunError> {
+        let runs = list()?;
+        let Some(name) = name else {
+            let alive = runs.iter().find(|run| matches!(run.state, RunState::Running | RunState::Paused));
+            let newest = alive.or(runs.first());
+            return newest.map(|run| Self(run.path.clone())).ok_or(RunError::None(runs_folder()?));
+        };
+        if Path::new(name).join("settings.json").is_file() {
+            return Self::open(Path::new(name));
+        }
+        let folder = |run: &&Summary| run.path.file_name().is_some_and(|folder| folder == name);
+        let found = runs
+            .iter()
+            .find(|run| run.name == name)
+            .or_else(|| runs.iter().find(folder))
+            .or_else(|| runs.iter().find(|run| run.name.starts_with(name)));
+        found.map(|run| Self(run.path.clone())).ok_or_else(|| RunError::Unknown {
+            name: name.to_owned(),
+            near: runs.iter().find(|run| run.name.contains(name)).map(|run| run.name.clone()),
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// How the run was made.
+    pub fn settings(&self) -> Result<Settings, RunError> {
+        self.read_json("settings.json")
+    }
+
+    /// Where the run stands. An engine that said it was alive and no longer holds its lock has crashed.
+    pub fn state(&self) -> Result<StateFile, RunError> {
+        let mut state: StateFile = self.read_json("state.json")?;
+        if matches!(state.state, RunState::Running | RunState::Paused) && !self.is_alive() {
+            state.state = RunState::Crashed;
+        }
+        Ok(state)
+    }
+
+    /// Writes `state.json` in one stroke.
+    pub fn write_state(&self, state: &StateFile) -> Result<(), RunError> {
+        self.write_json("state.json", state)
+    }
+
+    /// Claims the folder for this process, until the returned file is dropped or the process ends.
+    pub fn lock(&self) -> Result<File, RunError> {
+        let path = self.0.join("engine.lock");
+        let file = File::options().create(true).append(true).open(&path).map_err(io(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(RunError::Busy(self.0.clone())),
+            Err(TryLockError::Error(source)) => Err(RunError::Io { path, source }),
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        matches!(self.lock(), Err(RunError::Busy(_)))
+    }
+
+    /// Notes where the engine listens.
+    pub fn write_socket(&self, socket: &Path) -> Result<(), RunError> {
+        self.replace("socket", socket.as_os_str().as_encoded_bytes())
+    }
+
+    /// Forgets where the engine listened. A note that stays behind does no harm: the lock tells.
+    pub fn forget_socket(&self) {
+        if let Err(error) = std::fs::remove_file(self.0.join("socket")) {
+            log::debug!("the socket's note stays: {error}");
+        }
+    }
+
+    /// Where the engine of this run listens.
+    pub fn socket(&self) -> Result<PathBuf, RunError> {
+        let text = std::fs::read_to_string(self.0.join("socket")).unwrap_or_default();
+        if text.is_empty() || !self.is_alive() {
+            let name = self.settings().map(|settings| settings.name).unwrap_or_default();
+            return Err(RunError::NotRunning { name, path: self.0.clone() });
+        }
+        Ok(PathBuf::from(text))
+    }
+
+    /// Removes the folder of a run that never began.
+    pub fn discard(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            log::warn!("{}: can't be removed: {error}", self.0.display());
+        }
+    }
+
+    /// The steps of its checkpoints, ascending.
+    pub fn checkpoints(&self) -> Vec<u64> {
+        let Ok(entries) = std::fs::read_dir(&self.0) else { return Vec::new() };
+        let step = |name: &str| name.strip_prefix("checkpoint-")?.parse().ok();
+        let mut steps: Vec<u64> =
+            entries.flatten().filter_map(|entry| step(entry.file_name().to_str()?)).collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    /// The folder of a checkpoint.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.0.join(format!("checkpoint-{step}"))
+    }
+
+    fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, RunError> {
+        let path = self.0.join(name);
+        let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+        serde_json::from_str(&text).map_err(|error| RunError::Broken { path, reason: error.to_string() })
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunError> {
+        let broken = |error: serde_json::Error| RunError::Broken {
+            path: self.0.join(name),
+            reason: format!("can't be written: {error}"),
+        };
+        let mut text = serde_json::to_string_pretty(value).map_err(broken)?;
+        text.push('\n');
+        self.replace(name, text.as_bytes())
+    }
+
+    /// Writes a file beside and renames it, so that a reader sees the old or the new one whole.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.0.join(name);
+        let mut file = tempfile::NamedTempFile::new_in(&self.0).map_err(io(&path))?;
+        file.write_all(bytes).map_err(io(&path))?;
+        file.persist(&path).map_err(|error| RunError::Io { path: path.clone(), source: error.error })?;
+        Ok(())
+    }
+}
+
+/// Where runs are kept: `llamascape/runs` in the user's state folder.
+pub fn runs_folder() -> Result<PathBuf, RunError> {
+    let strategy = etcetera::choose_base_strategy().map_err(|_| RunError::NoHome)?;
+    let state = strategy.state_dir().unwrap_or_else(|| strategy.data_dir());
+    Ok(state.join("llamascape/runs"))
+}
+
+/// All runs of this user, newest first. Folders that hold no run are passed over.
+pub fn list() -> Result<Vec<Summary>, RunError> {
+    let folder = runs_folder()?;
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(RunError::Io { path: folder, source }),
+    };
+    let mut runs: Vec<Summary> = entries.flatten().filter_map(|entry| summary(&entry.path())).collect();
+    runs.sort_by(|a, b| b.path.file_name().cmp(&a.path.file_name()));
+    Ok(runs)
+}
+
+fn summary(path: &Path) -> Option<Summary> {
+    let dir = RunDir::open(path).ok()?;
+    let (settings, state) = (dir.settings().ok()?, dir.state().ok()?);
+    Some(Summary {
+        name: settings.name,
+        state: state.state,
+        step: state.step,
+        loss: state.loss.filter(|loss| loss.is_finite()),
+        model: state.model,
+        started: state.started,
+        bytes: bytes(path),
+        path: dir.0,
+    })
+}
+
+fn bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => bytes(&entry.path()),
+            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
+            _ => 0,
+        })
+        .sum()
+}
+
+/// A private folder for sockets whose path is short enough for one: a run folder's may not be.
+pub fn socket_folder() -> Result<PathBuf, RunError> {
+    let user = rustix::process::getuid().as_raw();
+    let folder = match std::env::var_os("XDG_RUNTIME_DIR").filter(|path| Path::new(path).is_dir()) {
+        Some(runtime) => PathBuf::from(runtime).join("llamascape"),
+        None => std::env::temp_dir().join(format!("llamascape-{user}")),
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io(&folder))?;
+    let metadata = std::fs::symlink_metadata(&folder).map_err(io(&folder))?;
+    if !metadata.is_dir() || metadata.uid() != user || metadata.mode() & 0o077 != 0 {
+        let reason = "is not a folder of yours alone (mode 0700): remove it".to_owned();
+        return Err(RunError::Broken { path: folder, reason });
+    }
+    Ok(folder)
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RunError {
+    let path = path.to_owned();
+    move |source| RunError::Io { path, source }
+}
+
+/// A name that is easy to say, from two short lists; the seed chooses.
+pub fn name_from(seed: u64) -> String {
+    const FIRST: [&str; 24] = [
+        "amber", "brave", "calm", "clever", "cosy", "dapper", "eager", "fleet", "gentle", "happy", "jolly",
+        "keen", "lively", "mellow", "nimble", "plucky", "quiet", "rapid", "sunny", "swift", "tidy", "vivid",
+        "warm", "witty",
+    ];
+    const SECOND: [&str; 24] = [
+        "alpaca", "badger", "beaver", "bison", "condor", "cougar", "dolphin", "falcon", "gecko", "heron",
+        "ibex", "jackal", "koala", "lemur", "lynx", "marten", "newt", "otter", "panda", "puma", "robin",
+        "tapir", "vicuna", "wombat",
+    ];
+    let (first, second) = (seed % 24, seed / 24 % 24);
+    format!("{}-{}", FIRST[first as usize], SECOND[second as usize])
+}

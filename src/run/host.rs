@@ -1,0 +1,148 @@
+//! The life of an engine's process: it claims the run folder, opens the socket, prepares, trains, and says
+//! how it ended.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::mpsc;
+use std::time::Instant;
+
+use super::board::Board;
+use super::dir::{RunDir, RunError, RunState, StateFile, socket_folder};
+use super::engine::{Engine, Input};
+use super::journal;
+use super::prepare::{PrepareError, announce, prepare};
+use super::server::{Server, Shared};
+use crate::protocol::{Outcome, Phase, RunInfo, Stage, Status};
+use crate::settings::Settings;
+
+/// How an engine is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Without a screen of its own: it ends with its last step, and its log goes to stderr too.
+    Headless,
+    /// For a screen: after its last step it stays until nobody watches.
+    ForScreens,
+}
+
+/// Why an engine could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The run folder can't be used.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The socket or a thread can't be had.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The run can't be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What it was.
+    pub info: RunInfo,
+    /// Where it stood at the end.
+    pub status: Status,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Runs the engine of `dir` to its end. `ready` is called with the socket's path once screens can connect;
+/// `watch` with every new status. A run that can't be prepared leaves no folder behind.
+pub fn host(
+    dir: &RunDir,
+    mode: Mode,
+    ready: impl FnOnce(&Path),
+    watch: &mut dyn FnMut(&RunInfo, &Status),
+) -> Result<Report, HostError> {
+    let started = Instant::now();
+    let settings = dir.settings()?;
+    let _lock = dir.lock()?;
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |source| HostError::Io { what, source }
+    };
+
+    let board = Arc::new(Board::default());
+    let log = dir.path().join("engine.log");
+    journal::install(&log, Arc::clone(&board), mode == Mode::Headless).map_err(io("engine.log"))?;
+    let (inputs, inbox) = mpsc::channel();
+    let viewers = Arc::new(AtomicU32::new(0));
+    let shared = Shared { board: Arc::clone(&board), inputs: inputs.clone(), viewers: Arc::clone(&viewers) };
+
+    let mut info = announce(&settings, dir.path());
+    board.set_run(info.clone());
+    let mut state = StateFile {
+        state: RunState::Running,
+        step: 0,
+        loss: None,
+        model: info.model.clone(),
+        started: format!("{:.0}", jiff::Timestamp::now()),
+    };
+    dir.write_state(&state)?;
+    let socket = socket_folder()?.join(format!("{}-{}.sock", settings.name, std::process::id()));
+    let server = Server::start(&socket, shared).map_err(io("the engine's socket"))?;
+    dir.write_socket(&socket)?;
+    ready(&socket);
+
+    let mut status = first_status(&settings);
+    let prepared = prepare(&settings, dir.path(), &mut |stages: &[Stage]| {
+        status.phase = Phase::Preparing(stages.to_vec());
+        status.seconds = started.elapsed().as_secs_f64();
+        board.set_status(status.clone());
+        watch(&info, &status);
+    });
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            board.close(Outcome::Failed { error: error.to_string() });
+            server.finish();
+            dir.discard();
+            return Err(error.into());
+        }
+    };
+    info = prepared.info.clone();
+    board.set_run(info.clone());
+    state.model = format!("{} {:.1}M", info.model, info.parameters as f64 / 1e6);
+
+    let sender = inputs;
+    let report = move |level| {
+        // The engine has ended where nobody listens.
+        let _ = sender.send(Input::Level(level));
+    };
+    let engine = Engine::new(dir, mode, settings, prepared, Arc::clone(&board), viewers, state, started);
+    let engine = engine.and_then(|engine| engine.with_slicer(report)).map_err(io("the engine's threads"))?;
+    let (outcome, status, tokens) = engine.run(&inbox, &mut |status| watch(&info, status));
+    board.close(outcome.clone());
+    dir.forget_socket();
+    server.finish();
+    Ok(Report { info, status, tokens, outcome })
+}
+
+fn first_status(settings: &Settings) -> Status {
+    Status {
+        phase: Phase::Preparing(Vec::new()),
+        step: 0,
+        loss: None,
+        held_out: None,
+        grad_norm: None,
+        clip: settings.clip,
+        learning_rate: settings.learning_rate,
+        optimizer: settings.optimizer,
+        tokens_per_second: None,
+        seconds: 0.0,
+        viewers: 0,
+        drift: None,
+        slicing: false,
+    }
+}

@@ -1,0 +1,58 @@
+//! The engine's logger: every line goes to the run's `engine.log`, to the board, and, in the foreground, to
+//! stderr.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use super::board::Board;
+use crate::protocol::{LogLevel, LogLine};
+
+struct Journal {
+    file: Mutex<File>,
+    board: Arc<Board>,
+    to_stderr: bool,
+}
+
+/// Makes this process log to `path` and the board. A process has one logger: a second call changes nothing.
+pub fn install(path: &Path, board: Arc<Board>, to_stderr: bool) -> std::io::Result<()> {
+    let file = Mutex::new(File::options().create(true).append(true).open(path)?);
+    if log::set_boxed_logger(Box::new(Journal { file, board, to_stderr })).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+    }
+    Ok(())
+}
+
+impl Log for Journal {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        // Other crates speak up only when something is wrong.
+        metadata.level() <= Level::Warn || metadata.target().starts_with("llamascape")
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let now = jiff::Timestamp::now();
+        let message = record.args().to_string();
+        let line = format!("{now:.0} {:5} {message}\n", record.level());
+        // Where the journal can't be written there is no better place to say so.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = file.write_all(line.as_bytes());
+        if self.to_stderr {
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+        let level = match record.level() {
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warn,
+            Level::Info => LogLevel::Info,
+            Level::Debug | Level::Trace => LogLevel::Debug,
+        };
+        self.board.push_log(LogLine { milliseconds: now.as_millisecond(), level, message });
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,14 @@
+//! A run: its folder, the engine that owns it, and the socket through which screens watch and command it.
+
+pub mod board;
+pub mod client;
+pub mod dir;
+pub mod engine;
+pub mod host;
+pub mod journal;
+pub mod metrics;
+pub mod pictures;
+pub mod prepare;
+pub mod server;
+pub mod slicer;
+pub mod wire;

@@ -1,0 +1,219 @@
+//! The engine's side of the socket: a thread that greets screens, sends them what changed on the board and
+//! passes on what they ask for. It also takes the signals that end the engine.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::board::{Board, Cursor};
+use super::engine::Input;
+use super::wire::{self, WireError};
+use crate::protocol::{Outcome, ToEngine, ToScreen, Update, VERSION};
+
+/// Updates go out at most this often: 30 a second.
+const INTERVAL: Duration = Duration::from_millis(33);
+/// How long a screen may take for the last frame.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a connection may take to say what it is.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// What the threads of an engine share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// What screens see.
+    pub board: Arc<Board>,
+    /// What the engine obeys.
+    pub inputs: Sender<Input>,
+    /// Screens that are connected.
+    pub viewers: Arc<AtomicU32>,
+}
+
+/// The running server. Dropping it removes the socket.
+#[derive(Debug)]
+pub struct Server {
+    socket: PathBuf,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Binds `socket` with mode 0600 and serves until the board is closed.
+    pub fn start(socket: &Path, shared: Shared) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // A socket of an engine that crashed is in the way; the run's lock says that this one is not in use.
+        if socket.exists() {
+            std::fs::remove_file(socket)?;
+        }
+        let listener = {
+            let _guard = runtime.enter();
+            UnixListener::bind(socket)?
+        };
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+        let thread = thread::Builder::new()
+            .name("server".to_owned())
+            .spawn(move || runtime.block_on(serve(listener, shared)))?;
+        Ok(Self { socket: socket.to_owned(), thread: Some(thread) })
+    }
+
+    /// Waits until every screen has had its last frame. The board must be closed.
+    pub fn finish(mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the server panicked");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.socket) {
+            log::debug!("{}: {error}", self.socket.display());
+        }
+    }
+}
+
+async fn serve(listener: UnixListener, shared: Shared) {
+    let mut screens = tokio::task::JoinSet::new();
+    let mut changed = shared.board.subscribe();
+    tokio::spawn(obey_signals(shared.inputs.clone()));
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    screens.spawn(screen(stream, shared.clone()));
+                }
+                Err(error) => {
+                    // Out of files, most likely: the next one may find room.
+                    log::warn!("a screen could not connect: {error}");
+                    tokio::time::sleep(INTERVAL).await;
+                }
+            },
+            Some(_) = screens.join_next() => {}
+            _ = changed.changed() => {
+                if shared.board.since(&mut Cursor::default()).1.is_some() {
+                    break;
+                }
+            }
+        }
+    }
+    let last_frames = async { while screens.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, last_frames).await.is_err() {
+        log::warn!("a screen did not take its last frame");
+    }
+}
+
+async fn obey_signals(inputs: Sender<Input>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        log::warn!("signals can't be caught: ending the engine by one will lose what is not saved");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // The engine is gone already where nobody listens.
+        let _ = inputs.send(Input::Stop);
+    }
+}
+
+/// Counts a screen for as long as it lives.
+struct Presence(Shared);
+
+impl Presence {
+    fn new(shared: Shared) -> Self {
+        shared.viewers.fetch_add(1, Ordering::Relaxed);
+        let _ = shared.inputs.send(Input::ViewersChanged);
+        Self(shared)
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+        let _ = self.0.inputs.send(Input::ViewersChanged);
+    }
+}
+
+async fn screen<S: AsyncRead + AsyncWrite>(stream: S, shared: Shared) {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let read_only = match tokio::time::timeout(GREETING, wire::read(&mut from)).await {
+        Ok(Ok(ToEngine::Hello { version: VERSION, read_only })) => read_only,
+        Ok(Ok(ToEngine::Hello { version, .. })) => {
+            let reason = format!(
+                "this engine speaks version {VERSION} of the protocol, the screen version {version}: \
+                 use the same build of llamascape for both"
+            );
+            log::warn!("{reason}");
+            let _ = wire::write(&mut to, &ToScreen::Refused { reason }).await;
+            return;
+        }
+        Ok(Ok(ToEngine::Command(_)) | Err(_)) | Err(_) => {
+            log::warn!("a connection that is no screen of llamascape was dropped");
+            return;
+        }
+    };
+    let presence = Presence::new(shared.clone());
+    // Whichever side ends first ends the connection.
+    tokio::select! {
+        () = send_updates(&mut to, &shared.board) => {}
+        error = receive_commands(&mut from, &presence.0, read_only) => {
+            if !matches!(&error, WireError::Io(_)) {
+                log::warn!("a screen was dropped: {error}");
+            }
+        }
+    }
+}
+
+/// Sends what changed, coalesced to the pace of the screen, and at last how the run ended.
+async fn send_updates(to: &mut (impl AsyncWrite + Unpin), board: &Board) {
+    if wire::write(to, &ToScreen::Welcome { version: VERSION }).await.is_err() {
+        return;
+    }
+    let (mut cursor, mut changed) = (Cursor::default(), board.subscribe());
+    loop {
+        changed.mark_unchanged();
+        let (update, outcome) = board.since(&mut cursor);
+        if update != Update::default() && wire::write(to, &ToScreen::Update(Box::new(update))).await.is_err()
+        {
+            return;
+        }
+        if let Some(outcome) = outcome {
+            if let Outcome::Failed { error } = &outcome {
+                log::debug!("telling a screen: {error}");
+            }
+            let _ = wire::write(to, &ToScreen::Closed(outcome)).await;
+            return;
+        }
+        tokio::time::sleep(INTERVAL).await;
+        if changed.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn receive_commands(
+    from: &mut (impl AsyncRead + Unpin),
+    shared: &Shared,
+    read_only: bool,
+) -> WireError {
+    loop {
+        match wire::read(from).await {
+            Ok(ToEngine::Command(command)) if !read_only => {
+                let _ = shared.inputs.send(Input::Command(command));
+            }
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}

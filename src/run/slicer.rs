@@ -1,0 +1,202 @@
+//! The thread that evaluates slices beside the training.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::landscape::survey::{Grid, Survey};
+
+/// The share of one core that a slice takes beside training, for each core there is: a fifth of the machine.
+const SHARE: f64 = 0.2;
+/// A coarse picture takes no longer than this where one core can do it at all, whatever the share.
+const PATIENCE: Duration = Duration::from_millis(1700);
+
+/// A slice to evaluate.
+#[derive(Debug)]
+pub struct Job {
+    /// The weights, the plane and the batch.
+    pub survey: Arc<Survey>,
+    /// How far the plane is looked at.
+    pub range: f64,
+    /// Points a side of the last level.
+    pub finest: usize,
+    /// Training goes on meanwhile: one thread, and pauses between points.
+    pub beside_training: bool,
+}
+
+/// A level of a slice, or the end of a job.
+#[derive(Debug)]
+pub struct Level {
+    /// The number that [`Slicer::start`] gave the job.
+    pub ticket: u64,
+    /// The level's losses, or why there are none.
+    pub grid: Result<Grid, candle_core::Error>,
+    /// Seconds since the job began.
+    pub seconds: f64,
+    /// Nothing follows.
+    pub last: bool,
+}
+
+/// The handle of the thread. It ends when the handle is dropped.
+#[derive(Debug)]
+pub struct Slicer {
+    jobs: Option<Sender<(u64, Job)>>,
+    /// The job that is wanted; any other one stops at its next point.
+    current: Arc<AtomicU64>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Slicer {
+    /// Starts the thread; `report` is called on it with every level.
+    pub fn spawn(threads: usize, report: impl Fn(Level) + Send + Sync + 'static) -> std::io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel();
+        let current = Arc::new(AtomicU64::new(0));
+        let wanted = Arc::clone(&current);
+        let thread = thread::Builder::new()
+            .name("slicer".to_owned())
+            .spawn(move || work(&inbox, &wanted, threads, &report))?;
+        Ok(Self { jobs: Some(jobs), current, thread: Some(thread) })
+    }
+
+    /// Drops whatever is being evaluated for this job, and returns its ticket.
+    pub fn start(&self, job: Job) -> u64 {
+        let ticket = self.cancel();
+        if let Some(jobs) = &self.jobs
+            && jobs.send((ticket, job)).is_err()
+        {
+            log::error!("the slicer has ended: there will be no more slices");
+        }
+        ticket
+    }
+
+    /// Drops whatever is being evaluated.
+    pub fn cancel(&self) -> u64 {
+        self.current.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl Drop for Slicer {
+    fn drop(&mut self) {
+        self.cancel();
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the slicer panicked");
+        }
+    }
+}
+
+fn work(inbox: &Receiver<(u64, Job)>, wanted: &AtomicU64, threads: usize, report: &(impl Fn(Level) + Sync)) {
+    let pool = |threads| {
+        let name = |index| format!("slicer-{index}");
+        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()
+    };
+    let (one, all) = match (pool(1), pool(threads)) {
+        (Ok(one), Ok(all)) => (one, all),
+        (Err(error), _) | (_, Err(error)) => {
+            log::error!("there will be no slices: {error}");
+            return;
+        }
+    };
+    while let Ok((ticket, job)) = inbox.recv() {
+        let pool = if job.beside_training { &one } else { &all };
+        pool.install(|| evaluate(ticket, &job, wanted, threads, report));
+    }
+}
+
+/// Evaluates level after level, until the finest or until another job is wanted.
+fn evaluate(ticket: u64, job: &Job, wanted: &AtomicU64, threads: usize, report: &(impl Fn(Level) + Sync)) {
+    let started = Instant::now();
+    let pace = Pace::new(threads);
+    let go_on = || {
+        if job.beside_training {
+            pace.wait();
+        }
+        wanted.load(Ordering::Relaxed) == ticket
+    };
+    let mut grid = Grid::new(job.range);
+    loop {
+        let complete = match grid.fill(&job.survey, &go_on) {
+            Ok(complete) => complete,
+            Err(error) => {
+                report(Level { ticket, grid: Err(error), seconds: 0.0, last: true });
+                return;
+            }
+        };
+        if !complete {
+            return;
+        }
+        let last = grid.side() >= job.finest;
+        let seconds = started.elapsed().as_secs_f64();
+        report(Level { ticket, grid: Ok(grid.clone()), seconds, last });
+        if last {
+            return;
+        }
+        grid = grid.finer();
+    }
+}
+
+/// Keeps the points of a slice apart, so that training keeps most of the machine. For one thread.
+struct Pace {
+    started: Instant,
+    /// Points begun.
+    points: AtomicU64,
+    /// Nanoseconds slept.
+    slept: AtomicU64,
+    /// The share of one core that may be taken.
+    share: f64,
+}
+
+impl Pace {
+    fn new(threads: usize) -> Self {
+        let share = (SHARE * threads as f64).min(1.0);
+        Self { started: Instant::now(), points: AtomicU64::new(0), slept: AtomicU64::new(0), share }
+    }
+
+    /// Sleeps until the next point may begin.
+    fn wait(&self) {
+        let points = self.points.fetch_add(1, Ordering::Relaxed);
+        let elapsed = self.started.elapsed();
+        let slept = Duration::from_nanos(self.slept.load(Ordering::Relaxed));
+        let due = due(points, elapsed.saturating_sub(slept), self.share);
+        let pause = due.saturating_sub(elapsed);
+        thread::sleep(pause);
+        self.slept.fetch_add(pause.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+/// When the next point may begin, counted from the start of the job: `busy` was spent on the first `points`.
+///
+/// The share decides, unless it would keep a coarse picture longer than the patience that one core could meet.
+fn due(points: u64, busy: Duration, share: f64) -> Duration {
+    let by_share = busy.div_f64(share);
+    let coarse = (Grid::COARSE * Grid::COARSE) as f64;
+    let by_patience = PATIENCE.mul_f64(points as f64 / coarse);
+    if busy <= by_patience { by_share.min(by_patience) } else { by_share }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn quick_points_take_their_share_of_a_core() {
+        assert_eq!(due(10, MS(40), 0.4), MS(100));
+    }
+
+    #[test]
+    fn slower_points_still_complete_a_coarse_picture_in_time() {
+        // 15 ms a point: at a share of 0.4 a picture would take three seconds.
+        assert_eq!(due(81, MS(81 * 15), 0.4), PATIENCE);
+    }
+
+    #[test]
+    fn points_that_no_core_could_do_in_time_fall_back_to_the_share() {
+        assert_eq!(due(10, MS(1000), 0.4), MS(2500));
+    }
+}

@@ -1,0 +1,96 @@
+//! What a run is made with, resolved: kept with the run as `settings.json`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::device::DeviceChoice;
+use crate::protocol::OptimizerKind;
+use crate::train::schedule::Shape;
+
+/// Settings of a training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The run's name.
+    pub name: String,
+    /// What is trained.
+    pub model: ModelSource,
+    /// What it learns from.
+    pub data: DataSource,
+    /// The number of the last step; without one, training goes on until it is stopped.
+    pub steps: Option<u64>,
+    /// The optimizer to start with.
+    pub optimizer: OptimizerKind,
+    /// The highest learning rate.
+    pub learning_rate: f64,
+    /// AdamW's decay of matrices.
+    pub weight_decay: f64,
+    /// The shape of the schedule.
+    pub schedule: Shape,
+    /// Steps of warm-up.
+    pub warmup: u64,
+    /// Where the schedule ends.
+    pub decay_steps: u64,
+    /// Rows of a batch.
+    pub batch_size: usize,
+    /// Tokens predicted in a row.
+    pub context: usize,
+    /// Batches whose gradients make one step.
+    pub accumulate: usize,
+    /// The gradient norm above which gradients are scaled down; 0 means never.
+    pub clip: f64,
+    /// Seed of the initial weights, the batches and the built-in corpus's split.
+    pub seed: u64,
+    /// Steps between two measurements of the held-out loss.
+    pub eval_every: u64,
+    /// Steps between two checkpoints; without it, only the end is saved.
+    pub save_every: Option<u64>,
+    /// Checkpoints that are kept.
+    pub keep_last: usize,
+    /// When the slice is evaluated again while training.
+    pub slice_every: SliceEvery,
+    /// Points a side of the finest picture.
+    pub grid: usize,
+    /// Where it computes.
+    pub device: DeviceChoice,
+    /// Threads it computes with.
+    pub threads: usize,
+    /// Wait for a key before the first step.
+    pub paused: bool,
+}
+
+/// What is trained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelSource {
+    /// A preset, from nothing.
+    Preset(String),
+    /// A checkpoint: a folder, a `.gguf` file or a run.
+    Checkpoint(PathBuf),
+}
+
+/// What a model learns from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataSource {
+    /// Facts about countries, as statements.
+    Builtin,
+    /// The same facts as questions and answers.
+    BuiltinQa,
+    /// A file or folder of texts.
+    Path(PathBuf),
+    /// One text, whose last token is the target.
+    Text(String),
+}
+
+/// When the slice is evaluated again while training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SliceEvery {
+    /// As often as a fifth of the machine allows.
+    Auto,
+    /// Every so many steps, where the last one is done by then.
+    Steps(u64),
+    /// Never by itself.
+    Off,
+}

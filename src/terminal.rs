@@ -1,0 +1,307 @@
+//! A screen in a real terminal: it is taken over and given back here, and here is the loop that turns keys and
+//! frames into pictures.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::Duration;
+
+use ratatui::crossterm::event::{self, Event, KeyEvent};
+use ratatui::crossterm::{cursor, execute, queue, terminal as tty};
+use ratatui::prelude::CrosstermBackend;
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::app::{App, Effect, Leave, Message, Options};
+use crate::protocol::{LogLevel, LogLine, ToScreen};
+use crate::run::client::Link;
+use crate::theme::{ColorDepth, Theme, ThemeError};
+use crate::ui::{self, SMALLEST, text};
+
+/// Frames a second at most: where the terminal is near, and over SSH.
+const NEAR: Duration = Duration::from_millis(33);
+const FAR: Duration = Duration::from_millis(100);
+
+/// Why a screen can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TerminalError {
+    /// The window has too few cells.
+    #[error(
+        "the terminal is {columns}x{rows}, llamascape needs {}x{}: enlarge it, or train with --headless",
+        SMALLEST.0,
+        SMALLEST.1
+    )]
+    TooSmall {
+        /// Cells in a line.
+        columns: u16,
+        /// Lines.
+        rows: u16,
+    },
+    /// The terminal does not do what it should.
+    #[error("the terminal: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Fails where the terminal is too small to begin with.
+pub fn check_size() -> Result<(), TerminalError> {
+    let (columns, rows) = tty::size()?;
+    if columns < SMALLEST.0 || rows < SMALLEST.1 {
+        return Err(TerminalError::TooSmall { columns, rows });
+    }
+    Ok(())
+}
+
+/// The theme to begin with, and those that can be had in its place.
+#[derive(Debug)]
+pub struct Look {
+    theme: Theme,
+    names: Vec<String>,
+    depth: ColorDepth,
+}
+
+impl Look {
+    /// The theme of that name; without one, `dark`, or `mono` where there is no colour.
+    pub fn new(name: Option<&str>, depth: ColorDepth) -> Result<Self, ThemeError> {
+        let name = name.unwrap_or(if depth == ColorDepth::None { "mono" } else { "dark" });
+        let theme = Theme::named(name, depth)?;
+        // The screen goes through the names from the first.
+        let mut names: Vec<String> = Theme::names().into_iter().map(str::to_owned).collect();
+        if let Some(at) = names.iter().position(|known| known == name) {
+            names.rotate_left(at);
+        }
+        Ok(Self { theme, names, depth })
+    }
+}
+
+/// The terminal, taken over until it is closed or dropped.
+pub struct Terminal {
+    screen: ratatui::Terminal<CrosstermBackend<Frame>>,
+    frame: Frame,
+    output: File,
+    /// What stdout and stderr were: while the screen is up, nothing else may print on it.
+    streams: Option<[OwnedFd; 2]>,
+}
+
+/// The bytes of one picture, collected so that they leave in one write.
+#[derive(Clone, Default)]
+struct Frame(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Frame {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Terminal {
+    /// Takes the terminal over: its other screen, raw input, no cursor.
+    pub fn open() -> Result<Self, TerminalError> {
+        check_size()?;
+        let output = File::from(rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?);
+        tty::enable_raw_mode()?;
+        restore_after_panic();
+        let frame = Frame::default();
+        let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()));
+        let mut terminal = Self { screen: screen?, frame, output, streams: None };
+        execute!(terminal.output, tty::EnterAlternateScreen, cursor::Hide)?;
+        terminal.streams = Some(silence()?);
+        Ok(terminal)
+    }
+
+    /// Gives the terminal back as it was.
+    pub fn close(mut self) {
+        self.restore();
+    }
+
+    fn restore(&mut self) {
+        let Some([stdout, stderr]) = self.streams.take() else { return };
+        // A terminal that is gone needs no restoring.
+        let _ = give_back(&mut self.output);
+        let _ = rustix::stdio::dup2_stdout(&stdout);
+        let _ = rustix::stdio::dup2_stderr(&stderr);
+    }
+
+    /// Draws the screen and sends what changed in one write, inside the brackets of a synchronized update.
+    fn draw(&mut self, app: &App, theme: &Theme) -> io::Result<()> {
+        queue!(self.frame, tty::BeginSynchronizedUpdate)?;
+        self.screen.draw(|frame| ui::view(app, theme, frame))?;
+        queue!(self.frame, tty::EndSynchronizedUpdate)?;
+        let bytes = std::mem::take(&mut *self.frame.0.borrow_mut());
+        self.output.write_all(&bytes)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+fn give_back(output: &mut impl Write) -> io::Result<()> {
+    execute!(output, tty::EndSynchronizedUpdate, tty::LeaveAlternateScreen, cursor::Show)?;
+    tty::disable_raw_mode()
+}
+
+/// Points stdout and stderr at nothing and returns what they were.
+fn silence() -> io::Result<[OwnedFd; 2]> {
+    let kept = [rustix::io::dup(rustix::stdio::stdout())?, rustix::io::dup(rustix::stdio::stderr())?];
+    let nothing = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    rustix::stdio::dup2_stderr(&nothing)?;
+    Ok(kept)
+}
+
+/// Makes a panic give the terminal back before it says anything.
+fn restore_after_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let say = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if let Ok(mut terminal) = File::options().write(true).open("/dev/tty") {
+                let _ = give_back(&mut terminal);
+                let _ = rustix::stdio::dup2_stderr(&terminal);
+            }
+            say(panic);
+        }));
+    });
+}
+
+/// Shows the engine behind `link` until the person leaves or it ends.
+pub async fn show(
+    terminal: &mut Terminal,
+    mut link: Link,
+    look: Look,
+    read_only: bool,
+) -> Result<Leave, TerminalError> {
+    start_log();
+    let mut app = App::new(Options { read_only, themes: look.names });
+    let mut theme = look.theme;
+    let mut keys = read_keys()?;
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut ends = [signal(SignalKind::hangup())?, signal(SignalKind::terminate())?];
+    let [hung_up, terminated] = &mut ends;
+    let interval = if std::env::var_os("SSH_CONNECTION").is_some() { FAR } else { NEAR };
+
+    terminal.draw(&app, &theme)?;
+    let mut drawn = Instant::now();
+    // When to draw again, if anything has changed.
+    let mut due: Option<Instant> = None;
+    loop {
+        let message = tokio::select! {
+            biased;
+            key = keys.recv() => match key {
+                Some(key) => Message::Key(key),
+                None => return Ok(Leave::Detach),
+            },
+            _ = hung_up.recv() => return Ok(Leave::Detach),
+            _ = terminated.recv() => return Ok(Leave::Detach),
+            _ = resized.recv() => {
+                due = Some(Instant::now());
+                continue;
+            }
+            () = at(due) => {
+                due = None;
+                drawn = Instant::now();
+                match terminal.draw(&app, &theme) {
+                    Ok(()) => continue,
+                    // The terminal is gone; the engine goes on.
+                    Err(_) => return Ok(Leave::Detach),
+                }
+            }
+            frame = link.frames.recv() => match frame {
+                Some(Ok(frame)) => Message::Engine(frame),
+                Some(Err(error)) => Message::Lost(error.to_string()),
+                None => Message::Lost("the connection has ended".to_owned()),
+            },
+        };
+        // A key is answered at once; what the engine says waits for the next frame.
+        let soonest = if matches!(message, Message::Key(_)) { Instant::now() } else { drawn + interval };
+        due = Some(due.map_or(soonest, |due| due.min(soonest)));
+        if let Message::Engine(ToScreen::Update(update)) = &message {
+            update.log.iter().for_each(feed);
+            tui_logger::move_events();
+        }
+        for effect in app.update(message) {
+            match effect {
+                Effect::Send(command) => {
+                    // Where the connection is gone, its own message tells.
+                    let _ = link.commands.send(command);
+                }
+                Effect::UseTheme(name) => match Theme::named(&name, look.depth) {
+                    Ok(chosen) => theme = chosen,
+                    Err(error) => log::warn!("{error}"),
+                },
+                Effect::Leave(leave) => return Ok(leave),
+            }
+        }
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads keys on a thread of its own. The channel ends when the terminal does: crossterm alone would spin on
+/// a terminal that is gone.
+fn read_keys() -> io::Result<mpsc::UnboundedReceiver<KeyEvent>> {
+    let terminal = if io::stdin().is_terminal() {
+        File::from(rustix::io::dup(rustix::stdio::stdin())?)
+    } else {
+        File::open("/dev/tty")?
+    };
+    let (sender, keys) = mpsc::unbounded_channel();
+    let pump = move || -> io::Result<()> {
+        loop {
+            let mut polled = [PollFd::new(&terminal, PollFlags::IN)];
+            match poll(&mut polled, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                result => result?,
+            };
+            if polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+                return Ok(());
+            }
+            while event::poll(Duration::ZERO)? {
+                if let Event::Key(key) = event::read()?
+                    && sender.send(key).is_err()
+                {
+                    return Ok(());
+                }
+            }
+        }
+    };
+    // The thread ends with the process, or with the terminal, which the closed channel reports.
+    std::thread::Builder::new().name("keys".to_owned()).spawn(pump)?;
+    Ok(keys)
+}
+
+fn start_log() {
+    // A process has one logger: a second screen in it keeps the first one's.
+    if tui_logger::init_logger(log::LevelFilter::Info).is_ok() {
+        tui_logger::set_default_level(log::LevelFilter::Info);
+    }
+}
+
+/// Hands a line of the engine's log to the log pane, with the time at which it was written.
+fn feed(line: &LogLine) {
+    let level = match line.level {
+        LogLevel::Error => log::Level::Error,
+        LogLevel::Warn => log::Level::Warn,
+        LogLevel::Info => log::Level::Info,
+        LogLevel::Debug => log::Level::Debug,
+    };
+    let time = jiff::Timestamp::from_millisecond(line.milliseconds)
+        .map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string())
+        .unwrap_or_default();
+    log::log!(target: "engine", level, "{time} {}", text::escape(&line.message));
+}

@@ -1,0 +1,494 @@
+//! Themes: what every part of the screen looks like, read from TOML and brought down to the colours a terminal has.
+//!
+//! A theme names a style for each role (`"bold #58a6ff on #0d1117"`), colour maps by their stops, symbols and a
+//! border. What a user's theme leaves out is taken from the default theme. Colour maps are cut into
+//! [`LEVELS`] steps, so that a picture costs few bytes and neighbouring cells share a colour.
+
+mod color;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::widgets::BorderType;
+use serde::Deserialize;
+
+pub use color::{ColorDepth, color_depth};
+use color::{interpolate, luminance, mix, reduce, rgb_color};
+
+/// Steps of a colour map.
+pub const LEVELS: usize = 12;
+
+/// The themes that are built in, the default first.
+const BUILT_IN: [(&str, &str); 5] = [
+    ("dark", include_str!("../themes/dark.toml")),
+    ("light", include_str!("../themes/light.toml")),
+    ("colorblind", include_str!("../themes/colorblind.toml")),
+    ("nord", include_str!("../themes/nord.toml")),
+    ("mono", include_str!("../themes/mono.toml")),
+];
+
+/// Why a theme cannot be used. Each message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ThemeError {
+    /// No built-in theme has this name.
+    #[error("there is no theme `{name}`; the built-in ones are {}", Theme::names().join(", "))]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// The file is no TOML of the right shape.
+    #[error("theme `{name}`: {message}")]
+    Toml {
+        /// The theme.
+        name: String,
+        /// What the parser says, on one line.
+        message: String,
+    },
+    /// A key or its value means nothing.
+    #[error("theme `{name}`: {key}: {message}")]
+    Key {
+        /// The theme.
+        name: String,
+        /// The key, such as `palette.accent`.
+        key: String,
+        /// What is wrong and what to write.
+        message: String,
+    },
+}
+
+/// Declares the roles once: the struct, and the way from a key to its field.
+macro_rules! roles {
+    ($($(#[$doc:meta])* $role:ident,)*) => {
+        /// A style for each role on the screen.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct Palette { $($(#[$doc])* pub $role: Style,)* }
+
+        impl Palette {
+            const ROLES: &'static [&'static str] = &[$(stringify!($role)),*];
+
+            fn role(&mut self, name: &str) -> Option<&mut Style> {
+                match name { $(stringify!($role) => Some(&mut self.$role),)* _ => None }
+            }
+        }
+    };
+}
+
+roles! {
+    /// Text and background of the whole screen.
+    base,
+    /// What is less important: units, ticks, explanations.
+    muted,
+    /// Titles of panes.
+    title,
+    /// Keys, the program's name and what else stands out.
+    accent,
+    /// Borders.
+    border,
+    /// The border of the pane that has the focus.
+    focus,
+    /// Something went well or went up for the better.
+    good,
+    /// Something to look at.
+    warn,
+    /// Something failed or went down.
+    bad,
+    /// The loss of the training batches.
+    train,
+    /// The held-out loss.
+    held_out,
+    /// The gradient norm over time.
+    history,
+    /// Bars of candidates.
+    bar,
+    /// The bar of the target.
+    target,
+    /// Bars of layers.
+    layer,
+    /// The empty part of a bar.
+    track,
+    /// The character under the cursor of a line of text.
+    cursor,
+    /// Dialogs and help.
+    popup,
+    /// Points of the landscape where the loss is not finite.
+    invalid,
+}
+
+/// Characters of a theme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Symbols {
+    /// Where the weights are.
+    pub weights: String,
+    /// Where they were when the slice was fixed.
+    pub origin: String,
+    /// The read-out cursor.
+    pub cursor: String,
+    /// The target of the prompt.
+    pub target: String,
+    /// The dot before the phase of the run.
+    pub phase: String,
+}
+
+/// A colour map: [`LEVELS`] colours from low to high, and for each one that can be drawn over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColorMap {
+    /// Its name.
+    pub name: String,
+    levels: [Color; LEVELS],
+    lines: [Color; LEVELS],
+    marks: [Color; LEVELS],
+}
+
+impl ColorMap {
+    /// The background of a level; a level above the last is the last.
+    pub fn background(&self, level: usize) -> Color {
+        self.levels[level.min(LEVELS - 1)]
+    }
+
+    /// The colour of contours over a level: seen, but quiet.
+    pub fn line(&self, level: usize) -> Color {
+        self.lines[level.min(LEVELS - 1)]
+    }
+
+    /// The colour of markers over a level: as far from it as can be.
+    pub fn mark(&self, level: usize) -> Color {
+        self.marks[level.min(LEVELS - 1)]
+    }
+
+    fn new(name: String, stops: &[[u8; 3]], depth: ColorDepth) -> Self {
+        if depth == ColorDepth::Ansi16 {
+            return Self::of_sixteen(name);
+        }
+        let rgb: [[u8; 3]; LEVELS] =
+            std::array::from_fn(|i| interpolate(stops, i as f32 / (LEVELS - 1) as f32));
+        let is_dark = |c: &[u8; 3]| luminance(*c) < 0.32;
+        Self {
+            name,
+            levels: rgb.map(|c| reduce(rgb_color(c), depth)),
+            lines: rgb.map(|c| {
+                let ink = if is_dark(&c) { mix(c, [255; 3], 0.5) } else { mix(c, [0; 3], 0.42) };
+                reduce(rgb_color(ink), depth)
+            }),
+            marks: rgb.map(|c| reduce(rgb_color(if is_dark(&c) { [255; 3] } else { [0; 3] }), depth)),
+        }
+    }
+
+    /// With 16 colours no stops can be met: one ramp that rises in lightness serves all maps.
+    fn of_sixteen(name: String) -> Self {
+        use Color::{Black, Blue, Green, LightCyan, LightGreen, LightYellow, White};
+        let ramp = [Black, Blue, Color::Cyan, Green, LightGreen, LightYellow, White];
+        let levels: [Color; LEVELS] = std::array::from_fn(|i| ramp[i * ramp.len() / LEVELS]);
+        let is_dark = |c| matches!(c, Black | Blue);
+        Self {
+            name,
+            levels,
+            lines: levels.map(|c| if is_dark(c) { LightCyan } else { Black }),
+            marks: levels.map(|c| if is_dark(c) { White } else { Black }),
+        }
+    }
+}
+
+/// What the screen looks like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Theme {
+    /// Its name.
+    pub name: String,
+    /// Styles of the roles.
+    pub palette: Palette,
+    /// Colour maps of the landscape, at least one.
+    pub maps: Vec<ColorMap>,
+    /// Borders of panes.
+    pub border: BorderType,
+    /// Characters.
+    pub symbols: Symbols,
+    /// Whether there is any colour. Without, shades are dots.
+    pub has_color: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    border: Option<String>,
+    color: Option<bool>,
+    #[serde(default)]
+    palette: BTreeMap<String, String>,
+    #[serde(default)]
+    map: Vec<MapEntry>,
+    #[serde(default)]
+    symbols: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MapEntry {
+    name: String,
+    stops: Vec<String>,
+}
+
+impl Theme {
+    /// The names of the built-in themes, the default first.
+    pub fn names() -> Vec<&'static str> {
+        BUILT_IN.map(|(name, _)| name).to_vec()
+    }
+
+    /// A built-in theme, in the colours of `depth`. Without colours every theme has the styles of `mono`.
+    pub fn named(name: &str, depth: ColorDepth) -> Result<Self, ThemeError> {
+        let (name, text) = BUILT_IN
+            .iter()
+            .find(|(known, _)| *known == name)
+            .ok_or_else(|| ThemeError::Unknown { name: name.into() })?;
+        Self::parse(name, text, depth)
+    }
+
+    /// A theme from TOML, in the colours of `depth`. What it leaves out is as in the default theme.
+    pub fn parse(name: &str, text: &str, depth: ColorDepth) -> Result<Self, ThemeError> {
+        let own = Reader::new(name, text)?;
+        let mut theme = Self {
+            name: name.into(),
+            palette: Palette::default(),
+            maps: Vec::new(),
+            border: BorderType::Rounded,
+            symbols: Symbols {
+                weights: "◉".into(),
+                origin: "○".into(),
+                cursor: "✛".into(),
+                target: "▸".into(),
+                phase: "●".into(),
+            },
+            has_color: depth != ColorDepth::None && own.file.color != Some(false),
+        };
+        let [default, .., mono] = BUILT_IN.map(|(name, text)| Reader::new(name, text));
+        default?.apply(&mut theme, depth)?;
+        if !theme.has_color {
+            theme.palette = Palette::default();
+            mono?.apply(&mut theme, depth)?;
+        }
+        own.check()?;
+        if theme.has_color || own.file.color == Some(false) {
+            own.apply(&mut theme, depth)?;
+        }
+        if !theme.has_color {
+            for name in Palette::ROLES {
+                if let Some(style) = theme.palette.role(name) {
+                    (style.fg, style.bg) = (None, None);
+                }
+            }
+        }
+        Ok(theme)
+    }
+}
+
+/// A theme's file and the name to complain with.
+struct Reader<'a> {
+    name: &'a str,
+    file: File,
+}
+
+impl<'a> Reader<'a> {
+    fn new(name: &'a str, text: &str) -> Result<Self, ThemeError> {
+        let file = toml::from_str(text).map_err(|error| {
+            let message = error.message().replace('\n', " ");
+            let line =
+                error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            ThemeError::Toml { name: name.into(), message: format!("line {line}: {message}") }
+        })?;
+        Ok(Self { name, file })
+    }
+
+    fn error(&self, key: impl Into<String>, message: impl Into<String>) -> ThemeError {
+        ThemeError::Key { name: self.name.into(), key: key.into(), message: message.into() }
+    }
+
+    /// Refuses what would be refused with more colours too.
+    fn check(&self) -> Result<(), ThemeError> {
+        let mut scratch = Palette::default();
+        self.palette(&mut scratch, ColorDepth::True)?;
+        self.maps(ColorDepth::True).map(|_| ())
+    }
+
+    fn apply(&self, theme: &mut Theme, depth: ColorDepth) -> Result<(), ThemeError> {
+        if let Some(border) = &self.file.border {
+            theme.border = match border.as_str() {
+                "plain" => BorderType::Plain,
+                "rounded" => BorderType::Rounded,
+                "double" => BorderType::Double,
+                "thick" => BorderType::Thick,
+                _ => return Err(self.error("border", "write plain, rounded, double or thick")),
+            };
+        }
+        self.palette(&mut theme.palette, depth)?;
+        self.symbols(&mut theme.symbols)?;
+        let maps = self.maps(depth)?;
+        if !maps.is_empty() {
+            theme.maps = maps;
+        }
+        Ok(())
+    }
+
+    fn palette(&self, palette: &mut Palette, depth: ColorDepth) -> Result<(), ThemeError> {
+        for (role, text) in &self.file.palette {
+            let key = format!("palette.{role}");
+            let Some(slot) = palette.role(role) else {
+                return Err(self
+                    .error(key, format!("there is no such role; there are {}", Palette::ROLES.join(", "))));
+            };
+            *slot = parse_style(text, depth).map_err(|message| self.error(key, message))?;
+        }
+        Ok(())
+    }
+
+    fn symbols(&self, symbols: &mut Symbols) -> Result<(), ThemeError> {
+        for (name, text) in &self.file.symbols {
+            let key = format!("symbols.{name}");
+            let slot = match name.as_str() {
+                "weights" => &mut symbols.weights,
+                "origin" => &mut symbols.origin,
+                "cursor" => &mut symbols.cursor,
+                "target" => &mut symbols.target,
+                "phase" => &mut symbols.phase,
+                _ => {
+                    let known = "there are weights, origin, cursor, target, phase";
+                    return Err(self.error(key, format!("there is no such symbol; {known}")));
+                }
+            };
+            if ratatui::text::Span::raw(text.as_str()).width() != 1 || text.chars().any(char::is_control) {
+                return Err(self.error(key, "write one character that is one column wide"));
+            }
+            slot.clone_from(text);
+        }
+        Ok(())
+    }
+
+    fn maps(&self, depth: ColorDepth) -> Result<Vec<ColorMap>, ThemeError> {
+        let read = |entry: &MapEntry| {
+            let key = format!("map `{}`", entry.name.escape_debug());
+            let stops: Result<Vec<_>, _> = entry.stops.iter().map(|stop| parse_rgb(stop)).collect();
+            match stops {
+                Ok(stops) if stops.len() >= 2 => Ok(ColorMap::new(entry.name.clone(), &stops, depth)),
+                Ok(_) => Err(self.error(key, "a colour map needs at least two stops")),
+                Err(message) => Err(self.error(key, message)),
+            }
+        };
+        self.file.map.iter().map(read).collect()
+    }
+}
+
+/// Reads `bold #58a6ff on #0d1117`: attributes, a colour, and after `on` the background, each at most once.
+fn parse_style(text: &str, depth: ColorDepth) -> Result<Style, String> {
+    let mut style = Style::new();
+    let mut background = false;
+    for word in text.split_whitespace() {
+        match word {
+            "on" => background = true,
+            "bold" => style = style.add_modifier(Modifier::BOLD),
+            "dim" => style = style.add_modifier(Modifier::DIM),
+            "italic" => style = style.add_modifier(Modifier::ITALIC),
+            "underline" => style = style.add_modifier(Modifier::UNDERLINED),
+            "reverse" => style = style.add_modifier(Modifier::REVERSED),
+            _ => {
+                let color = reduce(parse_color(word)?, depth);
+                style = if background { style.bg(color) } else { style.fg(color) };
+            }
+        }
+    }
+    Ok(style)
+}
+
+fn parse_color(word: &str) -> Result<Color, String> {
+    if word == "default" {
+        return Ok(Color::Reset);
+    }
+    if word.starts_with('#') {
+        return parse_rgb(word).map(rgb_color);
+    }
+    Color::from_str(word).map_err(|_| {
+        let word = word.escape_debug();
+        format!(
+            "`{word}` is no style; write bold, dim, italic, underline, reverse, #rrggbb, red, default, on .."
+        )
+    })
+}
+
+fn parse_rgb(word: &str) -> Result<[u8; 3], String> {
+    let digits = word.strip_prefix('#').filter(|d| d.len() == 6 && d.bytes().all(|b| b.is_ascii_hexdigit()));
+    digits
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .map(|value| [(value >> 16) as u8, (value >> 8) as u8, value as u8])
+        .ok_or_else(|| format!("`{}` is no colour; write #rrggbb", word.escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_theme_gives_every_role_at_every_depth() {
+        for name in Theme::names() {
+            let text = BUILT_IN.iter().find(|(known, _)| *known == name).unwrap().1;
+            let file = Reader::new(name, text).unwrap().file;
+            for role in Palette::ROLES {
+                assert!(file.palette.contains_key(*role), "{name} lacks {role}");
+            }
+            for depth in [ColorDepth::None, ColorDepth::Ansi16, ColorDepth::Ansi256, ColorDepth::True] {
+                let theme = Theme::named(name, depth).unwrap();
+                assert!(theme.maps.len() >= 4, "{name}");
+                assert_eq!(theme.has_color, name != "mono" && depth != ColorDepth::None);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_names_there_are() {
+        let error = Theme::named("solar", ColorDepth::True).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "there is no theme `solar`; the built-in ones are dark, light, colorblind, nord, mono"
+        );
+    }
+
+    #[test]
+    fn errors_name_the_theme_and_the_key() {
+        let error = |text| Theme::parse("mine", text, ColorDepth::None).unwrap_err().to_string();
+        assert!(
+            error("[palette]\naccent = \"bold #12\"")
+                .starts_with("theme `mine`: palette.accent: `#12` is no colour")
+        );
+        assert!(error("[palette]\nacent = \"red\"").contains("palette.acent: there is no such role"));
+        assert!(
+            error("[[map]]\nname = \"x\"\nstops = [\"#000000\"]").contains("map `x`: a colour map needs")
+        );
+        assert!(error("bordr = \"plain\"").contains("line 1: unknown field `bordr`"));
+    }
+
+    #[test]
+    fn a_user_theme_states_only_what_differs() {
+        let theme =
+            Theme::parse("mine", "[palette]\naccent = \"bold red on default\"", ColorDepth::True).unwrap();
+        let default = Theme::named("dark", ColorDepth::True).unwrap();
+        assert_eq!(theme.palette.accent, Style::new().fg(Color::Red).bg(Color::Reset).bold());
+        assert_eq!(theme.palette.muted, default.palette.muted);
+        assert_eq!(theme.maps, default.maps);
+    }
+
+    #[test]
+    fn colour_maps_rise_in_lightness() {
+        for name in Theme::names() {
+            let theme = Theme::named(name, ColorDepth::True).unwrap();
+            for map in &theme.maps {
+                let light: Vec<f32> = map
+                    .levels
+                    .iter()
+                    .map(|color| match color {
+                        Color::Rgb(r, g, b) => luminance([*r, *g, *b]),
+                        _ => panic!("{name} {}: {color} is not a stop", map.name),
+                    })
+                    .collect();
+                assert!(light.is_sorted_by(|a, b| a < b), "{name} {}: {light:?}", map.name);
+            }
+            if !theme.has_color {
+                break;
+            }
+        }
+    }
+}

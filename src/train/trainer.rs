@@ -1,0 +1,272 @@
+//! The trainer: one optimizer step at a time, each a function of the seed and the step's number.
+
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor};
+
+use super::corpus::{Batch, Corpus};
+use super::optimizer::{Optimizer, StepNorms};
+use super::schedule::Schedule;
+use crate::model::llama::Llama;
+use crate::model::params::{Params, Vars};
+use crate::protocol::{LayerNorm, OptimizerKind};
+
+/// Why a step could not be taken. The weights are those before it.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The loss or a gradient is infinite or not a number.
+    #[error("step {step}: {what} is not finite, so the weights stay as they were: lower the learning rate")]
+    NotFinite {
+        /// The step that failed.
+        step: u64,
+        /// `the loss`, or the first tensor whose gradient went bad.
+        what: String,
+    },
+    /// The arithmetic itself failed, for want of memory for instance.
+    #[error("step {step}: {source}")]
+    Candle {
+        /// The step that failed.
+        step: u64,
+        /// What candle says.
+        source: candle_core::Error,
+    },
+}
+
+/// What is learnt.
+#[derive(Debug, Clone)]
+pub enum Objective {
+    /// To predict rows drawn from a corpus.
+    Corpus {
+        /// What is trained on.
+        train: Corpus,
+        /// What is only measured.
+        held_out: Batch,
+        /// Rows of a batch.
+        rows: usize,
+        /// Tokens predicted in a row.
+        context: usize,
+    },
+    /// To predict one text: every token after the first.
+    Text(Batch),
+}
+
+impl Objective {
+    fn batch(&self, seed: u64, index: u64) -> Batch {
+        match self {
+            Self::Corpus { train, rows, context, .. } => train.batch(seed, index, *rows, *context),
+            Self::Text(batch) => batch.clone(),
+        }
+    }
+
+    /// The batch of a slice, at most `rows` rows, and where it comes from: what is held out, or the text.
+    pub fn slice_batch(&self, rows: usize) -> (Batch, &'static str) {
+        match self {
+            Self::Corpus { held_out, .. } => {
+                (Batch::new(held_out.rows().iter().take(rows).cloned().collect()), "held-out")
+            }
+            Self::Text(batch) => (batch.clone(), "prompt"),
+        }
+    }
+}
+
+/// What a trainer follows besides its objective.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe {
+    /// Seed of the batches.
+    pub seed: u64,
+    /// The learning rate of each step.
+    pub schedule: Schedule,
+    /// The optimizer to start with.
+    pub optimizer: OptimizerKind,
+    /// AdamW's decay of matrices.
+    pub weight_decay: f64,
+    /// The gradient norm above which gradients are scaled down; 0 means never.
+    pub clip: f64,
+    /// Batches whose gradients are averaged for one step.
+    pub accumulate: usize,
+}
+
+/// What one step was.
+#[derive(Debug, Clone)]
+pub struct StepReport {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Loss of its batch before the update, in nats a token.
+    pub loss: f64,
+    /// The learning rate it took.
+    pub learning_rate: f64,
+    /// Tokens it predicted.
+    pub tokens: usize,
+    /// Norms of its gradient and update.
+    pub norms: StepNorms,
+}
+
+/// A model in training.
+#[derive(Debug)]
+pub struct Trainer {
+    llama: Llama,
+    vars: Vars,
+    device: Device,
+    objective: Objective,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    /// What a person has multiplied the schedule by.
+    rate_factor: f64,
+    step: u64,
+}
+
+impl Trainer {
+    /// A trainer at step 0.
+    pub fn new(
+        llama: Llama,
+        params: Params,
+        objective: Objective,
+        recipe: Recipe,
+        device: &Device,
+    ) -> candle_core::Result<Self> {
+        Ok(Self {
+            llama,
+            vars: params.into_vars()?,
+            device: device.clone(),
+            objective,
+            recipe,
+            optimizer: Optimizer::new(recipe.optimizer, recipe.weight_decay, recipe.clip),
+            rate_factor: 1.0,
+            step: 0,
+        })
+    }
+
+    /// The model.
+    pub fn llama(&self) -> &Llama {
+        &self.llama
+    }
+
+    /// The weights as they are now, without a graph. They change at the next step: see [`Params::frozen`].
+    pub fn params(&self) -> Params {
+        self.vars.detached()
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What is learnt.
+    pub fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
+    /// Steps taken.
+    pub fn steps_taken(&self) -> u64 {
+        self.step
+    }
+
+    /// The optimizer in use.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// The learning rate of the next step.
+    pub fn learning_rate(&self) -> f64 {
+        self.recipe.schedule.rate(self.step + 1) * self.rate_factor
+    }
+
+    /// Multiplies the whole schedule by `factor`.
+    pub fn scale_learning_rate(&mut self, factor: f64) {
+        self.rate_factor *= factor;
+    }
+
+    /// Goes on with another optimizer, its moments empty.
+    pub fn set_optimizer(&mut self, kind: OptimizerKind) {
+        self.optimizer = Optimizer::new(kind, self.recipe.weight_decay, self.recipe.clip);
+    }
+
+    /// Takes one step.
+    pub fn step(&mut self) -> Result<StepReport, TrainError> {
+        let step = self.step + 1;
+        let failed = |source| TrainError::Candle { step, source };
+        let (loss, tokens, grads) = self.gradient(step).map_err(failed)?;
+        if !loss.is_finite() {
+            return Err(TrainError::NotFinite { step, what: "the loss".to_owned() });
+        }
+        let learning_rate = self.learning_rate();
+        let norms = match self.optimizer.step(&self.vars, &grads, learning_rate).map_err(failed)? {
+            Ok(norms) => norms,
+            Err(index) => {
+                let name = self.vars.iter().nth(index).map_or("a tensor", |(name, _)| name);
+                return Err(TrainError::NotFinite { step, what: format!("the gradient of {name}") });
+            }
+        };
+        self.step = step;
+        Ok(StepReport { step, loss, learning_rate, tokens, norms })
+    }
+
+    /// Mean loss over the micro-batches of a step, the tokens predicted, and the gradient of that loss.
+    fn gradient(&self, step: u64) -> candle_core::Result<(f64, usize, GradStore)> {
+        let params = self.vars.params();
+        let micro_batches = self.recipe.accumulate.max(1) as u64;
+        let (mut total, mut tokens) = (0.0, 0);
+        let mut sum: Option<GradStore> = None;
+        for micro in 0..micro_batches {
+            let batch = self.objective.batch(self.recipe.seed, (step - 1) * micro_batches + micro);
+            let (inputs, targets) = batch.tensors(&self.device)?;
+            let loss = (self.llama.loss(&params, &inputs, &targets)? / micro_batches as f64)?;
+            let mut grads = loss.backward()?;
+            total += scalar(&loss)?;
+            tokens += batch.predicted();
+            if let Some(earlier) = &sum {
+                for (_, var) in self.vars.iter() {
+                    let tensor = var.as_tensor();
+                    if let (Some(earlier), Some(new)) = (earlier.get(tensor), grads.get(tensor)) {
+                        let both = (earlier + new)?;
+                        grads.insert(tensor, both);
+                    }
+                }
+            }
+            sum = Some(grads);
+        }
+        match sum {
+            Some(grads) => Ok((total, tokens, grads)),
+            None => candle_core::bail!("a step needs at least one batch"),
+        }
+    }
+
+    /// Mean loss of what is held out, if anything is.
+    pub fn held_out_loss(&self) -> candle_core::Result<Option<f64>> {
+        match &self.objective {
+            Objective::Corpus { held_out, .. } => {
+                let (inputs, targets) = held_out.tensors(&self.device)?;
+                scalar(&self.llama.loss(&self.params(), &inputs, &targets)?).map(Some)
+            }
+            Objective::Text(_) => Ok(None),
+        }
+    }
+
+    /// Gradient norm of each layer, embedding first, from the norms of the tensors.
+    pub fn layer_norms(&self, norms: &StepNorms) -> Vec<LayerNorm> {
+        let mut layers: Vec<LayerNorm> = Vec::new();
+        for ((name, _), norm) in self.vars.iter().zip(&norms.per_tensor) {
+            let layer = layer_of(name);
+            match layers.last_mut() {
+                Some(last) if last.name == layer => last.grad_norm = last.grad_norm.hypot(*norm),
+                _ => layers.push(LayerNorm { name: layer, grad_norm: *norm }),
+            }
+        }
+        layers
+    }
+}
+
+/// The layer a person looks for a parameter in.
+fn layer_of(name: &str) -> String {
+    let mut parts = name.split('.').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some("layers"), Some(index)) => format!("layer {index}"),
+        (Some("embed_tokens"), _) => "embed".to_owned(),
+        (Some("norm"), _) => "norm".to_owned(),
+        _ => "head".to_owned(),
+    }
+}
+
+/// The value of a tensor of one element.
+pub fn scalar(tensor: &Tensor) -> candle_core::Result<f64> {
+    tensor.to_dtype(candle_core::DType::F64)?.to_scalar()
+}

@@ -1,0 +1,123 @@
+//! Made-up states for the tests of the pictures.
+
+use crate::app::{App, Message, Options};
+use crate::protocol::{
+    BatchInfo, Candidate, Drift, LayerNorm, OptimizerKind, Phase, PlaneInfo, Point, Prediction, RunInfo,
+    Slice, Status, ToScreen, Token, Update,
+};
+
+/// A slice from -1 to 1, `side` points a side.
+pub(super) fn slice(side: usize, loss: impl Fn(f64, f64) -> f32) -> Slice {
+    let axis: Vec<f64> = (0..side).map(|i| 2.0 * i as f64 / (side.max(2) - 1) as f64 - 1.0).collect();
+    Slice {
+        step: 412,
+        generation: 1,
+        loss: axis.iter().flat_map(|beta| axis.iter().map(|alpha| loss(*alpha, *beta))).collect(),
+        alphas: axis.clone(),
+        betas: axis,
+        center: f64::from(loss(0.0, 0.0)),
+        finest: true,
+        plane: PlaneInfo {
+            kind: "random".into(),
+            normalization: "filter".into(),
+            seeds: [11, 111],
+            tensors: 28,
+            parameters: 2_000_000,
+            cosine: 0.0,
+            norms: [40.0, 40.0],
+        },
+        batch: BatchInfo { tokens: 512, sha256: "a41f09".into(), source: "held-out".into() },
+        seconds: 0.4,
+    }
+}
+
+fn token(id: u32, text: &str) -> Token {
+    Token { id, text: text.into() }
+}
+
+/// " Paris" after "The capital of France is".
+pub(super) fn prediction() -> Prediction {
+    let words = ["The", " capital", " of", " France", " is", " Paris"];
+    let likely = [
+        (5, " Paris", 0.77, 0.65),
+        (6, " the", 0.064, 0.084),
+        (7, " Rome", 0.041, 0.071),
+        (8, " in", 0.022, 0.022),
+        (9, " Lyon", 0.013, 0.003),
+        (10, " London", 0.011, 0.021),
+    ];
+    Prediction {
+        step: 412,
+        prompt: words.concat(),
+        tokens: (0..).zip(words).map(|(id, text)| token(id, text)).collect(),
+        probability: 0.77,
+        previous_probability: Some(0.65),
+        rank: 1,
+        previous_rank: Some(4),
+        loss: 1.2,
+        entropy: 1.21,
+        candidates: likely
+            .map(|(id, text, probability, previous)| Candidate {
+                token: token(id, text),
+                probability,
+                previous: Some(previous),
+            })
+            .to_vec(),
+    }
+}
+
+/// A run at step 412.
+pub(super) fn status() -> Status {
+    Status {
+        phase: Phase::Running,
+        step: 412,
+        loss: Some(2.113),
+        held_out: Some(2.207),
+        grad_norm: Some(0.83),
+        clip: 1.0,
+        learning_rate: 3e-3,
+        optimizer: OptimizerKind::AdamW,
+        tokens_per_second: Some(19_800.0),
+        seconds: 42.0,
+        viewers: 1,
+        drift: Some(Drift {
+            distance: 0.5,
+            inside: [0.0, 0.0],
+            captured: Some(0.001),
+            step_length: Some(0.0025),
+        }),
+        slicing: false,
+    }
+}
+
+/// A screen that knows everything.
+pub(super) fn app() -> App {
+    let mut app = App::new(Options::default());
+    let point = |step: u64| Point {
+        step,
+        loss: 2.0 + 5.0 * (-(step as f64) / 80.0).exp(),
+        held_out: step.is_multiple_of(50).then(|| 2.1 + 5.0 * (-(step as f64) / 80.0).exp()),
+        grad_norm: 0.8,
+        learning_rate: 3e-3,
+    };
+    let names = ["embed", "layer 0", "layer 1", "layer 2", "layer 3", "norm"];
+    let update = Update {
+        run: Some(RunInfo {
+            name: "tidy-otter".into(),
+            model: "nano".into(),
+            parameters: 1_040_000,
+            data: "builtin".into(),
+            device: "cpu, 2 threads".into(),
+            ..RunInfo::default()
+        }),
+        status: Some(status()),
+        points: (1..=412).map(point).collect(),
+        layers: Some(names.map(|name| LayerNorm { name: name.into(), grad_norm: 0.5 }).to_vec()),
+        slice: Some(slice(17, |alpha, beta| 2.113 + 4.0 * (alpha * alpha + beta * beta) as f32)),
+        prediction: Some(prediction()),
+        ..Update::default()
+    };
+    app.update(Message::Engine(ToScreen::Welcome { version: crate::protocol::VERSION }));
+    app.update(Message::Engine(ToScreen::Update(Box::new(update))));
+    app
+}

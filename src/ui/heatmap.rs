@@ -1,0 +1,201 @@
+//! The landscape itself: a colour for the level of the loss, contours between levels, and markers.
+//!
+//! A cell of braille has two colours: the background carries the quantised loss, the dots carry the contours.
+//! Without colour an ordered dither carries the loss.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::widgets::Widget;
+
+use crate::app::{Chosen, Marker};
+use crate::theme::{ColorMap, LEVELS, Theme};
+
+use super::braille::Dots;
+use super::surface::Surface;
+
+/// Thresholds of an ordered dither: the Bayer matrix of order 4.
+const BAYER: [[usize; 4]; 4] = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]];
+
+/// Characters of rising weight, for cells of plain text.
+pub(super) const ASCII: [char; LEVELS] = [' ', '.', ',', ':', '-', '=', '+', '*', 'o', '%', '#', '@'];
+
+/// Whether the dot in column `x` of row `y` is set where the loss has this level.
+pub(super) fn dithered(level: usize, x: usize, y: usize) -> bool {
+    level * 16 > BAYER[y % 4][x % 4] * (LEVELS - 1)
+}
+
+/// A surface over an area of cells.
+pub(super) struct Heatmap<'a> {
+    pub(super) surface: &'a Surface<'a>,
+    pub(super) map: &'a ColorMap,
+    pub(super) theme: &'a Theme,
+    pub(super) marker: Marker,
+    /// Where the weights are, in units of alpha and beta.
+    pub(super) weights: [f64; 2],
+    /// The place to read.
+    pub(super) chosen: Option<Chosen>,
+}
+
+/// What a dot shows.
+#[derive(Clone, Copy, PartialEq)]
+enum Dot {
+    Level(usize),
+    /// Above the top of the scale.
+    Clipped,
+    NotFinite,
+}
+
+impl Dot {
+    fn level(self) -> Option<usize> {
+        match self {
+            Self::Level(level) => Some(level),
+            Self::Clipped => Some(LEVELS - 1),
+            Self::NotFinite => None,
+        }
+    }
+}
+
+impl Heatmap<'_> {
+    fn dot(&self, u: f64, v: f64) -> Dot {
+        let scale = &self.surface.scale;
+        match self.surface.loss(u, v) {
+            None => Dot::NotFinite,
+            Some(loss) if scale.clipped && loss > scale.high => Dot::Clipped,
+            Some(loss) => Dot::Level(scale.level(loss)),
+        }
+    }
+
+    /// Draws the cells; `levels` of the cells come back, row by row.
+    fn cells(&self, area: Rect, buffer: &mut Buffer) {
+        let (width, height) = (usize::from(area.width), usize::from(area.height));
+        let contours = self.contours(area);
+        for row in 0..height {
+            for column in 0..width {
+                let at = |up: f64| {
+                    let u = (column as f64 + 0.5) / width as f64;
+                    self.dot(u, 1.0 - (row as f64 + up) / height as f64)
+                };
+                let cell = &mut buffer[(area.x + column as u16, area.y + row as u16)];
+                let (character, style) = match (at(0.5), self.marker) {
+                    (Dot::NotFinite, _) => ('×', self.theme.palette.invalid),
+                    (dot, Marker::Ascii) => self.ascii(dot.level().unwrap_or(0), dot == Dot::Clipped),
+                    (dot, Marker::HalfBlock) if self.theme.has_color => {
+                        let level = |dot: Dot, other: Dot| dot.level().or(other.level()).unwrap_or(0);
+                        let (upper, lower) = (level(at(0.25), dot), level(at(0.75), dot));
+                        self.halves(upper, lower, dot == Dot::Clipped)
+                    }
+                    (dot, _) => {
+                        let level = dot.level().unwrap_or(0);
+                        let style = self.over(level, self.map.line(level));
+                        (contours.character(column, row).unwrap_or(' '), style)
+                    }
+                };
+                cell.set_char(character).set_style(style);
+            }
+        }
+    }
+
+    fn over(&self, level: usize, ink: ratatui::style::Color) -> Style {
+        if self.theme.has_color { Style::new().fg(ink).bg(self.map.background(level)) } else { Style::new() }
+    }
+
+    fn ascii(&self, level: usize, clipped: bool) -> (char, Style) {
+        (if clipped { '^' } else { ASCII[level] }, self.over(level, self.map.line(level)))
+    }
+
+    fn halves(&self, upper: usize, lower: usize, clipped: bool) -> (char, Style) {
+        if clipped {
+            ('░', self.over(LEVELS - 1, self.map.line(LEVELS - 1)))
+        } else if upper == lower {
+            (' ', self.over(lower, self.map.line(lower)))
+        } else {
+            ('▀', self.over(lower, self.map.background(upper)))
+        }
+    }
+
+    /// The dots: where the level changes from one dot to the next, the higher one is set. Without colour, the
+    /// dither.
+    fn contours(&self, area: Rect) -> Dots {
+        let mut dots = Dots::new(area.width, area.height);
+        if self.marker != Marker::Braille && self.theme.has_color || self.marker == Marker::Ascii {
+            return dots;
+        }
+        let (columns, rows) = dots.size();
+        // On a small picture every second contour is enough.
+        let every = if area.height < 18 { 2 } else { 1 };
+        let field: Vec<Dot> = (0..rows)
+            .flat_map(|y| (0..columns).map(move |x| (x, y)))
+            .map(|(x, y)| self.dot((x as f64 + 0.5) / columns as f64, 1.0 - (y as f64 + 0.5) / rows as f64))
+            .collect();
+        for y in 0..rows {
+            for x in 0..columns {
+                let here = field[y * columns + x];
+                let Some(level) = here.level() else { continue };
+                // Above the top there is nothing to tell apart; a sparse hatch says so.
+                let hatched = here == Dot::Clipped && (x + y) % 4 == 0;
+                let set = if self.theme.has_color {
+                    let lower = |x: usize, y: usize| {
+                        let other = (x < columns && y < rows).then(|| field[y * columns + x].level());
+                        other.flatten().is_some_and(|other| other / every < level / every)
+                    };
+                    let (left, above) = (x.wrapping_sub(1), y.wrapping_sub(1));
+                    hatched || lower(left, y) || lower(x + 1, y) || lower(x, above) || lower(x, y + 1)
+                } else {
+                    dithered(level, x, y) && (here != Dot::Clipped || !hatched)
+                };
+                if set {
+                    dots.set(x, y, 0);
+                }
+            }
+        }
+        dots
+    }
+
+    /// Puts a symbol over the cell of a place. A place outside goes to the edge, as an arrow that points to it.
+    fn mark(&self, [alpha, beta]: [f64; 2], symbol: &str, area: Rect, buffer: &mut Buffer) {
+        let (u, v) = self.surface.place(alpha, beta);
+        let cell = |place: f64, count: u16| {
+            (place.clamp(0.0, 1.0) * f64::from(count)).min(f64::from(count) - 1.0).max(0.0) as u16
+        };
+        let symbol = match (u, v) {
+            (u, _) if u < 0.0 => "←",
+            (u, _) if u > 1.0 => "→",
+            (_, v) if v < 0.0 => "↓",
+            (_, v) if v > 1.0 => "↑",
+            _ => symbol,
+        };
+        let (column, row) = (cell(u, area.width), cell(1.0 - v, area.height));
+        let level = self.surface.loss(u, v).map_or(0, |loss| self.surface.scale.level(loss));
+        let style = if self.theme.has_color {
+            self.over(level, self.map.mark(level)).add_modifier(Modifier::BOLD)
+        } else {
+            Style::new().add_modifier(Modifier::BOLD | Modifier::REVERSED)
+        };
+        buffer[(area.x + column, area.y + row)].set_symbol(symbol).set_style(style);
+    }
+}
+
+impl Widget for Heatmap<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let area = area.intersection(buffer.area);
+        if area.is_empty() {
+            return;
+        }
+        self.cells(area, buffer);
+        let symbols = &self.theme.symbols;
+        let ascii = self.marker == Marker::Ascii;
+        if self.weights != [0.0, 0.0] {
+            self.mark([0.0, 0.0], if ascii { "." } else { &symbols.origin }, area, buffer);
+        }
+        self.mark(self.weights, if ascii { "O" } else { &symbols.weights }, area, buffer);
+        if let Some(chosen) = self.chosen {
+            let (column, row) = chosen.nearest(self.surface.slice);
+            let place = [self.surface.slice.alphas[column], self.surface.slice.betas[row]];
+            self.mark(place, if ascii { "X" } else { &symbols.cursor }, area, buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

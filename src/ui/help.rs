@@ -1,0 +1,67 @@
+//! The help: the table of keys, chapter by chapter.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Widget};
+
+use crate::app::{BINDINGS, Group};
+use crate::theme::Theme;
+
+use super::popup;
+
+/// All keys and what they do.
+pub(super) struct Help<'a> {
+    /// Lines above the first one, at most.
+    pub(super) scroll: usize,
+    pub(super) theme: &'a Theme,
+}
+
+impl Help<'_> {
+    fn lines(&self) -> Vec<Line<'static>> {
+        let palette = &self.theme.palette;
+        let mut lines = Vec::new();
+        for group in Group::ALL {
+            if !lines.is_empty() {
+                lines.push(Line::default());
+            }
+            lines.push(Line::styled(group.title(), palette.title));
+            for binding in BINDINGS.iter().filter(|binding| binding.group == group) {
+                let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
+                lines.push(Line::from(vec![
+                    Span::styled(format!("  {:<11}", keys.join("  ")), palette.accent),
+                    Span::raw(binding.help),
+                ]));
+            }
+        }
+        lines
+    }
+}
+
+impl Widget for Help<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let lines = self.lines();
+        let wide = lines.iter().map(Line::width).max().unwrap_or(0) as u16 + 6;
+        let place = popup(area, wide, (lines.len() as u16 + 2).min(area.height.saturating_sub(2)), buffer);
+        let palette = &self.theme.palette;
+        let rows = usize::from(place.height.saturating_sub(2));
+        let first = self.scroll.min(lines.len().saturating_sub(rows));
+        let below = lines.len() - (first + rows).min(lines.len());
+        let foot = match (first, below) {
+            (0, 0) => " esc closes ".to_string(),
+            (_, 0) => format!(" ↑ {first} more · esc closes "),
+            _ => format!(" ↓ {below} more · esc closes "),
+        };
+        let block = Block::bordered()
+            .border_type(self.theme.border)
+            .border_style(palette.focus)
+            .style(palette.base.patch(palette.popup))
+            .title(Span::styled(" Keys ", palette.title))
+            .title_bottom(Line::styled(foot, palette.muted).right_aligned());
+        let inner = block.inner(place);
+        block.render(place, buffer);
+        for (line, row) in lines.into_iter().skip(first).zip(inner.rows()) {
+            line.render(Rect { x: row.x + 2, width: row.width.saturating_sub(2), ..row }, buffer);
+        }
+    }
+}

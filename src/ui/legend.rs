@@ -1,0 +1,174 @@
+//! What the colours of the landscape mean, and what the loss is where the weights are.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::app::{Chosen, Marker};
+use crate::protocol::Drift;
+use crate::theme::{ColorMap, LEVELS, Theme};
+
+use super::braille::Dots;
+use super::heatmap::{ASCII, dithered};
+use super::surface::Surface;
+use super::text;
+
+/// Two rows: the colour bar and its values; beside them the loss at the weights and the size of a step.
+pub(super) struct Legend<'a> {
+    pub(super) surface: &'a Surface<'a>,
+    pub(super) map: &'a ColorMap,
+    pub(super) theme: &'a Theme,
+    pub(super) marker: Marker,
+    pub(super) drift: Option<&'a Drift>,
+    pub(super) chosen: Option<Chosen>,
+}
+
+/// Columns of what stands beside the bar.
+const BESIDE: u16 = 22;
+
+impl Legend<'_> {
+    fn bar(&self, area: Rect, buffer: &mut Buffer) {
+        let width = usize::from(area.width);
+        let here =
+            (self.surface.scale.place(self.surface.slice.center).clamp(0.0, 1.0) * width as f64) as usize;
+        let here = here.min(width.saturating_sub(1));
+        let mut dots = Dots::new(area.width, 1);
+        let level = |column: usize| (column * LEVELS / width.max(1)).min(LEVELS - 1);
+        for x in 0..2 * width {
+            for y in 0..4 {
+                if dithered(level(x / 2), x, y) {
+                    dots.set(x, y, 0);
+                }
+            }
+        }
+        for column in 0..width {
+            let level = level(column);
+            let cell = &mut buffer[(area.x + column as u16, area.y)];
+            cell.set_char(match (self.marker, self.theme.has_color) {
+                (Marker::Ascii, _) => ASCII[level],
+                (_, true) => ' ',
+                (_, false) => dots.character(column, 0).unwrap_or(' '),
+            });
+            if self.theme.has_color {
+                cell.set_style(Style::new().bg(self.map.background(level)).fg(self.map.mark(level)));
+            }
+            if column == here {
+                cell.set_symbol(self.weights()).modifier.insert(Modifier::BOLD);
+                if !self.theme.has_color {
+                    cell.modifier.insert(Modifier::REVERSED);
+                }
+            }
+        }
+    }
+
+    fn weights(&self) -> &str {
+        if self.marker == Marker::Ascii { "O" } else { &self.theme.symbols.weights }
+    }
+
+    fn values(&self, area: Rect, buffer: &mut Buffer) {
+        let muted = self.theme.palette.muted;
+        let scale = &self.surface.scale;
+        let high = text::short_number(scale.high);
+        let high = if scale.clipped { format!("{high} clipped") } else { high };
+        Line::styled(text::short_number(scale.low), muted).render(area, buffer);
+        Line::styled(high, muted).right_aligned().render(area, buffer);
+        let middle = text::short_number(scale.middle());
+        let middle = if scale.log { format!("{middle} log") } else { middle };
+        if area.width >= 26 || !scale.clipped {
+            Line::styled(middle, muted).centered().render(area, buffer);
+        }
+    }
+
+    fn losses(&self) -> Line<'_> {
+        let title = self.theme.palette.title;
+        let mut spans = vec![Span::styled(
+            format!("{} {}", self.weights(), text::number(self.surface.slice.center)),
+            title,
+        )];
+        if let Some(chosen) = self.chosen {
+            let loss = self.surface.sample(chosen.nearest(self.surface.slice));
+            let symbol = if self.marker == Marker::Ascii { "X" } else { &self.theme.symbols.cursor };
+            spans.push(Span::styled(format!(" {symbol} {}", text::number(loss)), self.theme.palette.accent));
+        }
+        spans.push(Span::styled(" nats", self.theme.palette.muted));
+        Line::from(spans)
+    }
+
+    /// The length of the last step in cells of the grid.
+    fn step(&self) -> Option<String> {
+        let length = self.drift?.step_length?;
+        let alphas = &self.surface.slice.alphas;
+        let cell = (alphas.last()? - alphas.first()?) / (alphas.len() as f64 - 1.0);
+        if cell.is_nan() || cell <= 0.0 {
+            return None;
+        }
+        let cells = length / cell;
+        let cells = if cells < 0.005 { format!("{cells:.0e}") } else { text::short_number(cells) };
+        Some(format!("a step: {cells} cell"))
+    }
+}
+
+impl Widget for Legend<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let area = area.intersection(buffer.area);
+        if area.height < 2 || area.width < BESIDE + 8 {
+            return;
+        }
+        let bar = Rect { width: (area.width - BESIDE - 2).min(60), height: 1, ..area };
+        let beside = Rect { x: bar.right() + 2, width: area.right() - bar.right() - 2, ..bar };
+        self.bar(bar, buffer);
+        self.values(Rect { y: bar.y + 1, ..bar }, buffer);
+        self.losses().render(beside, buffer);
+        if let Some(step) = self.step() {
+            Line::styled(step, self.theme.palette.muted).render(Rect { y: beside.y + 1, ..beside }, buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::theme::ColorDepth;
+
+    fn drawn(spike: bool, chosen: Option<Chosen>) -> Buffer {
+        let theme = Theme::named("dark", ColorDepth::True).unwrap();
+        let mut slice = fixture::slice(17, |alpha, _| 5.0 + 3.0 * alpha as f32);
+        if spike {
+            slice.loss[16] = 1e6;
+        }
+        let surface = Surface::new(&slice, false).unwrap();
+        let area = Rect::new(0, 0, 50, 2);
+        let mut buffer = Buffer::empty(area);
+        let drift = Drift { distance: 1.0, inside: [0.0; 2], captured: None, step_length: Some(0.0025) };
+        let (map, marker, drift) = (&theme.maps[0], Marker::Braille, Some(&drift));
+        Legend { surface: &surface, map, theme: &theme, marker, drift, chosen }.render(area, &mut buffer);
+        buffer
+    }
+
+    fn text(buffer: &Buffer, row: u16) -> String {
+        (0..buffer.area.width).map(|x| buffer[(x, row)].symbol()).collect()
+    }
+
+    #[test]
+    fn the_bar_has_its_values_and_the_loss_at_the_weights_on_it() {
+        let buffer = drawn(false, None);
+        assert_eq!(text(&buffer, 0), "             ◉              ◉ 5.000 nats          ");
+        assert_eq!(text(&buffer, 1), "2.0        5.0         8.0  a step: .02 cell      ");
+        let colors: std::collections::BTreeSet<_> = (0..26).map(|x| buffer[(x, 0)].bg.to_string()).collect();
+        assert_eq!(colors.len(), LEVELS);
+    }
+
+    #[test]
+    fn a_scale_that_cuts_off_says_so() {
+        assert!(text(&drawn(true, None), 1).contains(" clipped "));
+    }
+
+    #[test]
+    fn the_loss_under_the_cursor_is_read_out() {
+        let buffer = drawn(false, Some(Chosen { alpha: 1.0, beta: 0.0 }));
+        assert!(text(&buffer, 0).contains("◉ 5.000 ✛ 8.000 nats"), "{}", text(&buffer, 0));
+    }
+}

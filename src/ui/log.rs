@@ -1,0 +1,106 @@
+//! The pane of the log, drawn by tui-logger from its own store.
+//!
+//! Whoever feeds that store escapes the message ([`super::text::escape`]) and starts it with the time of day,
+//! `18:42:07 checkpoint saved`: the store knows only when a line reached this screen.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+use tui_logger::{ExtLogRecord, LogFormatter, TuiLoggerWidget};
+
+use crate::app::{App, Pane};
+use crate::theme::Theme;
+
+use super::panel::Panel;
+use super::text;
+
+/// The newest lines of the log, or those the person scrolled to.
+pub(super) struct Log<'a> {
+    pub(super) app: &'a App,
+    pub(super) theme: &'a Theme,
+}
+
+impl Widget for Log<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme } = self;
+        let focused = app.view.focus == Pane::Log;
+        let right = if focused {
+            vec![Line::raw("↑ ↓ scroll · esc newest")]
+        } else {
+            vec![Line::raw("tab focus · 7 hide")]
+        };
+        let inner = Panel { app, theme, pane: Pane::Log, title: "Log", right }.draw(area, buffer);
+        let palette = &theme.palette;
+        let formatter = Formatter {
+            muted: palette.muted,
+            levels: [palette.bad, palette.warn, palette.accent, palette.muted, palette.muted],
+        };
+        TuiLoggerWidget::default()
+            .style(palette.base)
+            .formatter(Box::new(formatter))
+            .state(&app.log)
+            .render(inner, buffer);
+    }
+}
+
+struct Formatter {
+    muted: Style,
+    /// Error, warning, information, debugging, tracing.
+    levels: [Style; 5],
+}
+
+impl LogFormatter for Formatter {
+    fn min_width(&self) -> u16 {
+        20
+    }
+
+    fn format(&self, width: usize, record: &ExtLogRecord) -> Vec<Line<'_>> {
+        vec![self.line(width, record.level, record.msg())]
+    }
+}
+
+impl Formatter {
+    fn line(&self, width: usize, level: log::Level, message: &str) -> Line<'static> {
+        let (time, message) = match message.split_once(' ') {
+            Some((time, rest)) if is_time(time) => (format!("{time} "), rest),
+            _ => (String::new(), message),
+        };
+        let style = self.levels[(level as usize).saturating_sub(1).min(4)];
+        let room = width.saturating_sub(time.len() + 6);
+        Line::from(vec![
+            Span::styled(time, self.muted),
+            Span::styled(format!("{level:<5} "), style),
+            Span::raw(text::shorten(message, room)),
+        ])
+    }
+}
+
+fn is_time(word: &str) -> bool {
+    word.len() == 8
+        && word.bytes().enumerate().all(|(i, b)| if i % 3 == 2 { b == b':' } else { b.is_ascii_digit() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(width: usize, message: &str) -> Line<'static> {
+        let levels = [Style::new().red(), Style::new().yellow(), Style::new(), Style::new(), Style::new()];
+        Formatter { muted: Style::new().dim(), levels }.line(width, log::Level::Warn, message)
+    }
+
+    #[test]
+    fn a_line_has_its_time_its_level_and_its_message() {
+        let line = line(60, "18:42:11 step 409: loss spike");
+        assert_eq!(line.to_string(), "18:42:11 WARN  step 409: loss spike");
+        assert_eq!((line.spans[0].style, line.spans[1].style), (Style::new().dim(), Style::new().yellow()));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_and_says_so() {
+        assert_eq!(line(24, "18:42:11 step 409: loss spike").to_string(), "18:42:11 WARN  step 409…");
+        assert_eq!(line(24, "no time in front of this").to_string(), "WARN  no time in front …");
+    }
+}

@@ -1,0 +1,102 @@
+//! The status line: where the run stands, and the answer to the last key.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::app::{App, Hint, Link};
+use crate::protocol::Outcome;
+use crate::theme::Theme;
+
+use super::text;
+
+/// `step 412  loss 2.113  |g| 0.83  lr 3.0e-3  19.8k tok/s  adamw`; the step is there in any case.
+pub(super) struct StatusLine<'a> {
+    pub(super) app: &'a App,
+    pub(super) theme: &'a Theme,
+}
+
+impl Widget for StatusLine<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let width = usize::from(area.width).saturating_sub(2);
+        let facts = self.facts();
+        let step = facts.first().map_or(0, Line::width);
+        let note = self.note(width.saturating_sub(step + 2));
+        let room = width.saturating_sub(note.as_ref().map_or(0, |note| note.width() + 2));
+        let mut line = Line::raw(" ");
+        for fact in facts {
+            let gap = if line.width() > 1 { "  " } else { "" };
+            if line.width() - 1 + gap.len() + fact.width() > room {
+                break;
+            }
+            line.push_span(gap);
+            line.extend(fact.spans);
+        }
+        line.render(area, buffer);
+        if let Some(note) = note {
+            let place = Rect { width: area.width.saturating_sub(1), ..area };
+            note.right_aligned().render(place, buffer);
+        }
+    }
+}
+
+impl StatusLine<'_> {
+    fn facts(&self) -> Vec<Line<'static>> {
+        let palette = &self.theme.palette;
+        let Some(status) = &self.app.engine.status else {
+            return vec![Line::styled("step 0", palette.title)];
+        };
+        let last = self.app.engine.run.as_ref().and_then(|run| run.last_step);
+        let of = last.map_or_else(String::new, |last| format!("/{last}"));
+        let mut facts = vec![Line::from(vec![
+            Span::styled(format!("step {}", status.step), palette.title),
+            Span::styled(of, palette.muted),
+        ])];
+        let mut named = |name: &'static str, value: Option<String>| {
+            if let Some(value) = value {
+                facts.push(Line::from(vec![Span::styled(name, palette.muted), Span::raw(value)]));
+            }
+        };
+        named("loss ", status.loss.map(text::number));
+        named("|g| ", status.grad_norm.map(text::norm));
+        if let Some(norm) = status.grad_norm
+            && status.clip > 0.0
+            && norm > status.clip
+            && let Some(fact) = facts.last_mut()
+        {
+            fact.push_span(Span::styled(" clipped", palette.warn));
+        }
+        let rate = format!("{:.1e}", status.learning_rate);
+        facts.push(Line::from(vec![Span::styled("lr ", palette.muted), Span::raw(rate)]));
+        if let Some(speed) = status.tokens_per_second {
+            facts
+                .push(Line::from(vec![Span::raw(text::count(speed)), Span::styled(" tok/s", palette.muted)]));
+        }
+        facts.push(Line::styled(status.optimizer.name(), palette.muted));
+        facts
+    }
+
+    /// How the engine ended, or the answer to the last key.
+    fn note(&self, room: usize) -> Option<Line<'static>> {
+        let palette = &self.theme.palette;
+        let (text, style) = match (&self.app.link, &self.app.view.hint) {
+            (Link::Ended(Outcome::Stopped { step, checkpoint }), None) => {
+                let end = ": q leaves";
+                let head = format!("ended at step {step}");
+                let place = checkpoint.as_ref().map_or_else(String::new, |checkpoint| {
+                    let left = room.saturating_sub(text::width(&head) + text::width(end) + 16);
+                    format!(", checkpoint at {}", text::shorten_start(&text::escape(checkpoint), left))
+                });
+                (format!("{head}{place}{end}"), palette.accent)
+            }
+            (_, Some(hint)) => {
+                let style = if matches!(hint, Hint::Refused(_)) { palette.warn } else { palette.accent };
+                (text::escape(hint.text()), style)
+            }
+            _ => return None,
+        };
+        // A styled line would style its whole row.
+        Some(Line::from(Span::styled(text::shorten(&text, room), style)))
+    }
+}

@@ -1,0 +1,217 @@
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::*;
+use crate::app::{EngineState, LineEditor, Message, Options, ViewState};
+use crate::protocol::{Outcome, Stage, ToScreen, Update};
+use crate::theme::ColorDepth;
+
+fn drawn(app: &App, width: u16, height: u16) -> Buffer {
+    let theme = Theme::named("dark", ColorDepth::True).unwrap();
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| view(app, &theme, frame)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn text_of(buffer: &Buffer) -> String {
+    let row = |y| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+    (0..buffer.area.height).map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn press(app: &mut App, key: char) {
+    app.update(Message::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+}
+
+#[test]
+fn the_smallest_screen_shows_every_picture() {
+    let text = text_of(&drawn(&fixture::app(), 80, 24));
+    for part in [
+        "llamascape nano 1.0M",
+        "tidy-otter ● training",
+        "as of step 412",
+        "◉ 2.113 nats",
+        "mean of 512 held-out tokens #a41f",
+        "random, filter norm, seeds 11 111",
+        "in plane 0.1 %, chance 0.1 %",
+        "[Paris]",
+        "Gradient norm 0.83",
+        "step 412  loss 2.113  |g| 0.83  lr 3.0e-3  19.8k tok/s  adamw",
+        "? help  q quit",
+    ] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    assert!(!text.contains(" Log "));
+}
+
+#[test]
+fn the_log_is_shown_where_there_is_room_and_seven_turns_it_round() {
+    let mut app = fixture::app();
+    let has_log = |app: &App, height| text_of(&drawn(app, 100, height)).contains(" Log ");
+    assert_eq!((has_log(&app, 24), has_log(&app, 40)), (false, true));
+    press(&mut app, '7');
+    assert_eq!((has_log(&app, 24), has_log(&app, 40)), (true, false));
+}
+
+#[test]
+fn a_screen_that_is_too_small_says_how_large_it_must_be() {
+    let text = text_of(&drawn(&fixture::app(), 79, 20));
+    assert!(text.contains("terminal is 79x20; llamascape needs 80x24"));
+    assert!(text_of(&drawn(&fixture::app(), 20, 3)).contains("terminal is 20x3"));
+}
+
+#[test]
+fn no_size_makes_it_panic() {
+    let mut app = fixture::app();
+    for modal in [
+        None,
+        Some(Modal::Leave),
+        Some(Modal::Help { scroll: 99 }),
+        Some(Modal::Prompt(LineEditor::default())),
+    ] {
+        app.view.modal = modal;
+        for zoomed in [false, true] {
+            for focus in Pane::ALL {
+                (app.view.focus, app.view.zoomed) = (focus, zoomed);
+                for (width, height) in [(1, 1), (3, 50), (130, 1), (80, 24), (81, 25), (97, 33), (130, 50)] {
+                    drawn(&app, width, height);
+                }
+            }
+        }
+    }
+    app.view = ViewState::default();
+    for width in (1..=130).step_by(3) {
+        for height in (1..=50).step_by(3) {
+            drawn(&app, width, height);
+        }
+    }
+}
+
+#[test]
+fn every_pane_draws_in_any_area() {
+    let app = fixture::app();
+    let theme = Theme::named("dark", ColorDepth::True).unwrap();
+    for width in 0..60 {
+        for height in 0..20 {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+            for pane in Pane::ALL {
+                Screen { app: &app, theme: &theme }.pane(pane, buffer.area, &mut buffer);
+            }
+            preparing::Preparing { app: &app, theme: &theme }.render(buffer.area, &mut buffer);
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_knows_nothing_yet_is_drawn_too() {
+    let app = App::new(Options::default());
+    assert!(text_of(&drawn(&app, 80, 24)).contains("starting the engine"));
+    let mut app = fixture::app();
+    app.engine = EngineState::default();
+    app.engine.status = Some(fixture::status());
+    let text = text_of(&drawn(&app, 80, 24));
+    for part in ["no slice yet: r draws one", "no steps yet", "no prediction yet"] {
+        assert!(text.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn the_preparation_shows_its_stages_and_what_comes_next() {
+    let mut app = App::new(Options::default());
+    let stage = |name: &str, progress| Stage { name: name.into(), detail: "2048 tokens".into(), progress };
+    let mut status = fixture::status();
+    status.phase =
+        Phase::Preparing(vec![stage("tokenizer", 1.0), stage("corpus", 0.25), stage("model", 0.0)]);
+    let update = Update { status: Some(status), ..Update::default() };
+    app.update(Message::Engine(ToScreen::Update(Box::new(update))));
+    let text = text_of(&drawn(&app, 80, 24));
+    for part in
+        ["✓ tokenizer", "▸ corpus", " 25 %", "· model", "Then training starts", "● preparing", "? help"]
+    {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn the_step_stays_in_the_status_line_beside_any_hint() {
+    let mut app = fixture::app();
+    app.view.hint = Some(crate::app::Hint::Answer("x".repeat(200)));
+    let text = text_of(&drawn(&app, 80, 24));
+    assert!(text.contains("step 412") && text.contains("xxx…"));
+}
+
+#[test]
+fn a_hint_has_its_own_colour_and_leaves_the_facts_theirs() {
+    let mut app = fixture::app();
+    let plain = drawn(&app, 80, 24);
+    app.view.hint = Some(crate::app::Hint::Refused("no".into()));
+    let hinted = drawn(&app, 80, 24);
+    assert_eq!(hinted[(1, 22)], plain[(1, 22)]);
+    assert_ne!(hinted[(78, 22)].fg, plain[(78, 22)].fg);
+}
+
+#[test]
+fn an_engine_that_ended_leaves_its_last_picture_and_says_so() {
+    let mut app = fixture::app();
+    let outcome = Outcome::Stopped { step: 500, checkpoint: Some("/runs/tidy-otter/checkpoint-500".into()) };
+    app.update(Message::Engine(ToScreen::Closed(outcome)));
+    let text = text_of(&drawn(&app, 120, 40));
+    assert!(
+        text.contains("ended at step 500, checkpoint at /runs/tidy-otter/checkpoint-500: q leaves"),
+        "{text}"
+    );
+    assert!(text.contains("◉ 2.113 nats") && text.contains("● ended"));
+}
+
+#[test]
+fn a_zoomed_pane_has_the_screen_to_itself() {
+    let mut app = fixture::app();
+    press(&mut app, 'z');
+    let text = text_of(&drawn(&app, 80, 24));
+    assert!(text.contains("Landscape") && !text.contains("Next token"));
+}
+
+#[test]
+fn the_question_how_to_leave_says_what_becomes_of_the_run() {
+    let mut app = fixture::app();
+    press(&mut app, 'q');
+    assert!(text_of(&drawn(&app, 80, 24)).contains("d enter   leave it training;"));
+    app.engine.status.as_mut().unwrap().phase = Phase::Paused;
+    let text = text_of(&drawn(&app, 80, 24));
+    assert!(text.contains("leave it paused;") && text.contains("s         save a checkpoint and stop"));
+}
+
+#[test]
+fn the_prompt_editor_keeps_its_cursor_in_sight() {
+    let mut app = fixture::app();
+    app.view.modal = Some(Modal::Prompt(LineEditor::new(&format!("{} the end", "x".repeat(500)))));
+    assert!(text_of(&drawn(&app, 80, 24)).contains("x the end "));
+}
+
+#[test]
+fn a_read_only_screen_offers_no_commands() {
+    let mut app = fixture::app();
+    app.options.read_only = true;
+    let text = text_of(&drawn(&app, 80, 24));
+    assert!(text.contains("read-only") && text.contains("c colours") && !text.contains("s step"));
+}
+
+#[test]
+fn the_help_lists_every_key_and_scrolls() {
+    let mut app = fixture::app();
+    press(&mut app, '?');
+    let top = text_of(&drawn(&app, 80, 24));
+    assert!(top.contains("run, or pause") && top.contains("more · esc closes"));
+    app.update(Message::Key(KeyEvent::new(KeyCode::End, KeyModifiers::NONE)));
+    assert!(text_of(&drawn(&app, 80, 24)).contains("these keys"));
+    let all = text_of(&drawn(&app, 120, 50));
+    for binding in crate::app::BINDINGS {
+        assert!(all.contains(binding.help), "{}", binding.help);
+    }
+}
+
+#[test]
+fn drawing_twice_gives_the_same_picture() {
+    let app = fixture::app();
+    assert_eq!(drawn(&app, 120, 40), drawn(&app, 120, 40));
+}

@@ -1,0 +1,226 @@
+//! Text and numbers as people read them, safe for a terminal.
+
+use ratatui::text::Span;
+
+/// Makes any text safe: what would move the cursor, change colours, turn the direction of the text or not be
+/// seen at all becomes a visible escape, such as `<0x1B>` or `<U+202E>`.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        push_safe(&mut safe, character);
+    }
+    safe
+}
+
+fn push_safe(safe: &mut String, character: char) {
+    let code = character as u32;
+    if character.is_control() {
+        safe.extend(["<0x", &format!("{code:02X}"), ">"]);
+    } else if is_unseen(character) {
+        safe.extend(["<U+", &format!("{code:04X}"), ">"]);
+    } else {
+        safe.push(character);
+    }
+}
+
+/// Characters that are not seen, or that change how their neighbours are.
+fn is_unseen(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A token: leading spaces as `·`, line ends as `⏎`, tabs as `⇥`, the rest as [`escape`] has it.
+pub(super) fn token(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut leading = true;
+    for character in text.chars() {
+        leading &= character == ' ';
+        match character {
+            ' ' if leading => safe.push('·'),
+            '\n' => safe.push('⏎'),
+            '\t' => safe.push('⇥'),
+            _ => push_safe(&mut safe, character),
+        }
+    }
+    safe
+}
+
+/// Columns that safe text takes.
+pub(super) fn width(text: &str) -> usize {
+    Span::raw(text).width()
+}
+
+/// Cuts safe text to so many columns; an ellipsis says that something is missing.
+pub(super) fn shorten(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.into();
+    }
+    let kept = fitting(text.chars(), columns);
+    let ellipsis = if columns > 0 { "…" } else { "" };
+    text.chars().take(kept).chain(ellipsis.chars()).collect()
+}
+
+/// How many of these characters fit beside an ellipsis.
+fn fitting(characters: impl Iterator<Item = char>, columns: usize) -> usize {
+    let widths = characters.scan(0, |sum, character| {
+        *sum += width(character.encode_utf8(&mut [0; 4]));
+        Some(*sum)
+    });
+    widths.take_while(|sum| *sum < columns).count()
+}
+
+/// Cuts safe text at its beginning.
+pub(super) fn shorten_start(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.into();
+    }
+    let cut = text.chars().count() - fitting(text.chars().rev(), columns);
+    let ellipsis = if columns > 0 { "…" } else { "" };
+    ellipsis.chars().chain(text.chars().skip(cut)).collect()
+}
+
+/// A loss: three decimals, fewer when it is large.
+pub(super) fn number(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "inf".into() } else { "-inf".into() }
+    } else if value == 0.0 {
+        "0".into()
+    } else if value.abs() >= 1e5 || value.abs() < 5e-4 {
+        format!("{value:.1e}")
+    } else if value.abs() >= 1000.0 {
+        format!("{value:.0}")
+    } else if value.abs() >= 100.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+/// A norm: two decimals.
+pub(super) fn norm(value: f64) -> String {
+    if (0.005..100.0).contains(&value.abs()) { format!("{value:.2}") } else { number(value) }
+}
+
+/// A number in about two digits, for axes.
+pub(super) fn short_number(value: f64) -> String {
+    let size = value.abs();
+    if !value.is_finite() || value == 0.0 || !(5e-3..1e5).contains(&size) {
+        number(value).replace(".0e", "e")
+    } else if size >= 100.0 {
+        format!("{value:.0}")
+    } else if size >= 1.0 {
+        format!("{value:.1}")
+    } else {
+        without_zero(&format!("{value:.2}"))
+    }
+}
+
+/// A probability in at most five columns.
+pub(super) fn probability(p: f64) -> String {
+    if !p.is_finite() {
+        "NaN".into()
+    } else if p >= 0.9995 {
+        "1.00".into()
+    } else if p >= 0.0005 {
+        without_zero(&format!("{p:.3}"))
+    } else if p > 0.0 {
+        format!("{p:.0e}")
+    } else {
+        "0".into()
+    }
+}
+
+/// A change of a probability, in four columns; `None` when it rounds to nothing.
+pub(super) fn change(now: f64, before: f64) -> Option<String> {
+    let change = now - before;
+    (change.abs() >= 0.005).then(|| without_zero(&format!("{change:+.2}")))
+}
+
+/// A coordinate, with its sign.
+pub(super) fn coordinate(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
+    if value.abs() < 0.005 {
+        return format!("{value:+.0e}");
+    }
+    let text = format!("{value:+.2}");
+    without_zero(text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A fraction as a percentage.
+pub(super) fn percent(fraction: f64) -> String {
+    let percent = 100.0 * fraction;
+    if percent >= 0.095 || percent == 0.0 { format!("{percent:.1} %") } else { format!("{percent:.0e} %") }
+}
+
+/// A count with a unit: `19.8k`, `1.0M`.
+pub(super) fn count(value: f64) -> String {
+    match value {
+        v if v >= 999.5e6 => format!("{:.1}B", v / 1e9),
+        v if v >= 999.5e3 => format!("{:.1}M", v / 1e6),
+        v if v >= 9999.5 => format!("{:.1}k", v / 1e3),
+        v => format!("{v:.0}"),
+    }
+}
+
+/// `.5` for `0.5`.
+fn without_zero(text: &str) -> String {
+    text.replacen("0.", ".", usize::from(text.trim_start_matches(['+', '-']).starts_with("0.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_gets_through() {
+        assert_eq!(
+            escape("a\x1b[31mb\u{9b}c\u{202e}d\u{200b}\r\n"),
+            "a<0x1B>[31mb<0x9B>c<U+202E>d<U+200B><0x0D><0x0A>"
+        );
+        assert_eq!(escape("plain, naïve, 漢字"), "plain, naïve, 漢字");
+        for code in (0..=0x0010_ffff).filter_map(char::from_u32).filter(|c| c.is_control()) {
+            assert!(!escape(&code.to_string()).contains(code));
+        }
+    }
+
+    #[test]
+    fn tokens_show_their_white_space() {
+        assert_eq!(token(" Paris"), "·Paris");
+        assert_eq!(token("  a b\n\t"), "··a b⏎⇥");
+        assert_eq!(token("\u{7}"), "<0x07>");
+    }
+
+    #[test]
+    fn text_is_cut_by_columns_and_says_so() {
+        assert_eq!(shorten("Paris", 5), "Paris");
+        assert_eq!(shorten("London", 5), "Lond…");
+        assert_eq!(shorten("漢字漢字", 5), "漢字…");
+        assert_eq!(shorten("漢字", 0), "");
+        assert_eq!(shorten_start("checkpoint-7", 7), "…oint-7");
+        assert_eq!(shorten_start("漢字", 1), "…");
+    }
+
+    #[test]
+    fn numbers_take_few_columns() {
+        assert_eq!(
+            [2.1131, 123.45, 4321.0, 1e-5, f64::NAN].map(number),
+            ["2.113", "123.5", "4321", "1.0e-5", "NaN"]
+        );
+        assert_eq!([7.61, 0.834, 250.0].map(short_number), ["7.6", ".83", "250"]);
+        assert_eq!([0.834, 4.1, 0.001].map(norm), ["0.83", "4.10", "0.001"]);
+        assert_eq!([1.0, 0.77, 0.0004, 0.0].map(probability), ["1.00", ".770", "4e-4", "0"]);
+        assert_eq!([-1.0, 0.0, 0.05, 2.0 / 3.0, 10.5].map(coordinate), ["-1", "0", "+.05", "+.67", "+10.5"]);
+        assert_eq!(change(0.77, 0.65).as_deref(), Some("+.12"));
+        assert_eq!(change(0.11, 0.13).as_deref(), Some("-.02"));
+        assert_eq!(change(0.11, 0.111), None);
+        assert_eq!([0.001, 0.25, 2e-6].map(percent), ["0.1 %", "25.0 %", "2e-4 %"]);
+        assert_eq!([812.0, 19_800.0, 1_040_000.0].map(count), ["812", "19.8k", "1.0M"]);
+    }
+}
