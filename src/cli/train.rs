@@ -30,6 +30,7 @@ const FINE_TUNE_RATE: f64 = 1e-5;
 
 /// Train a model and watch it.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Args {
     /// Size of a model trained from nothing
     #[arg(long, value_name = "PRESET", default_value = "nano", conflicts_with = "model")]
@@ -52,7 +53,7 @@ pub(super) struct Args {
     /// Highest learning rate [default: 1e-2 for nano, 3e-3 micro, 1e-3 mini, 1e-5 with --model]
     #[arg(long, value_name = "RATE", value_parser = positive)]
     lr: Option<f64>,
-    /// Decay of matrices by AdamW
+    /// Decay of matrices by adamw
     #[arg(long, value_name = "DECAY", default_value = "0.1", value_parser = not_negative)]
     weight_decay: f64,
     /// Shape of the learning rate over the steps [default: cosine, constant with --text]

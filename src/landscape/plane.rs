@@ -132,7 +132,9 @@ fn scale_rows(direction: &Tensor, weight: &Tensor) -> Result<Tensor> {
     numbers.par_chunks_mut(columns).zip(weights.par_chunks(columns)).for_each(|(row, weights)| {
         let norm = |x: &[f32]| x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
         let scale = norm(weights) / norm(row).max(f64::MIN_POSITIVE);
-        row.iter_mut().for_each(|x| *x = (f64::from(*x) * scale) as f32);
+        for x in row {
+            *x = (f64::from(*x) * scale) as f32;
+        }
     });
     Tensor::from_vec(numbers, weight.shape(), weight.device())
 }

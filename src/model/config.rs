@@ -25,7 +25,7 @@ pub struct LlamaConfig {
     pub head_dim: usize,
     /// Longest context.
     pub max_position_embeddings: usize,
-    /// Added to the mean square in every RMSNorm.
+    /// Added to the mean square in every `RMSNorm`.
     pub rms_norm_eps: f64,
     /// Base of the rotary embedding's wavelengths.
     pub rope_theta: f64,

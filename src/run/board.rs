@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_history_of_any_length_stays_bounded_and_keeps_its_ends_and_held_out_losses() {
         let mut history = History::default();
-        for step in 1..=100_000 {
+        for step in 1..=100_000_u64 {
             let held_out = step.is_multiple_of(1000).then_some(2.0);
             history.push(Point { held_out, ..point(step) });
             assert!(history.points().len() <= History::CAPACITY);

@@ -295,17 +295,15 @@ impl<'a> Engine<'a> {
         {
             self.save();
         }
-        let due = match (self.settings.slice_every, self.pictures.as_ref()) {
-            (_, None) => false,
-            (_, Some(_)) if waiting => self.mode == Mode::ForScreens,
-            (_, Some(pictures)) if pictures.busy() => false,
-            (SliceEvery::Off, _) => false,
-            (SliceEvery::Auto, _) => true,
-            (SliceEvery::Steps(every), Some(pictures)) => {
-                pictures.step().is_none_or(|last| step >= last + every)
-            }
+        let due = |pictures: &Pictures| match self.settings.slice_every {
+            _ if waiting => self.mode == Mode::ForScreens,
+            // A coarse picture is finished before the next one begins.
+            _ if pictures.busy() => false,
+            SliceEvery::Off => false,
+            SliceEvery::Auto => true,
+            SliceEvery::Steps(every) => pictures.step().is_none_or(|last| step >= last + every),
         };
-        if due {
+        if self.pictures.as_ref().is_some_and(due) {
             self.begin_picture();
         }
     }
@@ -433,9 +431,8 @@ impl<'a> Engine<'a> {
             self.speed.iter().fold((0, 0.0), |(tokens, seconds), step| (tokens + step.0, seconds + step.1));
         Status {
             phase: match self.activity {
-                Activity::Running => Phase::Running,
                 Activity::Stepping(0) => Phase::Paused,
-                Activity::Stepping(_) => Phase::Running,
+                Activity::Running | Activity::Stepping(_) => Phase::Running,
                 Activity::Finished => Phase::Finished,
             },
             step: self.trainer.steps_taken(),

@@ -41,7 +41,7 @@ pub enum HostError {
     },
     /// The run can't be prepared.
     #[error(transparent)]
-    Prepare(#[from] PrepareError),
+    Prepare(Box<PrepareError>),
 }
 
 /// What a run came to.
@@ -108,7 +108,7 @@ pub fn host(
             board.close(Outcome::Failed { error: error.to_string() });
             server.finish();
             dir.discard();
-            return Err(error.into());
+            return Err(HostError::Prepare(Box::new(error)));
         }
     };
     info = prepared.info.clone();

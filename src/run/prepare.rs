@@ -37,7 +37,7 @@ pub enum PrepareError {
     Device(#[from] DeviceError),
     /// The checkpoint can't be read.
     #[error(transparent)]
-    Checkpoint(#[from] checkpoint::Error),
+    Checkpoint(Box<checkpoint::Error>),
     /// The text can't be turned into tokens.
     #[error(transparent)]
     Tokenizer(#[from] tokenizer::Error),
@@ -218,7 +218,8 @@ fn model(
         }
         ModelSource::Checkpoint(path) => {
             let opened =
-                Checkpoint::open(path, device, &mut |share| stages.progress(2, share, "reading weights"))?;
+                Checkpoint::open(path, device, &mut |share| stages.progress(2, share, "reading weights"));
+            let opened = opened.map_err(|error| PrepareError::Checkpoint(Box::new(error)))?;
             let Checkpoint { name, config, params, tokenizer } = opened;
             stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
             stages.progress(2, 1.0, count(params.elements()));

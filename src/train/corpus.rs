@@ -214,7 +214,8 @@ impl Batch {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
         self.rows.iter().flatten().for_each(|id| hash.update(id.to_le_bytes()));
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let hex = |hex: String, byte: &u8| format!("{hex}{byte:02x}");
+        hash.finalize().iter().fold(String::new(), hex)
     }
 }
 
