@@ -271,7 +271,8 @@ fn read_keys() -> io::Result<mpsc::UnboundedReceiver<KeyEvent>> {
             if polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
                 return Ok(());
             }
-            while event::poll(Duration::ZERO)? {
+            // crossterm reads nothing at all in no time.
+            while event::poll(Duration::from_millis(1))? {
                 if let Event::Key(key) = event::read()?
                     && sender.send(key).is_err()
                 {

@@ -13,12 +13,13 @@ use crate::theme;
 
 /// How the screen looks.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// Colours of the screen; T on the screen goes through them
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     theme: Option<String>,
     /// Colours: as the terminal says, always, or never
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
 }
 

@@ -30,6 +30,7 @@ const FINE_TUNE_RATE: f64 = 1e-5;
 
 /// Train a model and watch it.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Args {
     /// Size of a model trained from nothing

@@ -83,6 +83,8 @@ impl Drop for Server {
 async fn serve(listener: UnixListener, shared: Shared) {
     let mut screens = tokio::task::JoinSet::new();
     let mut changed = shared.board.subscribe();
+    // The run may have ended before this thread began.
+    changed.mark_changed();
     tokio::spawn(obey_signals(shared.inputs.clone()));
     loop {
         tokio::select! {

@@ -1,0 +1,182 @@
+//! The program as scripts meet it: exit codes, JSON, and errors of one line.
+
+// What fails to unwrap fails the test.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn llamascape(home: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_llamascape"))
+        .args(arguments)
+        .env("XDG_STATE_HOME", home)
+        .env("XDG_RUNTIME_DIR", home)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Exit code and error of a command that must fail, in one line and without a trace on the disk.
+fn refusal(arguments: &[&str]) -> (i32, String) {
+    let home = TempDir::new().unwrap();
+    let output = llamascape(home.path(), arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    let runs = home.path().join("llamascape/runs");
+    let left = std::fs::read_dir(runs).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "{arguments:?} left a run folder");
+    (output.status.code().unwrap(), error)
+}
+
+/// The line that says what is wrong: progress may stand before it.
+fn said(arguments: &[&str]) -> String {
+    let (code, error) = refusal(arguments);
+    let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("llamascape: ")).collect();
+    assert_eq!((code, lines.len()), (1, 1), "{arguments:?}: {error}");
+    assert_eq!(error.lines().last(), Some(lines[0]), "{arguments:?}: {error}");
+    lines[0].to_owned()
+}
+
+#[test]
+fn every_bad_input_gets_one_line_that_says_what_and_where() {
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let gguf = std::fs::read(fixture("tiny.gguf")).unwrap();
+    let cut = write("cut.gguf", &gguf[..gguf.len() / 2]);
+    let empty = write("empty.txt", b" \n");
+    let short = write("short.txt", b"a few words are not a context");
+    let binary = write("binary.txt", &[0xff, 0xfe, 0x00]);
+    let jsonl = write("rows.jsonl", b"{\"text\": 3}\n");
+
+    for (arguments, words) in [
+        (vec!["train", "--model", "no-such-model"], vec!["--model no-such-model", "No such file"]),
+        (vec!["train", "--data", "no-such-data"], vec!["--data no-such-data", "No such file"]),
+        (vec!["train", "--model", &cut], vec!["cut.gguf"]),
+        (vec!["train", "--data", &empty], vec!["empty.txt", "no text"]),
+        (vec!["train", "--data", &short], vec!["tokens", "65", "--context"]),
+        (vec!["train", "--data", &binary], vec!["binary.txt", "UTF-8"]),
+        (vec!["train", "--data", &jsonl], vec!["rows.jsonl, line 1", "\"text\""]),
+        (vec!["train", "--data", "-"], vec!["data.txt", "no text"]),
+        (vec!["train", "--text", "A"], vec!["--text", "one token", "two"]),
+        (vec!["train", "--device", "cuda"], vec!["--device cuda", "--features cuda"]),
+        (vec!["eval", "no-such-model", "--text", "a b"], vec!["no-such-model"]),
+        (vec!["eval", &cut, "--text", "a b"], vec!["cut.gguf"]),
+        (vec!["attach"], vec!["no runs", "llamascape train"]),
+        (vec!["attach", "nobody"], vec!["no run called nobody", "llamascape runs"]),
+    ] {
+        let line = said(&arguments);
+        for word in words {
+            assert!(line.contains(word), "{arguments:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_exit_code_two() {
+    for arguments in [
+        vec!["train", "--preset", "giant"],
+        vec!["train", "--lr", "-1"],
+        vec!["train", "--steps", "0"],
+        vec!["train", "--name", "../up"],
+        vec!["train", "--device", "tpu"],
+        vec!["train", "--text", "a b", "--data", "builtin"],
+        vec!["eval"],
+        vec!["dance"],
+    ] {
+        assert_eq!(refusal(&arguments).0, 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_run_folder_that_is_in_use_is_not_touched() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("mine"), "precious").unwrap();
+    let line = said(&["train", "--run-dir", folder.path().to_str().unwrap()]);
+    assert!(line.contains("not empty"), "{line}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_piped_run_trains_and_says_so_in_json_and_metrics() {
+    let home = TempDir::new().unwrap();
+    let run = home.path().join("run");
+    let output = llamascape(
+        home.path(),
+        &[
+            "--steps",
+            "6",
+            "--eval-every",
+            "3",
+            "--json",
+            "--run-dir",
+            run.to_str().unwrap(),
+            "--name",
+            "piped",
+        ],
+    );
+    assert!(output.status.success());
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["name"], &summary["step"]), (&"piped".into(), &6.into()));
+    assert!(summary["loss"].as_f64().unwrap() < 7.2 && summary["parameters"].as_u64().unwrap() > 500_000);
+
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let rows: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.iter().map(|row| row["step"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(rows[5]["tokens"], 6 * 512);
+    assert!(rows[0]["loss"].as_f64().unwrap() > rows[5]["loss"].as_f64().unwrap());
+    let measured: Vec<bool> = rows.iter().map(|row| row.get("eval_loss").is_some()).collect();
+    assert_eq!(measured, [false, false, true, false, false, true]);
+    // Nothing that a terminal would obey goes into a log.
+    assert!(!output.stderr.contains(&0x1b));
+
+    let output = llamascape(
+        home.path(),
+        &["eval", run.to_str().unwrap(), "--json", "--grad", "--text", "The capital of France is Paris"],
+    );
+    let eval: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(eval["model"], "run@6");
+    let texts: Vec<&str> =
+        eval["tokens"].as_array().unwrap().iter().map(|token| token["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["The", " capital", " of", " France", " is", " Paris"]);
+    let losses: Vec<f64> =
+        eval["token_losses"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect();
+    let mean = losses.iter().sum::<f64>() / 5.0;
+    assert!((eval["loss"].as_f64().unwrap() - mean).abs() < 1e-9);
+    assert!((eval["target"]["p"].as_f64().unwrap() - (-losses[4]).exp()).abs() < 1e-9);
+    assert!(eval["grad_norm"].as_f64().unwrap() > 0.0);
+    assert_eq!(eval["next"].as_array().unwrap().len(), 8);
+}
+
+#[test]
+fn two_runs_of_one_seed_are_the_same_and_slices_and_threads_change_nothing() {
+    let home = TempDir::new().unwrap();
+    let train = |name: &str, flags: &[&str]| {
+        let run = home.path().join(name);
+        let mut arguments = vec!["--steps", "5", "--quiet", "--run-dir", run.to_str().unwrap()];
+        arguments.extend(flags);
+        assert!(llamascape(home.path(), &arguments).status.success());
+        let losses: Vec<(f64, f64)> = std::fs::read_to_string(run.join("metrics.jsonl"))
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|row| (row["loss"].as_f64().unwrap(), row["grad_norm"].as_f64().unwrap()))
+            .collect();
+        (losses, std::fs::read(run.join("checkpoint-5/model.safetensors")).unwrap())
+    };
+    let plain = train("plain", &["--threads", "2"]);
+    assert!(plain == train("again", &["--threads", "2"]), "the same run twice");
+    assert!(plain == train("sliced", &["--threads", "2", "--slice-every", "1"]), "with slices");
+    assert!(plain == train("one", &["--threads", "1"]), "with one thread");
+    assert!(plain != train("other", &["--seed", "1"]), "another seed");
+}

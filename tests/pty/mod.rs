@@ -1,0 +1,121 @@
+//! The real binary in a real pseudo-terminal, and what its user sees.
+
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// Long enough for a debug build on a busy machine; a test that works never waits for it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A program and the terminal it runs in.
+pub(crate) struct Pty {
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
+    seen: Arc<(Mutex<Seen>, Condvar)>,
+    /// The terminal's modes before the program ran.
+    modes: String,
+}
+
+struct Seen {
+    parser: vt100::Parser,
+    ended: bool,
+}
+
+fn size(columns: u16, rows: u16) -> PtySize {
+    PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
+}
+
+fn cells(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
+}
+
+impl Pty {
+    /// Runs llamascape with these arguments; its runs and sockets lie under `home`.
+    pub(crate) fn start(home: &Path, columns: u16, rows: u16, arguments: &[&str]) -> Self {
+        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_llamascape"));
+        command.args(arguments);
+        command.env("TERM", "xterm-256color");
+        command.env("COLORTERM", "truecolor");
+        command.env("XDG_STATE_HOME", home);
+        command.env("XDG_RUNTIME_DIR", home);
+        for name in ["NO_COLOR", "SSH_CONNECTION"] {
+            command.env_remove(name);
+        }
+        let modes = format!("{:?}", pair.master.get_termios());
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let keyboard = pair.master.take_writer().unwrap();
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let parser = vt100::Parser::new(cells(rows), cells(columns), 0);
+        let seen = Arc::new((Mutex::new(Seen { parser, ended: false }), Condvar::new()));
+        let shared = Arc::clone(&seen);
+        thread::spawn(move || {
+            let mut bytes = [0; 65536];
+            loop {
+                let count = output.read(&mut bytes).unwrap_or(0);
+                let mut seen = shared.0.lock().unwrap();
+                seen.parser.process(&bytes[..count]);
+                seen.ended = count == 0;
+                shared.1.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Self { child, master: pair.master, keyboard, seen, modes }
+    }
+
+    /// Types.
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    /// Changes the window's size.
+    pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
+        self.seen.0.lock().unwrap().parser.screen_mut().set_size(cells(rows), cells(columns));
+        self.master.resize(size(columns, rows)).unwrap();
+    }
+
+    /// Waits until the text on the screen is as wanted, and returns it.
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let started = Instant::now();
+        let mut seen = self.seen.0.lock().unwrap();
+        loop {
+            let text = seen.parser.screen().contents();
+            if wanted(&text) {
+                return text;
+            }
+            let left = PATIENCE.saturating_sub(started.elapsed());
+            assert!(!left.is_zero() && !seen.ended, "waited for {what}; the screen shows\n{text}");
+            seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
+        }
+    }
+
+    /// Waits for the program's end and returns its exit code and what is left on the screen, after checking
+    /// that the terminal is as the program found it.
+    pub(crate) fn end(mut self) -> (u32, String) {
+        let code = self.child.wait().unwrap().exit_code();
+        let mut seen = self.seen.0.lock().unwrap();
+        while !seen.ended {
+            seen = self.seen.1.wait(seen).unwrap();
+        }
+        let screen = seen.parser.screen();
+        assert!(!screen.alternate_screen(), "the other screen is still up");
+        assert!(!screen.hide_cursor(), "the cursor is still hidden");
+        assert!(!screen.bracketed_paste() && !screen.application_cursor(), "an input mode is still on");
+        assert_eq!(
+            format!("{:?}", self.master.get_termios()),
+            self.modes,
+            "the terminal's modes are changed"
+        );
+        (code, screen.contents())
+    }
+}

@@ -1,0 +1,101 @@
+//! The program as a person at a terminal meets it.
+
+// What fails to unwrap fails the test.
+#![allow(clippy::unwrap_used)]
+
+mod pty;
+
+use std::process::Command;
+
+use pty::Pty;
+
+fn is_braille(c: char) -> bool {
+    ('\u{2801}'..='\u{28ff}').contains(&c)
+}
+
+#[test]
+fn a_person_steps_resizes_saves_and_leaves_a_terminal_as_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let mut pty =
+        Pty::start(home.path(), 120, 40, &["train", "--paused", "--name", "first", "--threads", "1"]);
+    pty.until("the first prediction", |text| text.contains("step 0") && text.contains("[Paris]"));
+    pty.until("a landscape with contours", |text| text.chars().any(is_braille) && text.contains("nats"));
+
+    pty.press("s");
+    let text = pty.until("the first step", |text| text.contains("step 1 ") && text.contains("as of step 1"));
+    assert!(text.contains("paused"), "{text}");
+    pty.press("S");
+    pty.until("ten more steps", |text| text.contains("step 11 "));
+
+    pty.resize(80, 24);
+    let text =
+        pty.until("the smaller screen", |text| text.lines().last().is_some_and(|l| l.contains("quit")));
+    assert!(text.lines().count() <= 24 && text.contains("step 11 "), "{text}");
+    pty.resize(79, 24);
+    pty.until("a word about the size", |text| text.contains("79x24") && text.contains("80x24"));
+    pty.resize(100, 30);
+    pty.until("the screen again", |text| text.contains("step 11 "));
+
+    pty.press("q");
+    pty.until("the question", |text| text.contains("leave it training"));
+    pty.press("s");
+    let (code, text) = pty.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("first ended at step 11"), "{text}");
+    let run = std::fs::read_dir(home.path().join("llamascape/runs")).unwrap().next().unwrap().unwrap().path();
+    assert!(run.join("checkpoint-11/model.safetensors").is_file());
+    assert_eq!(std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count(), 11);
+}
+
+#[test]
+fn a_run_goes_on_without_a_screen_and_is_come_back_to() {
+    let home = tempfile::tempdir().unwrap();
+    let mut pty = Pty::start(home.path(), 100, 30, &["--name", "second", "--threads", "1"]);
+    pty.until("a step", |text| text.contains("step 2 "));
+    pty.press("D");
+    let (code, text) = pty.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("llamascape attach second"), "{text}");
+
+    let runs = Command::new(env!("CARGO_BIN_EXE_llamascape"))
+        .args(["runs", "--json"])
+        .env("XDG_STATE_HOME", home.path())
+        .output()
+        .unwrap();
+    let runs: serde_json::Value = serde_json::from_slice(&runs.stdout).unwrap();
+    assert_eq!((&runs["runs"][0]["name"], &runs["runs"][0]["state"]), (&"second".into(), &"running".into()));
+
+    let watcher = Pty::start(home.path(), 100, 30, &["attach", "--read-only"]);
+    watcher.until("the run's history", |text| text.contains("2 viewers") || text.contains("step "));
+    let mut pty = Pty::start(home.path(), 100, 30, &["attach", "sec"]);
+    pty.until("both screens", |text| text.contains("2 viewers"));
+    pty.press(" ");
+    watcher.until("the pause on the other screen", |text| text.contains("paused"));
+    pty.press("qs");
+    assert_eq!(pty.end().0, 0);
+    let mut watcher = watcher;
+    watcher.until("the end on the other screen", |text| text.contains("ended at step"));
+    watcher.press("q");
+    assert_eq!(watcher.end().0, 0);
+}
+
+#[test]
+fn a_terminal_that_is_too_small_is_refused_before_anything_is_begun() {
+    let home = tempfile::tempdir().unwrap();
+    let pty = Pty::start(home.path(), 10, 5, &["train"]);
+    let (code, _) = pty.end();
+    assert_eq!(code, 1);
+    assert!(!home.path().join("llamascape").exists());
+}
+
+#[test]
+fn a_run_that_cannot_be_prepared_ends_with_one_line_and_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("short.txt");
+    std::fs::write(&data, "too short").unwrap();
+    let pty = Pty::start(home.path(), 100, 30, &["train", "--data", data.to_str().unwrap()]);
+    let (code, text) = pty.end();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("one row needs 65"), "{text}");
+    assert_eq!(std::fs::read_dir(home.path().join("llamascape/runs")).unwrap().count(), 0);
+}
