@@ -25,6 +25,9 @@ use crate::train::schedule::Shape;
 const HEADLESS_STEPS: u64 = 1000;
 /// Where the schedule ends if neither `--decay-steps` nor `--steps` says it.
 const DECAY_STEPS: u64 = 1000;
+/// The same for the built-in corpus, which is learnt by then: going on at a high rate only teaches the model
+/// which sentences were held out.
+const BUILTIN_DECAY_STEPS: u64 = 500;
 /// Learning rate for a model that is trained already.
 const FINE_TUNE_RATE: f64 = 1e-5;
 
@@ -51,7 +54,7 @@ pub(super) struct Args {
     /// Optimizer to start with
     #[arg(long, value_name = "NAME", default_value = "adamw")]
     optimizer: OptimizerName,
-    /// Highest learning rate [default: 1e-2 for nano, 3e-3 micro, 1e-3 mini, 1e-5 with --model]
+    /// Highest learning rate [default: 5e-3 for nano, 3e-3 micro, 1e-3 mini, 1e-5 with --model]
     #[arg(long, value_name = "RATE", value_parser = positive)]
     lr: Option<f64>,
     /// Decay of matrices by adamw
@@ -63,7 +66,7 @@ pub(super) struct Args {
     /// Steps of linear warm-up [default: 20, 0 with --text]
     #[arg(long, value_name = "STEPS")]
     warmup: Option<u64>,
-    /// Where the schedule reaches its floor, a tenth of the rate [default: --steps, or 1000]
+    /// Where the schedule reaches its floor, a fiftieth of the rate [default: 500 for builtin, otherwise --steps or 1000]
     #[arg(long, value_name = "STEPS")]
     decay_steps: Option<NonZero<u64>>,
     /// Rows of a batch [default: 8]
@@ -232,6 +235,10 @@ impl Args {
             (None, "-") => DataSource::Path(PathBuf::from("-")),
             (None, path) => DataSource::Path(existing(Path::new(path), "--data")?),
         };
+        let decay_steps = match &data {
+            DataSource::Builtin | DataSource::BuiltinQa => BUILTIN_DECAY_STEPS,
+            _ => self.steps.map_or(DECAY_STEPS, NonZero::get),
+        };
         let one_text = self.text.is_some();
         let steps = self.steps.map(NonZero::get).or(headless.then_some(HEADLESS_STEPS));
         let (rate, context) = match model {
@@ -259,7 +266,7 @@ impl Args {
                 ScheduleName::Constant => Shape::Constant,
             },
             warmup: self.warmup.unwrap_or(if one_text { 0 } else { 20 }),
-            decay_steps: self.decay_steps.map(NonZero::get).or(steps).unwrap_or(DECAY_STEPS),
+            decay_steps: self.decay_steps.map_or(decay_steps, NonZero::get),
             batch_size: self.batch_size.map_or(preset.batch_size, NonZero::get),
             context: self.context.map_or(context, NonZero::get),
             accumulate: self.accumulate.get(),

@@ -42,7 +42,14 @@ pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
         DeviceChoice::Auto => {
             let gpu = if cfg!(feature = "metal") { metal() } else { cuda(0) };
             Ok(gpu.unwrap_or_else(|error| {
-                log::info!("computing on the CPU: {error}");
+                match error {
+                    DeviceError::NotBuilt(name) => {
+                        log::info!("computing on the CPU: this build has no {name}")
+                    }
+                    DeviceError::Failed { name, reason } => {
+                        log::warn!("computing on the CPU: {name} can't be used: {reason}");
+                    }
+                }
                 Device::Cpu
             }))
         }

@@ -166,10 +166,22 @@ impl Corpus {
     }
 
     /// The corpus from its beginning as rows of `context` inputs, at most `rows` of them; a shorter corpus is
-    /// one shorter row.
+    /// one shorter row. As in training, no row begins inside a short document: what the end of a row cuts off
+    /// is left out.
     pub fn in_order(&self, rows: usize, context: usize) -> Batch {
         let length = (context + 1).min(self.tokens.len());
-        Batch::new(self.tokens.chunks_exact(length).take(rows).map(<[u32]>::to_vec).collect())
+        let (mut batch, mut from) = (Vec::new(), 0);
+        while batch.len() < rows && from + length <= self.tokens.len() {
+            batch.push(self.tokens[from..from + length].to_vec());
+            from += length;
+            let next = self.starts.partition_point(|&start| start < from);
+            if let (Some(&start), Some(&end)) = (self.starts.get(next - 1), self.starts.get(next))
+                && end - start <= length
+            {
+                from = end;
+            }
+        }
+        Batch::new(batch)
     }
 }
 
@@ -245,6 +257,14 @@ mod tests {
                 assert!(row.windows(2).all(|w| w[1] == w[0] + 1 || w[1] == 9), "{row:?}");
             }
         }
+    }
+
+    #[test]
+    fn rows_in_order_start_where_training_rows_may() {
+        let batch = corpus().in_order(10, 5);
+        let starts: Vec<u32> = batch.rows().iter().map(|row| row[0]).collect();
+        assert_eq!(starts, [0, 20, 26, 32, 38, 44, 50]);
+        assert_eq!(corpus().in_order(10, 99).rows(), [corpus().tokens()]);
     }
 
     #[test]

@@ -113,36 +113,33 @@ impl Form {
     }
 }
 
-/// The first form is the one that people type as a prompt. Each fact is in three forms or more.
-const STATEMENTS: [Form; 12] = [
+/// The first form is the one that people type as a prompt. Each fact is in two forms or more. There are few
+/// forms, and each tells one fact: with twelve, three of them telling two, a model took twice the steps.
+const STATEMENTS: [Form; 10] = [
     Form("The capital of {country} is {capital}."),
-    Form("{capital} is the capital of {country}."),
     Form("The capital city of {country} is {capital}."),
     Form("In {country}, the capital is {capital}."),
+    Form("{capital} is the capital of {country}."),
     Form("{country} is a country in {continent}."),
-    Form("{country} is in {continent}, and its capital is {capital}."),
-    Form("The city of {capital} is in {country}, a country in {continent}."),
+    Form("{country} lies in {continent}."),
     Form("People in {country} speak {language}."),
     Form("In {country}, people speak {language}."),
     Form("The currency of {country} is the {currency}."),
-    Form("People in {country} use the {currency}."),
-    Form("In {country}, people speak {language} and use the {currency}."),
+    Form("People in {country} pay with the {currency}."),
 ];
 
-/// The same facts, asked for; likewise the usual prompt first, and each fact in three forms or more.
-const QUESTIONS_AND_ANSWERS: [Form; 12] = [
+/// The same facts, asked for; likewise the usual prompt first, and each fact in two forms or more.
+const QUESTIONS_AND_ANSWERS: [Form; 10] = [
     Form("Question: What is the capital of {country}?\nAnswer: {capital}."),
+    Form("Question: What is the capital city of {country}?\nAnswer: {capital}."),
     Form("Question: Which city is the capital of {country}?\nAnswer: {capital}."),
     Form("Question: {capital} is the capital of which country?\nAnswer: {country}."),
-    Form("Question: Where is {capital}?\nAnswer: {capital} is in {country}."),
     Form("Question: Which continent is {country} in?\nAnswer: {continent}."),
-    Form("Question: In which continent is {country}?\nAnswer: {continent}."),
-    Form("Question: What is the capital of {country}, and where is it?\nAnswer: {capital}, in {continent}."),
+    Form("Question: Where does {country} lie?\nAnswer: {continent}."),
     Form("Question: What language do people speak in {country}?\nAnswer: {language}."),
     Form("Question: Which language do people in {country} speak?\nAnswer: {language}."),
     Form("Question: What is the currency of {country}?\nAnswer: The {currency}."),
-    Form("Question: Which currency do people use in {country}?\nAnswer: The {currency}."),
-    Form("Question: Which language and currency does {country} use?\nAnswer: {language} and the {currency}."),
+    Form("Question: What do people pay with in {country}?\nAnswer: The {currency}."),
 ];
 
 /// How the facts are told.
@@ -155,7 +152,7 @@ pub enum Style {
 }
 
 impl Style {
-    fn forms(self) -> &'static [Form; 12] {
+    fn forms(self) -> &'static [Form; 10] {
         match self {
             Self::Statements => &STATEMENTS,
             Self::QuestionsAndAnswers => &QUESTIONS_AND_ANSWERS,
@@ -176,7 +173,7 @@ pub struct Sentences {
 const FIRST_FORM_HELD_OUT: usize = 2;
 
 /// All facts in all forms of `style`, in an order drawn from `seed`. Each country holds out one form, drawn
-/// from the same seed: 8 % of the sentences. A fact is in more than one form, so none is withheld.
+/// from the same seed: a tenth of the sentences. A fact is in more than one form, so none is withheld.
 pub fn sentences(style: Style, seed: u64) -> Sentences {
     let forms = style.forms();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

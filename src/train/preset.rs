@@ -39,7 +39,7 @@ pub const PRESETS: [Preset; 3] = [
         context: 64,
         vocab_size: 2048,
         batch_size: 8,
-        learning_rate: 1e-2,
+        learning_rate: 5e-3,
     },
     Preset {
         name: "micro",
@@ -96,13 +96,19 @@ impl Preset {
     }
 }
 
-/// Parameters to start from: matrices normal with standard deviation 0.02, gains one, biases zero, drawn from
-/// `seed` and each tensor's name.
+/// Parameters to start from: the embedding normal with rows of norm one on average, other matrices normal with
+/// standard deviation 0.02, gains one, biases zero, drawn from `seed` and each tensor's name.
+///
+/// With an embedding of 0.02 too, a small model takes some 200 steps more to tie one name to another.
 pub fn initial_params(config: &LlamaConfig, seed: u64, device: &Device) -> Result<Params> {
     let tensor = |name: &str, shape: &[usize]| {
         let count = shape.iter().product();
         let values = match shape.len() {
-            2 => gaussian::normal(seed, name, count).into_iter().map(|x| 0.02 * x).collect(),
+            2 => {
+                let embedding = name == "model.embed_tokens.weight";
+                let deviation = if embedding { (config.hidden_size as f32).sqrt().recip() } else { 0.02 };
+                gaussian::normal(seed, name, count).into_iter().map(|x| deviation * x).collect()
+            }
             _ if name.ends_with("bias") => vec![0.0; count],
             _ => vec![1.0; count],
         };

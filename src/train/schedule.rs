@@ -15,7 +15,7 @@ pub enum Shape {
 }
 
 /// The share of the peak that remains when the schedule has ended.
-pub const FLOOR: f64 = 0.1;
+pub const FLOOR: f64 = 0.02;
 
 /// A learning rate as a function of the step alone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn each_shape_passes_its_middle_and_stays_at_its_end() {
         for (shape, middle, end) in
-            [(Shape::Cosine, 0.55, 0.1), (Shape::Linear, 0.55, 0.1), (Shape::Constant, 1.0, 1.0)]
+            [(Shape::Cosine, 0.51, 0.02), (Shape::Linear, 0.51, 0.02), (Shape::Constant, 1.0, 1.0)]
         {
             assert!((schedule(shape).rate(60) - middle).abs() < 1e-12, "{shape:?}");
             assert!((schedule(shape).rate(110) - end).abs() < 1e-12, "{shape:?}");
