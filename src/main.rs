@@ -17,11 +17,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// candle and rayon size themselves by these variables alone, and read them when they are first used. Unset,
-/// candle takes the machine's physical cores, whatever share of them this process may use.
+/// candle and rayon size themselves by these variables alone. Unset, candle takes the machine's physical cores,
+/// whatever share of them this process may use. Its second pool, for elementwise operations, spins while it
+/// waits and so takes from the slices what it gives to the steps: it gets one thread.
 #[expect(unsafe_code, reason = "the standard library has no safe way to set a variable of this process")]
 fn set_threads(threads: usize) {
-    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+    for (name, threads) in [("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", 1)] {
         // SAFETY: `main` has started no thread yet, so nothing reads the environment meanwhile.
         unsafe { std::env::set_var(name, threads.to_string()) };
     }

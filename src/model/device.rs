@@ -44,7 +44,7 @@ pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
             Ok(gpu.unwrap_or_else(|error| {
                 match error {
                     DeviceError::NotBuilt(name) => {
-                        log::info!("computing on the CPU: this build has no {name}")
+                        log::info!("computing on the CPU: this build has no {name}");
                     }
                     DeviceError::Failed { name, reason } => {
                         log::warn!("computing on the CPU: {name} can't be used: {reason}");

@@ -311,6 +311,7 @@ impl<'a> Engine<'a> {
     fn measure_held_out(&mut self) -> Option<f64> {
         match self.trainer.held_out_loss() {
             Ok(Some(loss)) => {
+                log::info!("step {}: held-out loss {loss:.3}", self.trainer.steps_taken());
                 self.held_out = Some(loss);
                 Some(loss)
             }

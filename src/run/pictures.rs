@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::slicer::{Job, Level, Slicer};
 use crate::landscape::plane::Plane;
-use crate::landscape::survey::Survey;
+use crate::landscape::survey::{Grid, Survey};
 use crate::protocol::{BatchInfo, Drift, Slice};
 use crate::train::corpus::Batch;
 use crate::train::trainer::Trainer;
@@ -121,6 +121,10 @@ impl Pictures {
                 return None;
             }
         };
+        if grid.side() > Grid::COARSE && level.last {
+            let (step, side, seconds) = (picture.step, grid.side(), level.seconds);
+            log::info!("slice of step {step}: {side} x {side} points in {seconds:.1} s");
+        }
         let coordinates = grid.coordinates();
         let slice = Slice {
             step: picture.step,

@@ -186,7 +186,7 @@ pub fn prepare(
         }
         Objective::Text(batch) => format!("{} tokens", batch.predicted() + 1),
     };
-    let trainer = Trainer::new(llama, model.params, objective, recipe, &device)?;
+    let trainer = Trainer::new(llama, model.params, objective, recipe, &device, settings.threads)?;
     stages.progress(3, 1.0, detail);
     Ok(Prepared { trainer, tokenizer, prompt, info })
 }

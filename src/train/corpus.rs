@@ -207,6 +207,12 @@ impl Batch {
         &self.rows
     }
 
+    /// Its rows in at most `parts` batches of nearly equal size, in order.
+    pub fn split(&self, parts: usize) -> Vec<Self> {
+        let rows = self.rows.len().div_ceil(parts.max(1)).max(1);
+        self.rows.chunks(rows).map(|rows| Self::new(rows.to_vec())).collect()
+    }
+
     /// Tokens that are predicted.
     pub fn predicted(&self) -> usize {
         self.rows.iter().map(|row| row.len() - 1).sum()

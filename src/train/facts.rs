@@ -307,7 +307,7 @@ mod tests {
     fn held_out_sentences_are_not_in_train_but_their_facts_are() {
         for (style, seed) in STYLES.into_iter().flat_map(|style| SEEDS.map(|seed| (style, seed))) {
             let Sentences { train, held_out } = sentences(style, seed);
-            assert_eq!((train.len(), held_out.len()), (660, 60));
+            assert_eq!((train.len(), held_out.len()), (540, 60));
             let learnable: BTreeSet<_> = train.iter().flat_map(|sentence| facts(sentence)).collect();
             for sentence in &held_out {
                 assert!(!train.contains(sentence), "{sentence}");
@@ -349,9 +349,8 @@ mod tests {
     #[test]
     fn the_split_of_a_seed_is_the_same_on_every_machine() {
         let Sentences { train, held_out } = sentences(Style::Statements, 0);
-        assert_eq!(train[0], "In Angola, the capital is Luanda.");
-        assert_eq!(train[1], "People in Bulgaria speak Bulgarian.");
-        assert_eq!(held_out[0], "Kyiv is the capital of Ukraine.");
+        assert_eq!(train[0], "The capital city of Kenya is Nairobi.");
+        assert_eq!(held_out[0], "The capital city of Lithuania is Vilnius.");
     }
 
     #[test]

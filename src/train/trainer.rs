@@ -68,6 +68,11 @@ impl Objective {
     }
 }
 
+/// Parts into which the rows of a batch are split on the CPU, each worked on by one thread: a small model's
+/// operations are too short to be worth splitting themselves. The number is fixed, and their gradients are added
+/// in order, so that the number of threads changes no bit of the result.
+const SHARDS: usize = 4;
+
 /// What a trainer follows besides its objective.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe {
@@ -109,21 +114,27 @@ pub struct Trainer {
     objective: Objective,
     recipe: Recipe,
     optimizer: Optimizer,
+    /// Pools of one thread each, among which the shards of a batch are dealt.
+    lanes: Vec<rayon::ThreadPool>,
     /// What a person has multiplied the schedule by.
     rate_factor: f64,
     step: u64,
 }
 
 impl Trainer {
-    /// A trainer at step 0.
+    /// A trainer at step 0, which computes with at most `threads` threads where that is the CPU.
     pub fn new(
         llama: Llama,
         params: Params,
         objective: Objective,
         recipe: Recipe,
         device: &Device,
+        threads: usize,
     ) -> candle_core::Result<Self> {
+        let lane =
+            |_| rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(candle_core::Error::wrap);
         Ok(Self {
+            lanes: (0..threads.clamp(1, SHARDS)).map(lane).collect::<candle_core::Result<_>>()?,
             llama,
             vars: params.into_vars()?,
             device: device.clone(),
@@ -200,34 +211,64 @@ impl Trainer {
         Ok(StepReport { step, loss, learning_rate, tokens, norms })
     }
 
-    /// Mean loss over the micro-batches of a step, the tokens predicted, and the gradient of that loss.
+    /// Mean loss over the batches of a step, the tokens predicted, and the gradient of that loss.
     fn gradient(&self, step: u64) -> candle_core::Result<(f64, usize, GradStore)> {
-        let params = self.vars.params();
-        let micro_batches = self.recipe.accumulate.max(1) as u64;
-        let (mut total, mut tokens) = (0.0, 0);
-        let mut sum: Option<GradStore> = None;
-        for micro in 0..micro_batches {
-            let batch = self.objective.batch(self.recipe.seed, (step - 1) * micro_batches + micro);
-            let (inputs, targets) = batch.tensors(&self.device)?;
-            let loss = (self.llama.loss(&params, &inputs, &targets)? / micro_batches as f64)?;
-            let mut grads = loss.backward()?;
-            total += scalar(&loss)?;
+        let batches = self.recipe.accumulate.max(1) as u64;
+        let (mut tokens, mut shards) = (0, Vec::new());
+        for index in 0..batches {
+            let batch = self.objective.batch(self.recipe.seed, (step - 1) * batches + index);
             tokens += batch.predicted();
-            if let Some(earlier) = &sum {
-                for (_, var) in self.vars.iter() {
-                    let tensor = var.as_tensor();
-                    if let (Some(earlier), Some(new)) = (earlier.get(tensor), grads.get(tensor)) {
-                        let both = (earlier + new)?;
-                        grads.insert(tensor, both);
+            shards.extend(batch.split(if self.device.is_cpu() { SHARDS } else { 1 }));
+        }
+        let mut sum: Option<(f64, GradStore)> = None;
+        // As many at a time as there are lanes, so that no more gradients wait than are being made.
+        for group in shards.chunks(self.lanes.len()) {
+            for part in self.parts(group, tokens) {
+                let (loss, mut grads) = part?;
+                let total = match &sum {
+                    None => loss,
+                    Some((earlier_loss, earlier)) => {
+                        for (_, var) in self.vars.iter() {
+                            let tensor = var.as_tensor();
+                            if let (Some(earlier), Some(new)) = (earlier.get(tensor), grads.get(tensor)) {
+                                let both = (earlier + new)?;
+                                grads.insert(tensor, both);
+                            }
+                        }
+                        earlier_loss + loss
                     }
-                }
+                };
+                sum = Some((total, grads));
             }
-            sum = Some(grads);
         }
         match sum {
-            Some(grads) => Ok((total, tokens, grads)),
-            None => candle_core::bail!("a step needs at least one batch"),
+            Some((loss, grads)) => Ok((loss, tokens, grads)),
+            None => candle_core::bail!("a step needs at least one row"),
         }
+    }
+
+    /// Each shard's share of the loss and of its gradient, in order; `tokens` are those of all shards. One
+    /// shard alone is left to the matrix products' own threads.
+    fn parts(&self, shards: &[Batch], tokens: usize) -> Vec<candle_core::Result<(f64, GradStore)>> {
+        if let [shard] = shards {
+            return vec![self.part(shard, tokens)];
+        }
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = shards
+                .iter()
+                .zip(&self.lanes)
+                .map(|(shard, lane)| scope.spawn(move || lane.install(|| self.part(shard, tokens))))
+                .collect();
+            let failed = |_| Err(candle_core::Error::Msg("a thread of the step panicked".to_owned()));
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(failed)).collect()
+        })
+    }
+
+    fn part(&self, shard: &Batch, tokens: usize) -> candle_core::Result<(f64, GradStore)> {
+        let (inputs, targets) = shard.tensors(&self.device)?;
+        let loss = self.llama.loss(&self.vars.params(), &inputs, &targets)?;
+        let loss = (loss * (shard.predicted() as f64 / tokens as f64))?;
+        Ok((scalar(&loss)?, loss.backward()?))
     }
 
     /// Mean loss of what is held out, if anything is.

@@ -57,7 +57,7 @@ impl Pty {
         let seen = Arc::new((Mutex::new(Seen { parser, ended: false }), Condvar::new()));
         let shared = Arc::clone(&seen);
         thread::spawn(move || {
-            let mut bytes = [0; 65536];
+            let mut bytes = [0; 8192];
             loop {
                 let count = output.read(&mut bytes).unwrap_or(0);
                 let mut seen = shared.0.lock().unwrap();
