@@ -11,7 +11,7 @@ use llamascape::landscape::plane::Plane;
 use llamascape::landscape::survey::{Grid, Survey};
 use llamascape::model::llama::Llama;
 use llamascape::model::params::Params;
-use llamascape::run::slicer::{Job, Slicer};
+use llamascape::run::slicer::{Job, Report, Slicer};
 use llamascape::train::corpus::{Batch, Corpus};
 use llamascape::train::preset::{Preset, initial_params};
 use llamascape::train::trainer::scalar;
@@ -30,6 +30,13 @@ fn survey() -> Survey {
     let (llama, params) = model();
     let plane = Plane::random(&params, [11, 111]).unwrap();
     Survey::new(llama, params, plane, &batch(), &Device::Cpu).unwrap()
+}
+
+/// The same slice as a job for the slicer.
+fn job(finest: usize, beside_training: bool) -> Job {
+    let (llama, origin) = model();
+    let (seeds, range) = ([11, 111], 1.0);
+    Job { llama, origin, seeds, batch: batch(), device: Device::Cpu, range, finest, beside_training }
 }
 
 fn bits(params: &Params) -> Vec<u32> {
@@ -75,12 +82,13 @@ fn the_slicer_delivers_level_after_level_the_same_with_one_thread_or_three() {
     let levels = |threads: usize, beside_training: bool, finest: usize| {
         let (sender, levels) = mpsc::channel();
         let slicer = Slicer::spawn(threads, move |level| sender.send(level).unwrap()).unwrap();
-        let ticket = slicer.start(Job { survey: survey().into(), range: 1.0, finest, beside_training });
+        let ticket = slicer.start(job(finest, beside_training));
         let mut grids = Vec::new();
         loop {
-            let level = levels.recv_timeout(Duration::from_secs(120)).unwrap();
-            assert_eq!(level.ticket, ticket);
-            grids.push(level.grid.unwrap().loss().to_vec());
+            let report: Report = levels.recv_timeout(Duration::from_secs(120)).unwrap();
+            assert_eq!(report.ticket, ticket);
+            let level = report.level.unwrap();
+            grids.push(level.grid.loss().to_vec());
             if level.last {
                 return grids;
             }
@@ -96,11 +104,12 @@ fn the_slicer_delivers_level_after_level_the_same_with_one_thread_or_three() {
 fn a_job_that_is_dropped_gives_way_to_the_next() {
     let (sender, levels) = mpsc::channel();
     let slicer = Slicer::spawn(1, move |level| sender.send(level).unwrap()).unwrap();
-    let job = |finest| Job { survey: survey().into(), range: 1.0, finest, beside_training: false };
-    slicer.start(job(65));
-    let wanted = slicer.start(job(9));
-    let last = std::iter::from_fn(|| levels.recv_timeout(Duration::from_secs(120)).ok())
-        .find(|level| level.last)
+    slicer.start(job(65, false));
+    let wanted = slicer.start(job(9, false));
+    let reports = std::iter::from_fn(|| levels.recv_timeout(Duration::from_secs(120)).ok());
+    let (ticket, level) = reports
+        .map(|report: Report| (report.ticket, report.level.unwrap()))
+        .find(|(_, level)| level.last)
         .unwrap();
-    assert_eq!((last.ticket, last.grid.unwrap().side()), (wanted, 9));
+    assert_eq!((ticket, level.grid.side()), (wanted, 9));
 }

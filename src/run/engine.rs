@@ -12,7 +12,7 @@ use super::host::Mode;
 use super::metrics::{Metrics, MetricsFile};
 use super::pictures::Pictures;
 use super::prepare::Prepared;
-use super::slicer::{Level, Slicer};
+use super::slicer::{Report, Slicer};
 use crate::model::checkpoint;
 use crate::model::tokenizer::Tokenizer;
 use crate::predict::Prompt;
@@ -26,7 +26,7 @@ pub enum Input {
     /// A person at a screen asks for something.
     Command(Command),
     /// The slicer has finished a level.
-    Level(Level),
+    Slice(Report),
     /// A screen came or went.
     ViewersChanged,
     /// A signal asks to save and end.
@@ -121,7 +121,7 @@ impl<'a> Engine<'a> {
     }
 
     /// The same engine with a thread for slices, unless they are off and there is no screen to ask for one.
-    pub fn with_slicer(mut self, report: impl Fn(Level) + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub fn with_slicer(mut self, report: impl Fn(Report) + Send + Sync + 'static) -> std::io::Result<Self> {
         if self.mode == Mode::ForScreens || self.settings.slice_every != SliceEvery::Off {
             let slicer = Slicer::spawn(self.settings.threads, report)?;
             self.pictures = Some(Pictures::new(slicer, self.settings.grid));
@@ -132,6 +132,7 @@ impl<'a> Engine<'a> {
     /// Trains until the last step or until told to stop. Returns how it ended, where it stood and the tokens
     /// trained on.
     pub fn run(mut self, inbox: &Receiver<Input>, watch: &mut dyn FnMut(&Status)) -> (Outcome, Status, u64) {
+        self.publish(watch);
         self.predict();
         if self.wants_pictures() {
             self.begin_picture();
@@ -183,7 +184,7 @@ impl<'a> Engine<'a> {
         match input {
             Input::Stop | Input::Command(Command::SaveAndStop) => return true,
             Input::ViewersChanged => {}
-            Input::Level(level) => self.show(level),
+            Input::Slice(report) => self.show(report),
             Input::Command(command) => self.command(command),
         }
         false
@@ -395,8 +396,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn show(&mut self, level: Level) {
-        if let Some(slice) = self.pictures.as_mut().and_then(|pictures| pictures.receive(level)) {
+    fn show(&mut self, report: Report) {
+        if let Some(slice) = self.pictures.as_mut().and_then(|pictures| pictures.receive(report)) {
             self.board.set_slice(slice);
             self.refresh_drift();
         }

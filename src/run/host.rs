@@ -116,9 +116,9 @@ pub fn host(
     state.model = format!("{} {:.1}M", info.model, info.parameters as f64 / 1e6);
 
     let sender = inputs;
-    let report = move |level| {
+    let report = move |report| {
         // The engine has ended where nobody listens.
-        let _ = sender.send(Input::Level(level));
+        let _ = sender.send(Input::Slice(report));
     };
     let engine = Engine::new(dir, mode, settings, prepared, Arc::clone(&board), viewers, state, started);
     let engine = engine.and_then(|engine| engine.with_slicer(report)).map_err(io("the engine's threads"))?;

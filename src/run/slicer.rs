@@ -6,7 +6,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use candle_core::{Device, Result};
+
+use crate::landscape::plane::Plane;
 use crate::landscape::survey::{Grid, Survey};
+use crate::model::llama::Llama;
+use crate::model::params::Params;
+use crate::train::corpus::Batch;
 
 /// The share of one core that a slice takes beside training, for each core there is: a fifth of the machine.
 const SHARE: f64 = 0.2;
@@ -16,8 +22,16 @@ const PATIENCE: Duration = Duration::from_millis(1700);
 /// A slice to evaluate.
 #[derive(Debug)]
 pub struct Job {
-    /// The weights, the plane and the batch.
-    pub survey: Arc<Survey>,
+    /// The model.
+    pub llama: Llama,
+    /// The weights at the centre, which nothing may write to: see [`Params::frozen`].
+    pub origin: Params,
+    /// The seeds of the two directions.
+    pub seeds: [u64; 2],
+    /// The batch.
+    pub batch: Batch,
+    /// Where to compute.
+    pub device: Device,
     /// How far the plane is looked at.
     pub range: f64,
     /// Points a side of the last level.
@@ -26,13 +40,22 @@ pub struct Job {
     pub beside_training: bool,
 }
 
-/// A level of a slice, or the end of a job.
+/// A level of a slice, or why the job failed.
 #[derive(Debug)]
-pub struct Level {
+pub struct Report {
     /// The number that [`Slicer::start`] gave the job.
     pub ticket: u64,
-    /// The level's losses, or why there are none.
-    pub grid: Result<Grid, candle_core::Error>,
+    /// What came of it.
+    pub level: Result<Level>,
+}
+
+/// A level of a slice.
+#[derive(Debug)]
+pub struct Level {
+    /// The weights and the plane.
+    pub survey: Arc<Survey>,
+    /// The losses.
+    pub grid: Grid,
     /// Seconds since the job began.
     pub seconds: f64,
     /// Nothing follows.
@@ -50,7 +73,7 @@ pub struct Slicer {
 
 impl Slicer {
     /// Starts the thread; `report` is called on it with every level.
-    pub fn spawn(threads: usize, report: impl Fn(Level) + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub fn spawn(threads: usize, report: impl Fn(Report) + Send + Sync + 'static) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel();
         let current = Arc::new(AtomicU64::new(0));
         let wanted = Arc::clone(&current);
@@ -89,7 +112,7 @@ impl Drop for Slicer {
     }
 }
 
-fn work(inbox: &Receiver<(u64, Job)>, wanted: &AtomicU64, threads: usize, report: &(impl Fn(Level) + Sync)) {
+fn work(inbox: &Receiver<(u64, Job)>, wanted: &AtomicU64, threads: usize, report: &(impl Fn(Report) + Sync)) {
     let pool = |threads| {
         let name = |index| format!("slicer-{index}");
         rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()
@@ -101,42 +124,55 @@ fn work(inbox: &Receiver<(u64, Job)>, wanted: &AtomicU64, threads: usize, report
             return;
         }
     };
+    let mut plane = None;
     while let Ok((ticket, job)) = inbox.recv() {
         let pool = if job.beside_training { &one } else { &all };
-        pool.install(|| evaluate(ticket, &job, wanted, threads, report));
+        let tell = |level| report(Report { ticket, level });
+        let go_on = || wanted.load(Ordering::Relaxed) == ticket;
+        let outcome = pool.install(|| evaluate(job, &mut plane, threads, &go_on, &|level| tell(Ok(level))));
+        if let Err(error) = outcome {
+            tell(Err(error));
+        }
     }
 }
 
-/// Evaluates level after level, until the finest or until another job is wanted.
-fn evaluate(ticket: u64, job: &Job, wanted: &AtomicU64, threads: usize, report: &(impl Fn(Level) + Sync)) {
+/// Evaluates level after level, until the finest or until another job is wanted. The plane is kept for the next
+/// job of the same seeds.
+fn evaluate(
+    job: Job,
+    plane: &mut Option<Plane>,
+    threads: usize,
+    wanted: &(dyn Fn() -> bool + Sync),
+    tell: &dyn Fn(Level),
+) -> Result<()> {
     let started = Instant::now();
-    let pace = Pace::new(threads);
+    if !wanted() {
+        return Ok(());
+    }
+    let directions = match plane.take().filter(|plane| plane.info().seeds == job.seeds) {
+        Some(plane) => plane.renormalised(&job.origin)?,
+        None => Plane::random(&job.origin, job.seeds)?,
+    };
+    *plane = Some(directions.clone());
+    let survey = Arc::new(Survey::new(job.llama, job.origin, directions, &job.batch, &job.device)?);
+    let pace = job.beside_training.then(|| Pace::new(threads));
     let go_on = || {
-        if job.beside_training {
+        if let Some(pace) = &pace {
             pace.wait();
         }
-        wanted.load(Ordering::Relaxed) == ticket
+        wanted()
     };
     let mut grid = Grid::new(job.range);
-    loop {
-        let complete = match grid.fill(&job.survey, &go_on) {
-            Ok(complete) => complete,
-            Err(error) => {
-                report(Level { ticket, grid: Err(error), seconds: 0.0, last: true });
-                return;
-            }
-        };
-        if !complete {
-            return;
-        }
+    while grid.fill(&survey, &go_on)? {
         let last = grid.side() >= job.finest;
         let seconds = started.elapsed().as_secs_f64();
-        report(Level { ticket, grid: Ok(grid.clone()), seconds, last });
+        tell(Level { survey: Arc::clone(&survey), grid: grid.clone(), seconds, last });
         if last {
-            return;
+            break;
         }
         grid = grid.finer();
     }
+    Ok(())
 }
 
 /// Keeps the points of a slice apart, so that training keeps most of the machine. For one thread.
