@@ -237,7 +237,9 @@ impl RunDir {
 
     /// Removes the folder of a run that never began.
     pub fn discard(&self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             log::warn!("{}: can't be removed: {error}", self.0.display());
         }
     }

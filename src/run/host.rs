@@ -105,9 +105,10 @@ pub fn host(
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
+            // Whoever is told finds the folder gone.
+            dir.discard();
             board.close(Outcome::Failed { error: error.to_string() });
             server.finish();
-            dir.discard();
             return Err(HostError::Prepare(Box::new(error)));
         }
     };

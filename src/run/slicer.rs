@@ -17,7 +17,7 @@ use crate::train::corpus::Batch;
 /// The share of one core that a slice takes beside training, for each core there is: a fifth of the machine.
 const SHARE: f64 = 0.2;
 /// A coarse picture takes no longer than this where one core can do it at all, whatever the share.
-const PATIENCE: Duration = Duration::from_millis(1700);
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A slice to evaluate.
 #[derive(Debug)]
