@@ -42,7 +42,7 @@ impl Args {
         };
         let colorterm = variable("COLORTERM");
         let depth = theme::color_depth(no_color, colorterm.as_deref(), variable("TERM").as_deref());
-        Look::new(self.theme.as_deref(), depth).context("--theme")
+        Look::new(self.theme.as_deref(), depth).map_err(|error| anyhow::anyhow!("--theme: {error}"))
     }
 }
 

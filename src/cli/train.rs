@@ -205,6 +205,7 @@ impl Args {
     pub(super) fn run(self, threads: usize) -> anyhow::Result<()> {
         let headless = self.headless || !std::io::stdout().is_terminal();
         let settings = self.settings(threads, headless)?;
+        let look = self.screen.look()?;
         if headless {
             let dir = self.create(settings)?;
             return self.train_headless(&dir);
@@ -212,7 +213,6 @@ impl Args {
         if self.json {
             bail!("--json prints a summary at the end of a run without a screen: add --headless");
         }
-        let look = self.screen.look()?;
         crate::terminal::check_size()?;
         let dir = self.create(settings)?;
         let socket = start_engine(&dir, threads).inspect_err(|_| dir.discard())?;

@@ -130,7 +130,9 @@ pub fn prepare(
 
     let documents = Documents::read(settings)?;
     let bytes: usize = documents.train.iter().map(String::len).sum();
-    stages.progress(0, 1.0, format!("{} documents, {} KB", documents.train.len(), bytes.div_ceil(1000)));
+    let plural = if documents.train.len() == 1 { "" } else { "s" };
+    let size = format!("{} document{plural}, {} KB", documents.train.len(), bytes.div_ceil(1000));
+    stages.progress(0, 1.0, size);
 
     let model = model(settings, &documents.train, &device, &mut stages)?;
     let mut info = announce(settings, folder);
