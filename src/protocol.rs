@@ -338,13 +338,13 @@ pub struct Slice {
 }
 
 /// What the directions of a slice are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlaneInfo {
-    /// `random`.
+    /// `random`, `gradient`, `update`, `trajectory`, `hessian`, `to:..`, `parameters` or `loaded`.
     pub kind: String,
-    /// `filter`.
+    /// How random numbers were scaled to the weights: `filter`, `layer` or `none`.
     pub normalization: String,
-    /// The directions' seeds.
+    /// The seeds of what is random in the directions.
     pub seeds: [u64; 2],
     /// Tensors that the directions touch.
     pub tensors: usize,
@@ -354,6 +354,34 @@ pub struct PlaneInfo {
     pub cosine: f64,
     /// Norms of the directions.
     pub norms: [f64; 2],
+    /// Of a trajectory: how much of it the plane holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Explained>,
+    /// Of a Hessian: its eigenvalues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spectrum: Option<Spectrum>,
+}
+
+/// How much of a trajectory a plane holds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    /// Shares of the variance of the states along the two directions.
+    pub shares: [f64; 2],
+    /// The same for a random walk of as many states in very many dimensions.
+    pub random_walk: [f64; 2],
+}
+
+/// What is known of the eigenvalues of a Hessian.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spectrum {
+    /// The greatest eigenvalue: the curvature along the first direction.
+    pub greatest: f64,
+    /// The least: the curvature along the second direction.
+    pub least: f64,
+    /// Ritz values that were found.
+    pub probed: usize,
+    /// How many of them are negative.
+    pub negative: usize,
 }
 
 /// The batch of a slice.

@@ -1,4 +1,7 @@
-//! Slices of the loss landscape: directions through the weights, and the loss on the plane they span.
+//! Looking at the loss around some weights: planes through weight space, and the loss on them.
 
+pub mod directions;
+pub mod evaluator;
 pub mod plane;
+pub mod selection;
 pub mod survey;

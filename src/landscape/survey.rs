@@ -1,29 +1,87 @@
-//! The loss on a plane: the evaluation of a slice, coarse to fine.
+//! The loss on a plane: the evaluation of a slice, row by row, coarse to fine.
 
-use candle_core::{Device, Result, Tensor};
+use std::sync::Mutex;
+
+use candle_core::{Device, Error, Result, Tensor};
 use rayon::prelude::*;
 
+use super::evaluator::{Evaluator, Losses, Objective};
 use super::plane::Plane;
 use crate::model::llama::Llama;
 use crate::model::params::Params;
 use crate::train::corpus::Batch;
-use crate::train::trainer::scalar;
 
-/// Everything a point of a slice depends on: frozen weights, a plane through them, one batch.
+/// How the points of a slice are evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Many points at once, whose weights share three matrices.
+    Stack,
+    /// One point after another, with weights built for it.
+    Materialise,
+}
+
+impl Method {
+    /// Tokens of a batch up to which stacking wins: beyond, the second product costs more than building weights.
+    const STACK_TOKENS: usize = 64;
+    /// Rows of activations that are stacked: enough for the matrix products to be quick.
+    const STACK_ROWS: usize = 192;
+
+    /// The rule: a function of the batch's shape alone.
+    pub fn for_tokens(tokens: usize) -> Self {
+        if tokens <= Self::STACK_TOKENS { Self::Stack } else { Self::Materialise }
+    }
+
+    /// What a person types.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stack => "stack",
+            Self::Materialise => "materialise",
+        }
+    }
+}
+
+/// Everything a point of a slice depends on: frozen weights, a plane through them, one batch and which loss.
 #[derive(Debug)]
 pub struct Survey {
-    llama: Llama,
     origin: Params,
     plane: Plane,
-    inputs: Tensor,
-    targets: Tensor,
+    method: Method,
+    evaluation: Evaluation,
+}
+
+#[derive(Debug)]
+enum Evaluation {
+    Cpu(Evaluator),
+    /// On a GPU the model itself is run with weights built for each point.
+    Device {
+        llama: Llama,
+        inputs: Tensor,
+        targets: Tensor,
+        objective: Objective,
+    },
 }
 
 impl Survey {
-    /// A survey around `origin`, which nothing may write to: see [`Params::frozen`].
-    pub fn new(llama: Llama, origin: Params, plane: Plane, batch: &Batch, device: &Device) -> Result<Self> {
-        let (inputs, targets) = batch.tensors(device)?;
-        Ok(Self { llama, origin, plane, inputs, targets })
+    /// A survey around `origin`, which nothing may write to: see [`Params::frozen`]. Without a method, the rule
+    /// chooses.
+    pub fn new(
+        llama: Llama,
+        origin: Params,
+        plane: Plane,
+        batch: &Batch,
+        objective: Objective,
+        method: Option<Method>,
+        device: &Device,
+    ) -> Result<Self> {
+        let (evaluation, method) = if device.is_cpu() {
+            let evaluator = Evaluator::new(&llama, &origin, Some(&plane), batch, objective)?;
+            let method = method.unwrap_or_else(|| Method::for_tokens(batch.predicted()));
+            (Evaluation::Cpu(evaluator), method)
+        } else {
+            let (inputs, targets) = batch.tensors(device)?;
+            (Evaluation::Device { llama, inputs, targets, objective }, Method::Materialise)
+        };
+        Ok(Self { origin, plane, method, evaluation })
     }
 
     /// The weights at (0, 0).
@@ -36,120 +94,252 @@ impl Survey {
         &self.plane
     }
 
-    /// Mean loss in nats at `origin + alpha d1 + beta d2`. The weights of every point are built from the
-    /// origin's, so no rounding adds up from point to point.
+    /// How its points are evaluated.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Points that a worker takes on at once.
+    pub fn points_at_once(&self) -> usize {
+        match (&self.evaluation, self.method) {
+            (Evaluation::Cpu(evaluator), Method::Stack) => {
+                Method::STACK_ROWS.div_ceil(evaluator.rows_per_point())
+            }
+            _ => 1,
+        }
+    }
+
+    /// Bytes that a worker needs for that many points at once, beside the weights and the directions.
+    pub fn bytes(&self, points: usize) -> usize {
+        match &self.evaluation {
+            Evaluation::Cpu(evaluator) => evaluator.bytes(points),
+            Evaluation::Device { .. } => 0,
+        }
+    }
+
+    /// The losses at `origin + alpha d1 + beta d2` for each alpha, on the calling thread. `go_on` is asked many
+    /// times a second; once it says no, the rest is left and `None` comes back.
+    pub fn losses(&self, alphas: &[f64], beta: f64, go_on: &dyn Fn() -> bool) -> Result<Option<Vec<Losses>>> {
+        match &self.evaluation {
+            Evaluation::Cpu(evaluator) => evaluator.losses(alphas, beta, go_on),
+            Evaluation::Device { llama, inputs, targets, objective } => {
+                let mut all = Vec::with_capacity(alphas.len());
+                for &alpha in alphas {
+                    if !go_on() {
+                        return Ok(None);
+                    }
+                    let params = self.plane.displace(&self.origin, alpha, beta)?;
+                    let (rows, seq) = inputs.dims2()?;
+                    let losses = llama.token_losses(&params, inputs, targets)?.reshape((rows, seq))?;
+                    let mean =
+                        |losses: Tensor| losses.mean_all()?.to_dtype(candle_core::DType::F64)?.to_scalar();
+                    let last = mean(losses.narrow(1, seq - 1, 1)?)?;
+                    let loss = match objective {
+                        Objective::Mean => mean(losses)?,
+                        Objective::Last => last,
+                    };
+                    all.push(Losses { loss, last });
+                }
+                Ok(Some(all))
+            }
+        }
+    }
+
+    /// The loss at one point. The weights of every point are built from the origin's, so no rounding adds up
+    /// from point to point.
     pub fn loss(&self, alpha: f64, beta: f64) -> Result<f64> {
-        let params = self.plane.displace(&self.origin, alpha, beta)?;
-        scalar(&self.llama.loss(&params, &self.inputs, &self.targets)?)
+        let losses = self.losses(&[alpha], beta, &|| true)?;
+        let first = losses.and_then(|losses| losses.first().copied());
+        first.map(|losses| losses.loss).ok_or_else(|| Error::msg("no loss was computed"))
     }
 }
 
-/// A square grid of points that grows finer: each level keeps the points of the one before.
-#[derive(Debug, Clone)]
+/// What a filling grid asks and tells.
+pub struct Control<'a> {
+    /// Asked many times a second; once it says no, the rest is left.
+    pub go_on: &'a (dyn Fn() -> bool + Sync),
+    /// Called before so many points are begun; it may wait.
+    pub before: &'a (dyn Fn(usize) + Sync),
+    /// Called after some points are done.
+    pub progress: &'a (dyn Fn(&Grid) + Sync),
+}
+
+impl Control<'_> {
+    /// To the end, in silence.
+    pub const QUIET: Control<'static> = Control { go_on: &|| true, before: &|_| (), progress: &|_| () };
+}
+
+/// A grid of points and what is known of them.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
-    range: f64,
-    side: usize,
-    /// Row by row, rows along beta; NaN where nothing was evaluated yet.
-    loss: Vec<f32>,
-    done: Vec<bool>,
+    alphas: Vec<f64>,
+    betas: Vec<f64>,
+    /// Row by row, rows along beta.
+    points: Vec<Option<Losses>>,
 }
 
 impl Grid {
-    /// Points a side at the coarsest level.
+    /// Points a side at the coarsest level of a square grid.
     pub const COARSE: usize = 9;
 
+    /// An empty grid of these coordinates.
+    pub fn new(alphas: Vec<f64>, betas: Vec<f64>) -> Self {
+        let points = vec![None; alphas.len() * betas.len()];
+        Self { alphas, betas, points }
+    }
+
     /// An empty coarse grid over `-range..=range` in both directions.
-    pub fn new(range: f64) -> Self {
-        let points = Self::COARSE * Self::COARSE;
-        Self { range, side: Self::COARSE, loss: vec![f32::NAN; points], done: vec![false; points] }
+    pub fn coarse(range: f64) -> Self {
+        let side = evenly(-range, range, Self::COARSE);
+        Self::new(side.clone(), side)
     }
 
-    /// Points a side.
-    pub fn side(&self) -> usize {
-        self.side
+    /// Coordinates along the first direction.
+    pub fn alphas(&self) -> &[f64] {
+        &self.alphas
     }
 
-    /// The coordinates along either direction. The middle one is 0 exactly.
-    pub fn coordinates(&self) -> Vec<f64> {
-        let middle = (self.side / 2) as f64;
-        (0..self.side).map(|i| self.range * (i as f64 - middle) / middle).collect()
+    /// Coordinates along the second direction.
+    pub fn betas(&self) -> &[f64] {
+        &self.betas
     }
 
-    /// Losses row by row, rows along beta.
-    pub fn loss(&self) -> &[f32] {
-        &self.loss
+    /// What is known, row by row, rows along beta.
+    pub fn points(&self) -> &[Option<Losses>] {
+        &self.points
     }
 
-    /// The points still to be evaluated, row by row: index, alpha, beta.
-    pub fn missing(&self) -> Vec<(usize, f64, f64)> {
-        let at = self.coordinates();
-        (0..self.loss.len())
-            .filter(|&index| !self.done[index])
-            .map(|index| (index, at[index % self.side], at[index / self.side]))
-            .collect()
+    /// Losses row by row, rows along beta; NaN where nothing is known.
+    pub fn loss(&self) -> Vec<f64> {
+        self.points.iter().map(|point| point.map_or(f64::NAN, |losses| losses.loss)).collect()
     }
 
-    /// Notes the loss of a point.
-    pub fn set(&mut self, index: usize, loss: f64) {
-        self.loss[index] = loss as f32;
-        self.done[index] = true;
+    /// Points that are known.
+    pub fn known(&self) -> usize {
+        self.points.iter().flatten().count()
     }
 
-    /// The next level: twice the resolution, the known points kept.
+    /// Notes the losses of the point in this row and column.
+    pub fn set(&mut self, row: usize, column: usize, losses: Losses) {
+        self.points[row * self.alphas.len() + column] = Some(losses);
+    }
+
+    /// The next level of a square grid: twice the resolution, the known points kept.
     #[must_use]
     pub fn finer(&self) -> Self {
-        let side = 2 * self.side - 1;
-        let mut finer = Self {
-            range: self.range,
-            side,
-            loss: vec![f32::NAN; side * side],
-            done: vec![false; side * side],
+        let between = |values: &[f64]| -> Vec<f64> {
+            let pairs = values.windows(2).flat_map(|w| [w[0], f64::midpoint(w[0], w[1])]);
+            pairs.chain(values.last().copied()).collect()
         };
-        for index in 0..self.loss.len() {
-            let to = 2 * (index / self.side) * side + 2 * (index % self.side);
-            finer.loss[to] = self.loss[index];
-            finer.done[to] = self.done[index];
+        let mut finer = Self::new(between(&self.alphas), between(&self.betas));
+        for (index, losses) in self.points.iter().enumerate() {
+            let (row, column) = (index / self.alphas.len(), index % self.alphas.len());
+            if let Some(losses) = losses {
+                finer.set(2 * row, 2 * column, *losses);
+            }
         }
         finer
     }
 
-    /// Evaluates all that is missing with the threads of the rayon pool this runs in. `go_on` is asked before
-    /// each point: it may wait, and once it says no the rest is left. Returns whether the level is complete.
-    pub fn fill(&mut self, survey: &Survey, go_on: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
-        let missing = self.missing();
-        let losses: Vec<Option<Result<f64>>> = missing
-            .par_iter()
-            .with_max_len(1)
-            .map(|&(_, alpha, beta)| go_on().then(|| survey.loss(alpha, beta)))
-            .collect();
-        let mut complete = true;
-        for ((index, ..), loss) in missing.into_iter().zip(losses) {
-            match loss {
-                Some(loss) => self.set(index, loss?),
-                None => complete = false,
-            }
-        }
-        Ok(complete)
+    /// What is missing, in pieces of at most `most` points of one row, rows coarse to fine: row, columns.
+    fn pieces(&self, most: usize) -> Vec<(usize, Vec<usize>)> {
+        let rows = self.betas.len();
+        let mut order: Vec<usize> = (0..rows).collect();
+        // The more often a row's number is halved without a rest, the coarser the level it belongs to.
+        order.sort_by_key(|row| std::cmp::Reverse(if *row == 0 { u32::MAX } else { row.trailing_zeros() }));
+        order
+            .into_iter()
+            .flat_map(|row| {
+                let missing: Vec<usize> = (0..self.alphas.len())
+                    .filter(|column| self.points[row * self.alphas.len() + column].is_none())
+                    .collect();
+                // Of nearly equal length: a short one at the end would be slow.
+                let pieces = missing.len().div_ceil(most.max(1)).max(1);
+                let length = missing.len().div_ceil(pieces).max(1);
+                missing.chunks(length).map(|columns| (row, columns.to_vec())).collect::<Vec<_>>()
+            })
+            .collect()
     }
+
+    /// Evaluates all that is missing with the threads of the rayon pool this runs in, at most `most` points of a
+    /// row at once. Returns whether the grid is complete.
+    pub fn fill(&mut self, survey: &Survey, most: usize, control: &Control) -> Result<bool> {
+        let threads = rayon::current_num_threads();
+        let missing = self.points.len() - self.known();
+        let pieces = self.pieces(most.min(missing.div_ceil(threads)).max(1));
+        let (alphas, betas) = (self.alphas.clone(), self.betas.clone());
+        let shared = Mutex::new(&mut *self);
+        pieces.into_par_iter().with_max_len(1).try_for_each(|(row, columns)| -> Result<()> {
+            if !(control.go_on)() {
+                return Ok(());
+            }
+            (control.before)(columns.len());
+            let along: Vec<f64> = columns.iter().map(|column| alphas[*column]).collect();
+            if let Some(losses) = survey.losses(&along, betas[row], control.go_on)? {
+                let mut grid = shared.lock().map_err(|_| Error::msg("a worker of the slice panicked"))?;
+                for (column, losses) in columns.into_iter().zip(losses) {
+                    grid.set(row, column, losses);
+                }
+                (control.progress)(&grid);
+            }
+            Ok(())
+        })?;
+        Ok(self.known() == self.points.len())
+    }
+}
+
+/// `count` numbers from `low` to `high` at equal distances; one number is the middle.
+pub fn evenly(low: f64, high: f64, count: usize) -> Vec<f64> {
+    if count == 1 {
+        return vec![f64::midpoint(low, high)];
+    }
+    let last = count.saturating_sub(1) as f64;
+    (0..count).map(|i| (low * (last - i as f64) + high * i as f64) / last).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn known(loss: f64) -> Losses {
+        Losses { loss, last: loss }
+    }
+
     #[test]
     fn a_finer_grid_keeps_what_is_known_at_the_same_coordinates() {
-        let mut grid = Grid::new(0.5);
-        for (index, alpha, beta) in grid.missing() {
-            grid.set(index, alpha + 10.0 * beta);
+        let mut grid = Grid::coarse(0.5);
+        for row in 0..9 {
+            for column in 0..9 {
+                grid.set(row, column, known(grid.alphas()[column] + 10.0 * grid.betas()[row]));
+            }
         }
         let finer = grid.finer();
-        assert_eq!((finer.side(), finer.missing().len()), (17, 17 * 17 - 81));
-        let at = finer.coordinates();
-        assert_eq!((at[0], at[8], at[16]), (-0.5, 0.0, 0.5));
-        for (index, loss) in finer.loss().iter().enumerate().filter(|(_, loss)| !loss.is_nan()) {
-            let wanted = at[index % 17] + 10.0 * at[index / 17];
-            assert!((f64::from(*loss) - wanted).abs() < 1e-6);
+        assert_eq!((finer.alphas().len(), finer.points().len() - finer.known()), (17, 17 * 17 - 81));
+        assert_eq!((finer.alphas()[0], finer.alphas()[8], finer.betas()[16]), (-0.5, 0.0, 0.5));
+        for (index, loss) in finer.loss().into_iter().enumerate().filter(|(_, loss)| !loss.is_nan()) {
+            assert_eq!(loss, finer.alphas()[index % 17] + 10.0 * finer.betas()[index / 17]);
         }
+    }
+
+    #[test]
+    fn every_missing_point_is_in_one_piece_and_coarse_rows_come_first() {
+        let mut grid = Grid::new(evenly(-1.0, 1.0, 7), evenly(0.0, 1.0, 5));
+        grid.set(2, 3, known(1.0));
+        let pieces = grid.pieces(4);
+        assert_eq!(pieces.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [0, 0, 4, 4, 2, 2, 1, 1, 3, 3]);
+        assert!(pieces.iter().all(|(_, columns)| columns.len() == 3 || columns.len() == 4));
+        let mut points: Vec<_> =
+            pieces.iter().flat_map(|(row, columns)| columns.iter().map(move |c| (*row, *c))).collect();
+        points.sort_unstable();
+        points.dedup();
+        assert_eq!(points.len(), 34);
+        assert!(!points.contains(&(2, 3)));
+    }
+
+    #[test]
+    fn coordinates_are_even_and_meet_their_ends_and_middle() {
+        assert_eq!(evenly(-1.0, 1.0, 5), [-1.0, -0.5, 0.0, 0.5, 1.0]);
+        assert_eq!(evenly(0.25, 0.75, 1), [0.5]);
+        assert_eq!(evenly(-0.3, 0.3, 25)[12], 0.0);
     }
 }

@@ -37,6 +37,12 @@ impl Llama {
         &self.config
     }
 
+    /// Cosines and sines of the rotary embedding, both `(max_position_embeddings, head_dim / 2)`, row by row.
+    pub fn rotary_tables(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        let table = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1();
+        Ok((table(&self.cos)?, table(&self.sin)?))
+    }
+
     /// Logits of the next token at every position. `ids` is `(batch, seq)` of `u32`, the result
     /// `(batch, seq, vocab_size)`.
     pub fn forward(&self, params: &Params, ids: &Tensor) -> Result<Tensor> {

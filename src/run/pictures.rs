@@ -117,18 +117,19 @@ impl Pictures {
         if last {
             self.pending = None;
         }
-        if last && grid.side() > Grid::COARSE {
-            let (step, side) = (caption.step, grid.side());
-            log::info!("slice of step {step}: {side} x {side} points in {seconds:.1} s");
+        let side = grid.alphas().len();
+        if last && side > Grid::COARSE {
+            let (step, method) = (caption.step, survey.method().name());
+            log::info!("slice of step {step}: {side} x {side} points in {seconds:.1} s, method {method}");
         }
-        let coordinates = grid.coordinates();
+        let loss = grid.loss();
         let slice = Slice {
             step: caption.step,
             generation: caption.generation,
-            center: f64::from(grid.loss()[grid.loss().len() / 2]),
-            loss: grid.loss().to_vec(),
-            alphas: coordinates.clone(),
-            betas: coordinates,
+            center: loss[loss.len() / 2],
+            loss: loss.into_iter().map(|loss| loss as f32).collect(),
+            alphas: grid.alphas().to_vec(),
+            betas: grid.betas().to_vec(),
             finest: last,
             plane: survey.plane().info().clone(),
             batch: caption.batch,

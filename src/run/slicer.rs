@@ -6,10 +6,12 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Result};
+use candle_core::{Device, Error, Result};
 
-use crate::landscape::plane::Plane;
-use crate::landscape::survey::{Grid, Survey};
+use crate::landscape::evaluator::Objective;
+use crate::landscape::plane::{Normalization, Plane};
+use crate::landscape::selection::Selection;
+use crate::landscape::survey::{Control, Grid, Survey};
 use crate::model::llama::Llama;
 use crate::model::params::Params;
 use crate::train::corpus::Batch;
@@ -124,23 +126,20 @@ fn work(inbox: &Receiver<(u64, Job)>, wanted: &AtomicU64, threads: usize, report
             return;
         }
     };
-    let mut plane = None;
     while let Ok((ticket, job)) = inbox.recv() {
         let pool = if job.beside_training { &one } else { &all };
         let tell = |level| report(Report { ticket, level });
         let go_on = || wanted.load(Ordering::Relaxed) == ticket;
-        let outcome = pool.install(|| evaluate(job, &mut plane, threads, &go_on, &|level| tell(Ok(level))));
+        let outcome = pool.install(|| evaluate(job, threads, &go_on, &|level| tell(Ok(level))));
         if let Err(error) = outcome {
             tell(Err(error));
         }
     }
 }
 
-/// Evaluates level after level, until the finest or until another job is wanted. The plane is kept for the next
-/// job of the same seeds.
+/// Evaluates level after level, until the finest or until another job is wanted.
 fn evaluate(
     job: Job,
-    plane: &mut Option<Plane>,
     threads: usize,
     wanted: &(dyn Fn() -> bool + Sync),
     tell: &dyn Fn(Level),
@@ -149,22 +148,21 @@ fn evaluate(
     if !wanted() {
         return Ok(());
     }
-    let directions = match plane.take().filter(|plane| plane.info().seeds == job.seeds) {
-        Some(plane) => plane.renormalised(&job.origin)?,
-        None => Plane::random(&job.origin, job.seeds)?,
-    };
-    *plane = Some(directions.clone());
-    let survey = Arc::new(Survey::new(job.llama, job.origin, directions, &job.batch, &job.device)?);
+    let names = Selection::default().names(&job.origin).map_err(Error::wrap)?;
+    let plane = Plane::random(&job.origin, &names, job.seeds, Normalization::Filter)?;
+    let (llama, origin) = (job.llama, job.origin);
+    let survey = Survey::new(llama, origin, plane, &job.batch, Objective::Mean, None, &job.device)?;
+    let survey = Arc::new(survey);
     let pace = job.beside_training.then(|| Pace::new(threads));
-    let go_on = || {
+    let before = |points| {
         if let Some(pace) = &pace {
-            pace.wait();
+            pace.wait(points, wanted);
         }
-        wanted()
     };
-    let mut grid = Grid::new(job.range);
-    while grid.fill(&survey, &go_on)? {
-        let last = grid.side() >= job.finest;
+    let control = Control { go_on: wanted, before: &before, progress: &|_| () };
+    let mut grid = Grid::coarse(job.range);
+    while grid.fill(&survey, survey.points_at_once(), &control)? {
+        let last = grid.alphas().len() >= job.finest;
         let seconds = started.elapsed().as_secs_f64();
         tell(Level { survey: Arc::clone(&survey), grid: grid.clone(), seconds, last });
         if last {
@@ -187,19 +185,27 @@ struct Pace {
 }
 
 impl Pace {
+    /// The longest sleep without asking whether the slice is still wanted.
+    const NAP: Duration = Duration::from_millis(20);
+
     fn new(threads: usize) -> Self {
         let share = (SHARE * threads as f64).min(1.0);
         Self { started: Instant::now(), points: AtomicU64::new(0), slept: AtomicU64::new(0), share }
     }
 
-    /// Sleeps until the next point may begin.
-    fn wait(&self) {
-        let points = self.points.fetch_add(1, Ordering::Relaxed);
+    /// Sleeps until the next points may begin.
+    fn wait(&self, points: usize, wanted: &dyn Fn() -> bool) {
+        let begun = self.points.fetch_add(points as u64, Ordering::Relaxed);
         let elapsed = self.started.elapsed();
         let slept = Duration::from_nanos(self.slept.load(Ordering::Relaxed));
-        let due = due(points, elapsed.saturating_sub(slept), self.share);
-        let pause = due.saturating_sub(elapsed);
-        thread::sleep(pause);
+        let due = due(begun, elapsed.saturating_sub(slept), self.share);
+        while wanted()
+            && let left = due.saturating_sub(self.started.elapsed())
+            && !left.is_zero()
+        {
+            thread::sleep(left.min(Self::NAP));
+        }
+        let pause = self.started.elapsed() - elapsed;
         self.slept.fetch_add(pause.as_nanos() as u64, Ordering::Relaxed);
     }
 }

@@ -1,0 +1,729 @@
+//! The loss at many points of a plane, on the CPU: one forward pass over a stack of points.
+//!
+//! A point is a model with weights `W + a D1 + b D2`. The activations of several points of one row of the grid,
+//! which share `b`, lie one below the other in one tall matrix, and each linear map is
+//! `y = x (W + b D2)' + (a x) D1'`: two products, however many points there are, so a batch of few tokens costs
+//! arithmetic and not memory traffic. With one point alone, `W + a D1 + b D2` is built instead and one product
+//! does. Either way weights are built from the frozen ones, a matrix at a time, in a buffer of the worker's own.
+//!
+//! Everything before the first tensor that moves is computed once and shared by all points.
+
+use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, DType, Device, Error, Result, Storage, Tensor, bail};
+
+use super::plane::{Delta, Plane};
+use crate::model::kernels;
+use crate::model::llama::Llama;
+use crate::model::matmul::{Into, Matrix, MatrixMut, multiply};
+use crate::model::params::Params;
+use crate::train::corpus::Batch;
+
+/// Rows of logits that are held at a time.
+const LOGIT_ROWS: usize = 128;
+/// Columns beyond which rows that begin a multiple of 1 KiB apart fall into the same lines of a cache.
+const ALIASING: usize = 256;
+/// Numbers between the rows of a staged matrix that would alias otherwise.
+const PADDING: usize = 16;
+
+/// Which loss is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objective {
+    /// The mean over all predicted tokens.
+    Mean,
+    /// The last token of each row, the target of a text.
+    Last,
+}
+
+impl Objective {
+    /// What a person types.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Last => "last",
+        }
+    }
+}
+
+/// The losses of a point in nats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Losses {
+    /// Of the objective.
+    pub loss: f64,
+    /// Of the last token of each row.
+    pub last: f64,
+}
+
+/// A model on a plane, with the batch it is measured on.
+#[derive(Debug)]
+pub struct Evaluator {
+    model: Model,
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+    /// Tokens in a row.
+    seq: usize,
+    objective: Objective,
+    prefix: Prefix,
+    /// Buffers that no worker uses at the moment.
+    idle: Mutex<Vec<Buffers>>,
+}
+
+/// What all points share: the residual stream before the first stage that moves.
+#[derive(Debug, Default)]
+struct Prefix {
+    stage: usize,
+    /// `(tokens, hidden_size)`
+    x: Vec<f32>,
+}
+
+impl Evaluator {
+    /// Prepares the points of `plane` around `origin`, which nothing may write to meanwhile. `None` instead of a
+    /// plane gives the origin alone. The tensors are shared, not copied; they must be `f32` on the CPU.
+    pub fn new(
+        llama: &Llama,
+        origin: &Params,
+        plane: Option<&Plane>,
+        batch: &Batch,
+        objective: Objective,
+    ) -> Result<Self> {
+        let model = Model::new(llama, origin, plane)?;
+        let (inputs, targets) = batch.tensors(&Device::Cpu)?;
+        let (_, seq) = inputs.dims2()?;
+        if seq > llama.config().max_position_embeddings {
+            bail!("{seq} tokens are more than the model's context");
+        }
+        let (inputs, targets) = (inputs.flatten_all()?.to_vec1()?, targets.flatten_all()?.to_vec1()?);
+        if let Some(id) = inputs.iter().chain(&targets).find(|id| **id as usize >= model.vocab_size) {
+            bail!("token {id} is outside the model's {} tokens", model.vocab_size);
+        }
+        let prefix = Prefix::default();
+        let mut evaluator = Self { model, inputs, targets, seq, objective, prefix, idle: Mutex::default() };
+        let stage = evaluator.model.first_moving();
+        let mut buffers = Buffers::default();
+        let origin = Points { alphas: &[0.0], beta: 0.0 };
+        evaluator.stages(&origin, 0..stage, &mut buffers, &|| true)?;
+        evaluator.prefix = Prefix { stage, x: buffers.x };
+        Ok(evaluator)
+    }
+
+    /// Tokens of one point that every stage after the shared ones works on.
+    pub fn rows_per_point(&self) -> usize {
+        match self.prefix.stage {
+            0 => self.inputs.len(),
+            _ => self.prefix.x.len() / self.model.hidden_size,
+        }
+    }
+
+    /// Bytes that a worker needs for `points` at a time.
+    pub fn bytes(&self, points: usize) -> usize {
+        let model = &self.model;
+        let rows = points * self.inputs.len();
+        let width = 3 * model.hidden_size + 2 * model.layers.first().map_or(0, Layer::width);
+        let logits = rows.min(LOGIT_ROWS) * model.vocab_size;
+        let staged = 2 * model.largest_moving();
+        size_of::<f32>() * (rows * width + logits + staged + self.seq * self.seq)
+    }
+
+    /// The losses at the points `(alphas[..], beta)`, on the calling thread. `go_on` is asked many times a
+    /// second; once it says no, the rest is left and `None` comes back.
+    pub fn losses(&self, alphas: &[f64], beta: f64, go_on: &dyn Fn() -> bool) -> Result<Option<Vec<Losses>>> {
+        let alphas: Vec<f32> = alphas.iter().map(|&alpha| alpha as f32).collect();
+        let points = Points { alphas: &alphas, beta: beta as f32 };
+        let mut buffers = self.lock().pop().unwrap_or_default();
+        buffers.x.clear();
+        for _ in &alphas {
+            buffers.x.extend(&self.prefix.x);
+        }
+        let stages = self.prefix.stage..self.model.stages();
+        let done = self.stages(&points, stages, &mut buffers, go_on)?;
+        let losses = if done { self.head(&points, &mut buffers, go_on)? } else { None };
+        self.lock().push(buffers);
+        Ok(losses)
+    }
+
+    /// The losses at the origin itself.
+    pub fn origin(&self) -> Result<Losses> {
+        let losses = self.losses(&[0.0], 0.0, &|| true)?;
+        losses.and_then(|losses| losses.first().copied()).ok_or_else(|| Error::msg("no loss was computed"))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Buffers>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the residual stream of all points through these stages. Stage 0 looks up the embedding; each layer
+    /// has two, attention and feed-forward. Returns whether they were all done.
+    fn stages(
+        &self,
+        points: &Points,
+        stages: std::ops::Range<usize>,
+        buffers: &mut Buffers,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<bool> {
+        for stage in stages {
+            if !go_on() {
+                return Ok(false);
+            }
+            let Some(layer) = stage.checked_sub(1) else {
+                self.embed(points, buffers)?;
+                continue;
+            };
+            let (layer, part) = (&self.model.layers[layer / 2], layer % 2);
+            if part == 1 {
+                self.feed_forward(layer, points, buffers)?;
+                continue;
+            }
+            self.attention(layer, points, buffers)?;
+            // From here on a position concerns itself alone, and only the last is asked for.
+            if stage + 2 == self.model.stages() && self.objective == Objective::Last {
+                keep_last(&mut buffers.x, self.seq, self.model.hidden_size);
+            }
+        }
+        Ok(true)
+    }
+
+    fn embed(&self, points: &Points, buffers: &mut Buffers) -> Result<()> {
+        let hidden = self.model.hidden_size;
+        let table = self.model.embedding.open()?;
+        buffers.x.resize(points.len() * self.inputs.len() * hidden, 0.0); // (points * tokens, hidden_size)
+        let places = points.alphas.iter().flat_map(|alpha| self.inputs.iter().map(move |id| (alpha, *id)));
+        for (row, (alpha, id)) in buffers.x.chunks_exact_mut(hidden).zip(places) {
+            let at = id as usize * hidden;
+            table.read(at..at + hidden, *alpha, points.beta, row);
+        }
+        Ok(())
+    }
+
+    fn attention(&self, layer: &Layer, points: &Points, buffers: &mut Buffers) -> Result<()> {
+        let model = &self.model;
+        let (heads, kv_heads, dim) = (model.num_attention_heads, model.num_key_value_heads, model.head_dim);
+        let Buffers { x, y, a, b, c, scores, staging, .. } = buffers;
+        norm(&layer.input_norm, model.eps, points, x, y)?; // (points * tokens, hidden_size)
+        layer.q.apply(points, y, a, staging)?; // (points * tokens, heads * head_dim)
+        layer.k.apply(points, y, b, staging)?; // (points * tokens, kv_heads * head_dim)
+        layer.v.apply(points, y, c, staging)?;
+        kernels::rotate(a, heads, self.seq, &model.cos, &model.sin, dim / 2);
+        kernels::rotate(b, kv_heads, self.seq, &model.cos, &model.sin, dim / 2);
+
+        let (width, kv_width, seq) = (heads * dim, kv_heads * dim, self.seq);
+        let scale = (dim as f32).sqrt().recip();
+        y.resize(a.len(), 0.0); // (points * tokens, heads * head_dim)
+        scores.resize(seq * seq, 0.0);
+        for row in (0..a.len() / width).step_by(seq) {
+            for head in 0..heads {
+                let (at, kv_at) = (row * width + head * dim, row * kv_width + head * kv_heads / heads * dim);
+                let q = Matrix::new(&a[at..], seq, dim, width);
+                let k = Matrix::new(&b[kv_at..], seq, dim, kv_width);
+                let v = Matrix::new(&c[kv_at..], seq, dim, kv_width);
+                let square = MatrixMut::new(scores, seq, seq, seq);
+                multiply(square, Into::Overwrite, q, k.transposed(), scale);
+                kernels::causal_softmax(scores, seq);
+                let out = MatrixMut::new(&mut y[at..], seq, dim, width);
+                multiply(out, Into::Overwrite, Matrix::new(scores, seq, seq, seq), v, 1.0);
+            }
+        }
+        layer.o.apply_onto(points, y, x, staging)
+    }
+
+    fn feed_forward(&self, layer: &Layer, points: &Points, buffers: &mut Buffers) -> Result<()> {
+        let Buffers { x, y, a, b, staging, .. } = buffers;
+        norm(&layer.post_norm, self.model.eps, points, x, y)?;
+        layer.gate.apply(points, y, a, staging)?; // (points * tokens, intermediate_size)
+        layer.up.apply(points, y, b, staging)?;
+        kernels::swiglu(a, b);
+        layer.down.apply_onto(points, a, x, staging)
+    }
+
+    /// Logits and losses from the residual stream, some rows at a time.
+    fn head(
+        &self,
+        points: &Points,
+        buffers: &mut Buffers,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Losses>>> {
+        let model = &self.model;
+        let Buffers { x, y, a: logits, staging, .. } = buffers;
+        norm(&model.norm, model.eps, points, x, y)?;
+        let rows = y.len() / model.hidden_size;
+        let tokens = rows / points.len();
+        let weights = model.head.open()?;
+        let mut staged = staging.stage(&weights, points)?;
+        let mut token_losses = Vec::with_capacity(rows);
+        for first in (0..rows).step_by(LOGIT_ROWS) {
+            if !go_on() {
+                return Ok(None);
+            }
+            let block = first..rows.min(first + LOGIT_ROWS);
+            logits.resize(block.len() * model.vocab_size, 0.0);
+            staged.apply(points, block.clone(), tokens, y, logits, Into::Overwrite);
+            for (logits, row) in logits.chunks_exact(model.vocab_size).zip(block) {
+                // A text has `skipped` rows before the one that was kept, or keeps them all.
+                let skipped = self.targets.len() / tokens - 1;
+                let target = self.targets[row % tokens * (skipped + 1) + skipped];
+                token_losses.push(f64::from(kernels::cross_entropy(logits, target as usize)));
+            }
+        }
+        let mean = |losses: &mut dyn Iterator<Item = f64>| {
+            let (sum, count) = losses.fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1));
+            sum / f64::from(count)
+        };
+        let texts = self.inputs.len() / self.seq;
+        let each = tokens / texts;
+        let losses = token_losses.chunks_exact(tokens).map(|losses| {
+            let last = mean(&mut losses.chunks_exact(each).map(|text| text[each - 1]));
+            let loss = match self.objective {
+                Objective::Mean => mean(&mut losses.iter().copied()),
+                Objective::Last => last,
+            };
+            Losses { loss, last }
+        });
+        Ok(Some(losses.collect()))
+    }
+}
+
+/// Keeps the last row of each text of `seq` rows.
+fn keep_last(x: &mut Vec<f32>, seq: usize, hidden: usize) {
+    let texts = x.len() / (seq * hidden);
+    for text in 0..texts {
+        let last = (text * seq + seq - 1) * hidden;
+        x.copy_within(last..last + hidden, text * hidden);
+    }
+    x.truncate(texts * hidden);
+}
+
+/// Points of one row of the grid.
+struct Points<'a> {
+    alphas: &'a [f32],
+    beta: f32,
+}
+
+impl Points<'_> {
+    fn len(&self) -> usize {
+        self.alphas.len()
+    }
+}
+
+/// What a worker writes into.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// The residual stream, `(points * tokens, hidden_size)`.
+    x: Vec<f32>,
+    y: Vec<f32>,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    c: Vec<f32>,
+    /// `(seq, seq)`
+    scores: Vec<f32>,
+    staging: Staging,
+}
+
+/// A Llama's tensors, and how each moves.
+#[derive(Debug)]
+struct Model {
+    hidden_size: usize,
+    vocab_size: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: usize,
+    head_dim: usize,
+    eps: f64,
+    /// `(positions, head_dim / 2)`
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    embedding: Moving,
+    layers: Vec<Layer>,
+    norm: Moving,
+    head: Moving,
+}
+
+#[derive(Debug)]
+struct Layer {
+    input_norm: Moving,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    post_norm: Moving,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl Layer {
+    /// Numbers a row of the widest activation.
+    fn width(&self) -> usize {
+        self.gate.weight.rows().max(self.q.weight.rows())
+    }
+}
+
+impl Model {
+    fn new(llama: &Llama, origin: &Params, plane: Option<&Plane>) -> Result<Self> {
+        let config = llama.config();
+        let moving = |name: &str| Moving::new(origin, plane, name);
+        let layer = |layer: usize| -> Result<Layer> {
+            let linear = |name: &str| -> Result<Linear> {
+                let name = format!("model.layers.{layer}.{name}");
+                let bias = format!("{name}.bias");
+                Ok(Linear {
+                    weight: moving(&format!("{name}.weight"))?,
+                    bias: origin.get(&bias).map(|_| moving(&bias)).transpose()?,
+                })
+            };
+            let norm = |name: &str| moving(&format!("model.layers.{layer}.{name}.weight"));
+            Ok(Layer {
+                input_norm: norm("input_layernorm")?,
+                q: linear("self_attn.q_proj")?,
+                k: linear("self_attn.k_proj")?,
+                v: linear("self_attn.v_proj")?,
+                o: linear("self_attn.o_proj")?,
+                post_norm: norm("post_attention_layernorm")?,
+                gate: linear("mlp.gate_proj")?,
+                up: linear("mlp.up_proj")?,
+                down: linear("mlp.down_proj")?,
+            })
+        };
+        let (cos, sin) = llama.rotary_tables()?;
+        let head = if config.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        Ok(Self {
+            hidden_size: config.hidden_size,
+            vocab_size: config.vocab_size,
+            num_attention_heads: config.num_attention_heads,
+            num_key_value_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+            eps: config.rms_norm_eps,
+            cos,
+            sin,
+            embedding: moving("model.embed_tokens.weight")?,
+            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            norm: moving("model.norm.weight")?,
+            head: moving(head)?,
+        })
+    }
+
+    /// The embedding and two stages a layer; the head comes after them.
+    fn stages(&self) -> usize {
+        1 + 2 * self.layers.len()
+    }
+
+    /// The first stage in which a tensor moves.
+    fn first_moving(&self) -> usize {
+        if self.embedding.moves() {
+            return 0;
+        }
+        let moves = |layer: &Layer| {
+            let any = |linears: &[&Linear], norm: &Moving| {
+                norm.moves() || linears.iter().any(|linear| linear.moves())
+            };
+            let attention = any(&[&layer.q, &layer.k, &layer.v, &layer.o], &layer.input_norm);
+            [attention, any(&[&layer.gate, &layer.up, &layer.down], &layer.post_norm)]
+        };
+        let first = self.layers.iter().flat_map(moves).position(|moves| moves);
+        first.map_or(self.stages(), |first| 1 + first)
+    }
+
+    /// Numbers in the largest matrix that moves as a whole.
+    fn largest_moving(&self) -> usize {
+        let linears = self.layers.iter().flat_map(|layer| {
+            [&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down].map(|l| &l.weight)
+        });
+        linears.chain([&self.head]).filter(|w| w.moves()).map(|w| w.origin.elem_count()).max().unwrap_or(0)
+    }
+}
+
+/// A tensor, and how it moves along the two directions.
+#[derive(Debug)]
+struct Moving {
+    origin: Tensor,
+    deltas: [Option<Delta>; 2],
+}
+
+impl Moving {
+    fn new(origin: &Params, plane: Option<&Plane>, name: &str) -> Result<Self> {
+        let Some(tensor) = origin.get(name) else { bail!("the parameters lack {name}") };
+        let deltas = plane.and_then(|plane| plane.deltas(name)).cloned().unwrap_or_default();
+        let moving = Self { origin: tensor.detach(), deltas };
+        moving.open()?;
+        Ok(moving)
+    }
+
+    fn moves(&self) -> bool {
+        self.deltas.iter().any(Option::is_some)
+    }
+
+    fn rows(&self) -> usize {
+        self.origin.dims().first().copied().unwrap_or(0)
+    }
+
+    fn open(&self) -> Result<Open<'_>> {
+        let columns = self.origin.dims().last().copied().unwrap_or(0);
+        let [d1, d2] = &self.deltas;
+        let deltas = [OpenDelta::of(d1)?, OpenDelta::of(d2)?];
+        Ok(Open { origin: Values::of(&self.origin)?, deltas, columns })
+    }
+}
+
+/// The numbers of a tensor on the CPU.
+struct Values<'a> {
+    /// candle's guard, whose type has no public name.
+    storage: Box<dyn Deref<Target = Storage> + 'a>,
+    range: (usize, usize),
+}
+
+impl<'a> Values<'a> {
+    fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        match layout.contiguous_offsets() {
+            Some(range) if tensor.dtype() == DType::F32 && tensor.device().is_cpu() => {
+                Ok(Self { storage: Box::new(storage), range })
+            }
+            _ => bail!("a tensor is not contiguous f32 on the CPU"),
+        }
+    }
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &**self.storage {
+            Storage::Cpu(CpuStorage::F32(values)) => &values[self.range.0..self.range.1],
+            // `of` has made sure that there is no other case.
+            _ => &[],
+        }
+    }
+}
+
+/// A [`Moving`] with its numbers at hand.
+struct Open<'a> {
+    origin: Values<'a>,
+    deltas: [Option<OpenDelta<'a>>; 2],
+    columns: usize,
+}
+
+enum OpenDelta<'a> {
+    Dense(Values<'a>),
+    Entry(usize),
+}
+
+impl<'a> OpenDelta<'a> {
+    fn of(delta: &'a Option<Delta>) -> Result<Option<Self>> {
+        Ok(match delta {
+            None => None,
+            Some(Delta::Entry(index)) => Some(Self::Entry(*index)),
+            Some(Delta::Dense(tensor)) => Some(Self::Dense(Values::of(tensor)?)),
+        })
+    }
+}
+
+impl Open<'_> {
+    /// The directions that turn all numbers, by their scale, which is not zero.
+    fn dense(&self, scales: [f32; 2]) -> [Option<(f32, &[f32])>; 2] {
+        let [d1, d2] = [(0, scales[0]), (1, scales[1])].map(|(index, scale)| match &self.deltas[index] {
+            Some(OpenDelta::Dense(values)) if scale != 0.0 => Some((scale, &**values)),
+            _ => None,
+        });
+        [d1, d2]
+    }
+
+    /// The numbers that are turned alone: direction, row, column.
+    fn entries(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        self.deltas.iter().enumerate().filter_map(|(direction, delta)| match delta {
+            Some(OpenDelta::Entry(index)) => Some((direction, index / self.columns, index % self.columns)),
+            _ => None,
+        })
+    }
+
+    /// The numbers of `range` at a point.
+    fn read(&self, range: std::ops::Range<usize>, alpha: f32, beta: f32, out: &mut [f32]) {
+        let origin = &self.origin[range.clone()];
+        match self.dense([alpha, beta]) {
+            [None, None] => out.copy_from_slice(origin),
+            [Some((scale, y)), None] | [None, Some((scale, y))] => {
+                kernels::sum_into(out, origin, scale, &y[range.clone()]);
+            }
+            [Some((s1, y1)), Some((s2, y2))] => {
+                let y = [&y1[range.clone()], &y2[range.clone()]];
+                kernels::sum_of_two_into(out, origin, [s1, s2], y);
+            }
+        }
+        for (delta, scale) in self.deltas.iter().zip([alpha, beta]) {
+            if let Some(OpenDelta::Entry(index)) = delta
+                && range.contains(index)
+            {
+                out[index - range.start] += scale;
+            }
+        }
+    }
+}
+
+/// `x weight' + bias`, weight `(out, in)` and bias `(out)` moving with the points.
+#[derive(Debug)]
+struct Linear {
+    weight: Moving,
+    bias: Option<Moving>,
+}
+
+impl Linear {
+    fn moves(&self) -> bool {
+        self.weight.moves() || self.bias.as_ref().is_some_and(Moving::moves)
+    }
+
+    /// Writes to `out`, `(points * tokens, out)`, for `x`, `(points * tokens, in)`.
+    fn apply(&self, points: &Points, x: &[f32], out: &mut Vec<f32>, staging: &mut Staging) -> Result<()> {
+        let weight = self.weight.open()?;
+        out.resize(x.len() / weight.columns * self.weight.rows(), 0.0);
+        self.product(&weight, points, x, out, Into::Overwrite, staging)
+    }
+
+    /// The same, added to `out`.
+    fn apply_onto(&self, points: &Points, x: &[f32], out: &mut [f32], staging: &mut Staging) -> Result<()> {
+        self.product(&self.weight.open()?, points, x, out, Into::Add, staging)
+    }
+
+    fn product(
+        &self,
+        weight: &Open,
+        points: &Points,
+        x: &[f32],
+        out: &mut [f32],
+        into: Into,
+        staging: &mut Staging,
+    ) -> Result<()> {
+        let rows = x.len() / weight.columns;
+        let tokens = rows / points.len();
+        staging.stage(weight, points)?.apply(points, 0..rows, tokens, x, out, into);
+        let Some(bias) = &self.bias else { return Ok(()) };
+        let bias = bias.open()?;
+        let mut moved = vec![0.0; bias.columns];
+        for (out, alpha) in out.chunks_exact_mut(tokens * bias.columns).zip(points.alphas) {
+            bias.read(0..bias.columns, *alpha, points.beta, &mut moved);
+            for row in out.chunks_exact_mut(bias.columns) {
+                kernels::add_scaled(row, 1.0, &moved);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Buffers in which weights are built.
+#[derive(Debug, Default)]
+struct Staging {
+    base: Vec<f32>,
+    direction: Vec<f32>,
+    scaled: Vec<f32>,
+}
+
+impl Staging {
+    /// Makes the weights of these points ready: `W + a D1 + b D2` for one, `W + b D2` and `D1` for several.
+    fn stage<'a>(&'a mut self, weight: &'a Open, points: &Points) -> Result<Staged<'a>> {
+        let columns = weight.columns;
+        let stride = if columns.is_multiple_of(ALIASING) { columns + PADDING } else { columns };
+        let alone = if let [alpha] = points.alphas { Some(*alpha) } else { None };
+        let dense = weight.dense([alone.unwrap_or(0.0), points.beta]);
+        let base = if dense.iter().any(Option::is_some) {
+            self.base.resize(weight.origin.len() / columns * stride, 0.0);
+            for (row, out) in self.base.chunks_exact_mut(stride).enumerate() {
+                let at = row * columns..(row + 1) * columns;
+                let (origin, out) = (&weight.origin[at.clone()], &mut out[..columns]);
+                match dense {
+                    [Some((s1, y1)), Some((s2, y2))] => {
+                        kernels::sum_of_two_into(out, origin, [s1, s2], [&y1[at.clone()], &y2[at]]);
+                    }
+                    [Some((scale, y)), None] | [None, Some((scale, y))] => {
+                        kernels::sum_into(out, origin, scale, &y[at]);
+                    }
+                    [None, None] => {}
+                }
+            }
+            (&*self.base, stride)
+        } else {
+            (&*weight.origin, columns)
+        };
+        let direction = match &weight.deltas[0] {
+            Some(OpenDelta::Dense(values)) if alone.is_none() => {
+                if stride == columns {
+                    Some((&**values, columns))
+                } else {
+                    self.direction.resize(values.len() / columns * stride, 0.0);
+                    let rows = self.direction.chunks_exact_mut(stride).zip(values.chunks_exact(columns));
+                    rows.for_each(|(out, row)| out[..columns].copy_from_slice(row));
+                    Some((&*self.direction, stride))
+                }
+            }
+            _ => None,
+        };
+        Ok(Staged { weight, base, direction, scaled: &mut self.scaled })
+    }
+}
+
+/// Weights that are ready for a product. Each comes with the distance of its rows.
+struct Staged<'a> {
+    weight: &'a Open<'a>,
+    base: (&'a [f32], usize),
+    direction: Option<(&'a [f32], usize)>,
+    scaled: &'a mut Vec<f32>,
+}
+
+impl Staged<'_> {
+    /// The product of these rows of `x`, `(rows, in)`; `tokens` rows belong to one point. `out` begins with the
+    /// first of them, `(rows, out)`.
+    fn apply(
+        &mut self,
+        points: &Points,
+        rows: std::ops::Range<usize>,
+        tokens: usize,
+        x: &[f32],
+        out: &mut [f32],
+        into: Into,
+    ) {
+        let columns = self.weight.columns;
+        let width = self.weight.origin.len() / columns;
+        let count = rows.len();
+        let alpha = |row: usize| points.alphas[(rows.start + row) / tokens];
+        let x = &x[rows.start * columns..rows.end * columns];
+        multiply(
+            MatrixMut::new(out, count, width, width),
+            into,
+            Matrix::new(x, count, columns, columns),
+            Matrix::new(self.base.0, width, columns, self.base.1).transposed(),
+            1.0,
+        );
+        if let Some((direction, stride)) = self.direction {
+            self.scaled.resize(x.len(), 0.0);
+            let scaled = self.scaled.chunks_exact_mut(columns).zip(x.chunks_exact(columns));
+            for (row, (scaled, x)) in scaled.enumerate() {
+                kernels::scale_into(scaled, alpha(row), x);
+            }
+            multiply(
+                MatrixMut::new(out, count, width, width),
+                Into::Add,
+                Matrix::new(self.scaled, count, columns, columns),
+                Matrix::new(direction, width, columns, stride).transposed(),
+                1.0,
+            );
+        }
+        for (which, to, from) in self.weight.entries() {
+            for (row, x) in x.chunks_exact(columns).enumerate() {
+                let scale = if which == 0 { alpha(row) } else { points.beta };
+                out[row * width + to] += scale * x[from];
+            }
+        }
+    }
+}
+
+/// Normalises `x` into `y`, both `(points * tokens, hidden_size)`, by gains that may move with the points.
+fn norm(gain: &Moving, eps: f64, points: &Points, x: &[f32], y: &mut Vec<f32>) -> Result<()> {
+    let gain = gain.open()?;
+    y.resize(x.len(), 0.0);
+    if gain.deltas.iter().all(Option::is_none) {
+        kernels::rms_norm(x, &gain.origin, eps, y);
+        return Ok(());
+    }
+    let mut moved = vec![0.0; gain.columns];
+    let each = x.len() / points.len();
+    for ((x, y), alpha) in x.chunks_exact(each).zip(y.chunks_exact_mut(each)).zip(points.alphas) {
+        gain.read(0..gain.columns, *alpha, points.beta, &mut moved);
+        kernels::rms_norm(x, &moved, eps, y);
+    }
+    Ok(())
+}
