@@ -13,10 +13,12 @@
 //! - [`theme`]: colours and borders
 //! - [`ui`]: the picture of an [`app::App`]
 //! - [`terminal`]: the loop of a screen in a real terminal
+//! - [`export`]: results as files that other programs read
 //! - [`cli`]: one file a command
 
 pub mod app;
 pub mod cli;
+pub mod export;
 pub mod landscape;
 pub mod model;
 pub mod predict;

@@ -1,8 +1,6 @@
 //! `eval`: loss and next-token probabilities of a text.
 
-use std::io::IsTerminal;
 use std::num::NonZero;
-use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use candle_core::{DType, Device, Tensor};
@@ -18,8 +16,8 @@ use crate::protocol::Token;
 /// Loss and next-token probabilities of a text.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A folder in Hugging Face layout, a .gguf file or a run
-    model: PathBuf,
+    /// A folder in Hugging Face layout, a .gguf file, a run by name or folder, or RUN@STEP
+    model: String,
     /// Every token after the first is predicted; the last is the target
     #[arg(long, value_name = "TEXT")]
     text: String,
@@ -82,16 +80,8 @@ impl Args {
     /// Prints what the model says of the text.
     pub(super) fn run(self) -> anyhow::Result<()> {
         let device = device::open(self.device)?;
-        let bar = !self.quiet && std::io::stderr().is_terminal();
-        let checkpoint = Checkpoint::open(&self.model, &device, &mut |share| {
-            if bar {
-                eprint!("\r\x1b[Kreading {:3.0} %", 100.0 * share);
-            }
-        });
-        if bar {
-            eprint!("\r\x1b[K");
-        }
-        let evaluation = self.evaluate(checkpoint?, &device)?;
+        let checkpoint = super::model::open(&self.model, &device, self.quiet)?;
+        let evaluation = self.evaluate(checkpoint, &device)?;
         if self.json {
             println!("{}", serde_json::to_string(&evaluation)?);
         } else {

@@ -3,8 +3,13 @@
 mod attach;
 mod engine;
 mod eval;
+mod interrupt;
+mod memory;
+mod model;
+mod progress;
 mod runs;
 mod screen;
+mod slice;
 mod train;
 
 use std::num::NonZero;
@@ -34,6 +39,8 @@ enum Command {
     Runs(runs::Args),
     /// Loss and next-token probabilities of a text
     Eval(eval::Args),
+    /// The loss on a plane through a model's weights, to a file
+    Slice(Box<slice::Args>),
     /// The process behind a screen
     #[command(hide = true)]
     Engine(engine::Args),
@@ -51,6 +58,7 @@ impl Cli {
             None => self.train.threads(),
             Some(Command::Train(args)) => args.threads(),
             Some(Command::Eval(args)) => args.threads(),
+            Some(Command::Slice(args)) => args.threads(),
             Some(Command::Engine(args)) => args.threads(),
             Some(Command::Attach(_) | Command::Runs(_)) => None,
         };
@@ -67,6 +75,7 @@ impl Cli {
             Some(Command::Attach(args)) => args.run(),
             Some(Command::Runs(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),
+            Some(Command::Slice(args)) => args.run(),
             Some(Command::Engine(args)) => args.run(),
         }
     }

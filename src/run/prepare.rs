@@ -128,7 +128,7 @@ pub fn prepare(
     let mut stages = Stages { stages: names.into_iter().map(stage).collect(), show };
     (stages.show)(&stages.stages);
 
-    let documents = Documents::read(settings)?;
+    let documents = Documents::read(&settings.data, settings.seed)?;
     let bytes: usize = documents.train.iter().map(String::len).sum();
     let plural = if documents.train.len() == 1 { "" } else { "s" };
     let size = format!("{} document{plural}, {} KB", documents.train.len(), bytes.div_ceil(1000));
@@ -241,12 +241,12 @@ struct Documents {
 }
 
 impl Documents {
-    fn read(settings: &Settings) -> Result<Self, PrepareError> {
+    fn read(data: &DataSource, seed: u64) -> Result<Self, PrepareError> {
         let facts = |style| {
-            let sentences = facts::sentences(style, settings.seed);
+            let sentences = facts::sentences(style, seed);
             Self { train: sentences.train, held_out: Some(sentences.held_out) }
         };
-        Ok(match &settings.data {
+        Ok(match data {
             DataSource::Builtin => facts(Style::Statements),
             DataSource::BuiltinQa => facts(Style::QuestionsAndAnswers),
             DataSource::Path(path) => Self { train: read_documents(path)?, held_out: None },
@@ -269,6 +269,15 @@ impl Documents {
             None => train.split(HELD_OUT),
         })
     }
+}
+
+/// The tokens that a run with this data and seed trains on, and those that it holds out.
+pub fn corpora(
+    data: &DataSource,
+    seed: u64,
+    tokenizer: &Tokenizer,
+) -> Result<(Corpus, Corpus), PrepareError> {
+    Documents::read(data, seed)?.corpora(tokenizer)
 }
 
 /// The first few words of the first document: a prompt that the data itself suggests.

@@ -1,0 +1,61 @@
+//! How much memory a command may take.
+
+use anyhow::bail;
+
+/// A number of bytes, such as `800M` or `2G`.
+pub(super) fn parse(text: &str) -> Result<u64, String> {
+    let text = text.trim().trim_end_matches(['B', 'b']).trim_end_matches('i');
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1e3),
+        Some((at, 'm' | 'M')) => (&text[..at], 1e6),
+        Some((at, 'g' | 'G')) => (&text[..at], 1e9),
+        _ => (text, 1.0),
+    };
+    let number: Option<f64> = number.parse().ok();
+    number
+        .filter(|number| *number > 0.0 && number.is_finite())
+        .map(|number| (number * unit) as u64)
+        .ok_or_else(|| "not a size such as 800M or 2G".to_owned())
+}
+
+/// What was asked for, or a third of what is free, in a container too.
+pub(super) fn budget(asked: Option<u64>) -> u64 {
+    asked.unwrap_or_else(|| {
+        let mut system = sysinfo::System::new();
+        system.refresh_memory();
+        let free = match system.cgroup_limits() {
+            Some(limits) => limits.free_memory.min(system.available_memory()),
+            None => system.available_memory(),
+        };
+        free / 3
+    })
+}
+
+/// Fails with both numbers where something would take more than the budget.
+pub(super) fn check(what: &str, needed: u64, budget: u64) -> anyhow::Result<()> {
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    if needed > budget {
+        bail!(
+            "{what} would take {:.2} GB, {:.2} GB are allowed: give more with --memory, or turn fewer tensors \
+             with --layers or --tensors",
+            gigabytes(needed),
+            gigabytes(budget)
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        assert_eq!(
+            (parse("2G"), parse("800M"), parse("1.5GiB")),
+            (Ok(2_000_000_000), Ok(800_000_000), Ok(1_500_000_000))
+        );
+        assert_eq!(parse("4096"), Ok(4096));
+        assert!(parse("much").is_err() && parse("-1G").is_err() && parse("").is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! What a person means by MODEL, and by a text or data to measure it on.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use candle_core::Device;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::tokenizer::Tokenizer;
+use crate::run::dir::RunDir;
+use crate::run::prepare;
+use crate::settings::DataSource;
+use crate::train::corpus::Batch;
+
+/// Opens a folder in Hugging Face layout, a .gguf file, a run by name or folder (its newest checkpoint), or
+/// `RUN@STEP`. The progress goes to stderr where that is a terminal.
+pub(super) fn open(model: &str, device: &Device, quiet: bool) -> anyhow::Result<Checkpoint> {
+    let (path, name) = find(model);
+    let bar = !quiet && std::io::stderr().is_terminal();
+    let opened = Checkpoint::open(&path, device, &mut |share| {
+        if bar {
+            eprint!("\r\x1b[Kreading {:3.0} %", 100.0 * share);
+        }
+    });
+    if bar {
+        eprint!("\r\x1b[K");
+    }
+    let mut checkpoint = opened?;
+    if let Some(name) = name {
+        checkpoint.name = name;
+    }
+    Ok(checkpoint)
+}
+
+/// Where a model lies, and what to call it where the folder's own name would not do.
+fn find(model: &str) -> (PathBuf, Option<String>) {
+    let path = Path::new(model);
+    if path.exists() {
+        return (path.to_owned(), None);
+    }
+    if let Some((run, step)) = model.rsplit_once('@')
+        && let (Ok(dir), Ok(step)) = (RunDir::find(Some(run)), step.parse())
+    {
+        let name = dir.settings().map_or_else(|_| run.to_owned(), |settings| settings.name);
+        return (dir.checkpoint(step), Some(format!("{name}@{step}")));
+    }
+    match RunDir::find(Some(model)) {
+        Ok(dir) => (dir.path().to_owned(), None),
+        // The checkpoint's own error says that nothing is there.
+        Err(_) => (path.to_owned(), None),
+    }
+}
+
+/// The run that a MODEL is, if it is one.
+pub(super) fn run(model: &str) -> Option<RunDir> {
+    let name = model.rsplit_once('@').map_or(model, |(run, _)| run);
+    RunDir::open(Path::new(name)).or_else(|_| RunDir::find(Some(name))).ok()
+}
+
+/// The flags that say on which batch a loss is measured.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(super) struct BatchArgs {
+    /// Measure on this text: every token after the first is predicted; the last is the target
+    #[arg(long, value_name = "TEXT", conflicts_with = "data")]
+    text: Option<String>,
+    /// Measure on rows of a file or folder of .txt, .md or .jsonl, builtin or builtin-qa [default: what the run
+    /// holds out]
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// Rows of --data
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    rows: std::num::NonZero<usize>,
+    /// Tokens in a row of --data [default: the model's context, at most 128]
+    #[arg(long, value_name = "TOKENS")]
+    context: Option<std::num::NonZero<usize>>,
+}
+
+impl BatchArgs {
+    /// The batch, and where it comes from in a word.
+    pub(super) fn batch(
+        &self,
+        model: &str,
+        checkpoint: &Checkpoint,
+    ) -> anyhow::Result<(Batch, &'static str)> {
+        let (most, vocab_size) = (checkpoint.config.max_position_embeddings, checkpoint.config.vocab_size);
+        let (batch, source) = match (&self.text, &self.data) {
+            (Some(text), _) => (text_batch(text, &checkpoint.tokenizer)?, "text"),
+            (None, Some(data)) => {
+                let data = match data.as_str() {
+                    "builtin" => DataSource::Builtin,
+                    "builtin-qa" => DataSource::BuiltinQa,
+                    path => DataSource::Path(PathBuf::from(path)),
+                };
+                (self.rows_of(&data, 0, false, most, &checkpoint.tokenizer)?, "data")
+            }
+            (None, None) => {
+                let settings = run(model).and_then(|dir| dir.settings().ok());
+                let settings = settings.context("which loss? give --text TEXT or --data FILE")?;
+                match &settings.data {
+                    DataSource::Text(text) => (text_batch(text, &checkpoint.tokenizer)?, "text"),
+                    data => {
+                        let tokenizer = &checkpoint.tokenizer;
+                        (self.rows_of(data, settings.seed, true, most, tokenizer)?, "held-out")
+                    }
+                }
+            }
+        };
+        let longest = batch.rows().iter().map(Vec::len).max().unwrap_or(0);
+        if longest > most {
+            bail!("{longest} tokens are more than the model's context of {most}: shorten the text");
+        }
+        if let Some(id) = batch.rows().iter().flatten().find(|id| **id as usize >= vocab_size) {
+            bail!("token {id} is outside the model's {vocab_size} tokens: the tokenizer is another model's");
+        }
+        Ok((batch, source))
+    }
+
+    fn rows_of(
+        &self,
+        data: &DataSource,
+        seed: u64,
+        held_out: bool,
+        most: usize,
+        tokenizer: &Tokenizer,
+    ) -> anyhow::Result<Batch> {
+        let context = self.context.map_or(most.min(128), std::num::NonZero::get);
+        if context > most {
+            bail!("--context {context} is longer than the model's {most}");
+        }
+        let (train, apart) = prepare::corpora(data, seed, tokenizer)?;
+        let corpus = if held_out { apart } else { train };
+        if corpus.tokens().len() < 2 {
+            bail!("the data has {} tokens: a loss needs two", corpus.tokens().len());
+        }
+        Ok(corpus.in_order(self.rows.get(), context))
+    }
+}
+
+fn text_batch(text: &str, tokenizer: &Tokenizer) -> anyhow::Result<Batch> {
+    let ids = tokenizer.encode(text)?;
+    if ids.len() < 2 {
+        bail!("--text: {} token: it needs two, the last is the target", ids.len());
+    }
+    Ok(Batch::new(vec![ids]))
+}

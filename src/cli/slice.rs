@@ -1,0 +1,635 @@
+//! `slice`: the loss on a plane through a model's weights, or on a line, as a file.
+
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use candle_core::{DType, Device, Tensor};
+use clap::ValueEnum;
+
+use super::model::{self, BatchArgs};
+use super::progress::Progress;
+use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite};
+use crate::landscape::directions::{
+    LossFunction, bytes, difference_plane, gradient_plane, hessian_plane, trajectory_plane,
+};
+use crate::landscape::evaluator::Objective;
+use crate::landscape::plane::{Direction, Normalization, Plane};
+use crate::landscape::selection::Selection;
+use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::device::{self, DeviceChoice};
+use crate::model::llama::Llama;
+use crate::protocol::{BatchInfo, PlaneInfo};
+use crate::train::corpus::Batch;
+
+/// How often a partial result is written while it grows.
+const SAVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Steps of Lanczos' method: enough for the ends of a spectrum.
+const LANCZOS_STEPS: usize = 20;
+
+/// The loss on a plane through a model's weights, or on a line with --grid Nx1
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+pub(super) struct Args {
+    /// A folder in Hugging Face layout, a .gguf file, a run by name or folder, or RUN@STEP
+    model: String,
+    #[command(flatten)]
+    batch: BatchArgs,
+    /// The directions: random, gradient, update or trajectory (of a run's checkpoints), hessian, to:MODEL
+    #[arg(long, value_name = "KIND", default_value = "random", value_parser = kind)]
+    plane: Kind,
+    /// How random directions are scaled to the weights: each row, each tensor, or not at all [default: filter]
+    #[arg(long, value_name = "SCALING")]
+    norm: Option<NormName>,
+    /// Seeds of the two directions; with --grid Nx1 three or more give a line each and their median
+    #[arg(long, value_name = "SEEDS", default_value = "11,111", value_delimiter = ',')]
+    seeds: Vec<u64>,
+    /// Turn the second direction to a right angle to the first
+    #[arg(long)]
+    orthogonal: bool,
+    /// Only these layers, the end left out, such as 0..8
+    #[arg(long, value_name = "RANGE")]
+    layers: Option<String>,
+    /// Only tensors whose names match, such as '*mlp*'
+    #[arg(long, value_name = "GLOB")]
+    tensors: Option<String>,
+    /// Turn norm gains and biases too
+    #[arg(long)]
+    with_norms: bool,
+    /// Turn the embedding too; a tied head is the same tensor
+    #[arg(long)]
+    with_embeddings: bool,
+    /// How far to look along the first direction and, after a comma, the second
+    #[arg(long, value_name = "LO:HI[,LO:HI]", default_value = "-1:1", allow_hyphen_values = true, value_parser = ranges)]
+    range: [(f64, f64); 2],
+    /// Points along the first direction and the second
+    #[arg(long, value_name = "COLUMNSxROWS", default_value = "25x25", value_parser = grid)]
+    grid: (usize, usize),
+    /// Move the middle of the ranges here
+    #[arg(long, value_name = "A,B", default_value = "0,0", allow_hyphen_values = true, value_parser = offset)]
+    offset: (f64, f64),
+    /// The loss: mean over all predicted tokens, or the last token
+    #[arg(long, value_name = "LOSS", default_value = "mean")]
+    objective: ObjectiveName,
+    /// How to evaluate: many points at once, or one after another [default: by the batch's size]
+    #[arg(long, value_name = "METHOD")]
+    method: Option<MethodName>,
+    /// Write the result to this file: .json, .csv, .npz or .vtp
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Go on with the file of --out, which an interrupted evaluation has left
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Write the directions to this file
+    #[arg(long, value_name = "FILE.safetensors")]
+    save_directions: Option<PathBuf>,
+    /// Take the directions from this file: tensors d1.NAME and d2.NAME
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["plane", "norm", "layers", "tensors", "with_norms", "with_embeddings"])]
+    load_directions: Option<PathBuf>,
+    /// Memory for directions and evaluation, such as 2G [default: a third of what is free]
+    #[arg(long, value_name = "BYTES", value_parser = super::memory::parse)]
+    memory: Option<u64>,
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
+    device: DeviceChoice,
+    /// Threads to compute with [default: all]
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<NonZero<usize>>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// No progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Random,
+    Gradient,
+    Update,
+    Trajectory,
+    Hessian,
+    To(String),
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    match text {
+        "random" => Ok(Kind::Random),
+        "gradient" => Ok(Kind::Gradient),
+        "update" => Ok(Kind::Update),
+        "trajectory" => Ok(Kind::Trajectory),
+        "hessian" => Ok(Kind::Hessian),
+        _ => match text.strip_prefix("to:").filter(|model| !model.is_empty()) {
+            Some(model) => Ok(Kind::To(model.to_owned())),
+            None => Err("neither random, gradient, update, trajectory, hessian nor to:MODEL".to_owned()),
+        },
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NormName {
+    Filter,
+    Layer,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ObjectiveName {
+    Mean,
+    Last,
+}
+
+impl From<ObjectiveName> for Objective {
+    fn from(name: ObjectiveName) -> Self {
+        match name {
+            ObjectiveName::Mean => Self::Mean,
+            ObjectiveName::Last => Self::Last,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MethodName {
+    Stack,
+    Materialise,
+}
+
+/// `LO:HI`, the lower end first.
+pub(super) fn range(text: &str) -> Result<(f64, f64), String> {
+    let ends = text.split_once(':').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    match ends {
+        Some((low, high)) if low <= high && f64::is_finite(low) && f64::is_finite(high) => Ok((low, high)),
+        Some((low, high)) if low > high => Err(format!("the range is reversed: write {high}:{low}")),
+        _ => Err("not a range such as -1:1".to_owned()),
+    }
+}
+
+fn ranges(text: &str) -> Result<[(f64, f64); 2], String> {
+    match text.split_once(',') {
+        Some((first, second)) => Ok([range(first)?, range(second)?]),
+        None => range(text).map(|both| [both; 2]),
+    }
+}
+
+fn grid(text: &str) -> Result<(usize, usize), String> {
+    let sides = text.split_once('x').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    match sides {
+        Some((columns, rows)) if columns > 0 && rows > 0 && columns * rows <= 1 << 24 => Ok((columns, rows)),
+        Some(_) => Err("a grid has 1 to 16777216 points".to_owned()),
+        None => Err("not a grid such as 25x25".to_owned()),
+    }
+}
+
+fn offset(text: &str) -> Result<(f64, f64), String> {
+    let place =
+        text.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    place
+        .filter(|(a, b): &(f64, f64)| a.is_finite() && b.is_finite())
+        .ok_or("not a place such as -0.9,0.05".to_owned())
+}
+
+/// What is evaluated: gathered before the first point.
+struct Task {
+    survey: Survey,
+    batch: BatchInfo,
+    model: String,
+    objective: Objective,
+    /// The middle of the ranges.
+    middle: (f64, f64),
+    /// Points a worker takes on at once.
+    most: usize,
+}
+
+impl Args {
+    /// The threads that were asked for.
+    pub(super) fn threads(&self) -> Option<NonZero<usize>> {
+        self.threads
+    }
+
+    /// Evaluates, and writes and prints what was asked for.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        if let Some(path) = &self.out {
+            Format::of(path).context("--out")?;
+        }
+        let (alphas, betas) = self.coordinates()?;
+        let several = self.seeds.len() > 2;
+        if self.seeds.len() < 2 && !(betas.len() == 1 && self.seeds.len() == 1) {
+            bail!("--seeds: two directions need two seeds, such as 11,111");
+        }
+        if several && (betas.len() > 1 || self.plane != Kind::Random) {
+            bail!("--seeds: {} seeds give lines, one each: add --grid {}x1", self.seeds.len(), self.grid.0);
+        }
+        let interrupted = super::interrupt::flag()?;
+        let device = device::open(self.device)?;
+        let checkpoint = model::open(&self.model, &device, self.quiet)?;
+        let (batch, source) = self.batch.batch(&self.model, &checkpoint)?;
+        let seeds = [self.seeds[0], self.seeds.get(1).copied().unwrap_or(self.seeds[0])];
+        let task = self.task(&checkpoint, &batch, source, seeds, &device, &interrupted)?;
+        if let Some(path) = &self.save_directions {
+            save_directions(task.survey.plane(), path)?;
+        }
+        let mut grid = Grid::new(alphas, betas);
+        if self.resume {
+            self.take_over(&task, &mut grid)?;
+        }
+        let mut surface = self.evaluate(&task, &mut grid, &interrupted)?;
+        if several && surface.caption.complete {
+            let mut lines = vec![grid.loss()];
+            for seed in &self.seeds[1..] {
+                let task = self.task(&checkpoint, &batch, source, [*seed; 2], &device, &interrupted)?;
+                let mut line = Grid::new(grid.alphas().to_vec(), grid.betas().to_vec());
+                let done = self.evaluate(&task, &mut line, &interrupted)?;
+                surface.caption.complete &= done.caption.complete;
+                lines.push(line.loss());
+            }
+            surface.caption.lines = Some(Lines::new(self.seeds.clone(), lines));
+        }
+        self.finish(&surface, &grid)
+    }
+
+    fn coordinates(&self) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+        let along = |(low, high): (f64, f64), count: usize, shift: f64| -> anyhow::Result<Vec<f64>> {
+            if count > 1 && low == high {
+                bail!("--range {low}:{high}: {count} points need a width; --grid 1x1 is one point");
+            }
+            Ok(evenly(low, high, count).into_iter().map(|x| x + shift).collect())
+        };
+        let (columns, rows) = self.grid;
+        // A line lies in the middle of what its second direction would show.
+        Ok((along(self.range[0], columns, self.offset.0)?, along(self.range[1], rows, self.offset.1)?))
+    }
+
+    fn task(
+        &self,
+        checkpoint: &Checkpoint,
+        batch: &Batch,
+        source: &str,
+        seeds: [u64; 2],
+        device: &Device,
+        interrupted: &Arc<AtomicBool>,
+    ) -> anyhow::Result<Task> {
+        let Checkpoint { name, config, params, .. } = checkpoint;
+        let llama = Llama::new(config, DType::F32, device)?;
+        let objective = Objective::from(self.objective);
+        let method = self.method.map(|name| match name {
+            MethodName::Stack => Method::Stack,
+            MethodName::Materialise => Method::Materialise,
+        });
+        let budget = super::memory::budget(self.memory);
+        let mut plane = match &self.load_directions {
+            Some(path) => load_directions(path, checkpoint, device)?,
+            None => {
+                let names = self.selection()?.names(params)?;
+                super::memory::check("the two directions", 2 * bytes(params, &names) as u64, budget)?;
+                let function = LossFunction { llama: &llama, batch, objective, device };
+                self.make_plane(checkpoint, &names, seeds, &function, budget, interrupted)?
+            }
+        };
+        if self.orthogonal {
+            plane = plane.orthogonalise()?;
+        }
+        let PlaneInfo { parameters, .. } = *plane.info();
+        let survey = Survey::new(llama, params.clone(), plane, batch, objective, method, device)?;
+        let threads = rayon::current_num_threads();
+        let directions = 2 * parameters * DType::F32.size_in_bytes() as u64;
+        let left = budget.saturating_sub(directions);
+        let fits = |points: &usize| (survey.bytes(*points) * threads) as u64 <= left;
+        let most = survey.points_at_once();
+        let most = std::iter::successors(Some(most), |points| (*points > 1).then_some(points / 2)).find(fits);
+        let Some(most) = most else {
+            let needed = directions + (survey.bytes(1) * threads) as u64;
+            super::memory::check("the directions and the activations of one point a thread", needed, budget)?;
+            bail!("the slice does not fit into memory: give fewer --threads");
+        };
+        let batch =
+            BatchInfo { tokens: batch.predicted(), sha256: batch.sha256(), source: source.to_owned() };
+        let middle = (
+            f64::midpoint(self.range[0].0, self.range[0].1) + self.offset.0,
+            f64::midpoint(self.range[1].0, self.range[1].1) + self.offset.1,
+        );
+        Ok(Task { survey, batch, model: name.clone(), objective, middle, most })
+    }
+
+    fn selection(&self) -> anyhow::Result<Selection> {
+        Ok(Selection {
+            layers: self.layers.as_deref().map(Selection::parse_layers).transpose()?,
+            tensors: self.tensors.as_deref().map(Selection::parse_tensors).transpose()?,
+            norms: self.with_norms,
+            embeddings: self.with_embeddings,
+        })
+    }
+
+    fn make_plane(
+        &self,
+        checkpoint: &Checkpoint,
+        names: &[String],
+        seeds: [u64; 2],
+        function: &LossFunction,
+        budget: u64,
+        interrupted: &Arc<AtomicBool>,
+    ) -> anyhow::Result<Plane> {
+        let params = &checkpoint.params;
+        if self.plane != Kind::Random && self.norm.is_some_and(|norm| norm != NormName::None) {
+            bail!("--norm scales random directions; it would turn any other away from what it stands for");
+        }
+        let progress = Progress::new(self.quiet);
+        Ok(match &self.plane {
+            Kind::Random => {
+                let normalization = match self.norm {
+                    None | Some(NormName::Filter) => Normalization::Filter,
+                    Some(NormName::Layer) => Normalization::Layer,
+                    Some(NormName::None) => Normalization::None,
+                };
+                Plane::random(params, names, seeds, normalization)?
+            }
+            Kind::Gradient => gradient_plane(function, params, names, seeds)?,
+            Kind::Hessian => {
+                let vector = bytes(params, names) as u64;
+                // The vectors, and as much again for the gradients of one product.
+                let room = (budget / vector.max(1)).saturating_sub(6) as usize;
+                let steps = LANCZOS_STEPS.min(room);
+                super::memory::check("Lanczos' method with 8 vectors", vector * 14, budget)?;
+                hessian_plane(function, params, names, seeds, steps, &mut |step| {
+                    progress.show(&format!("Hessian: product {} of at most {steps}", step + 1));
+                    !interrupted.load(Ordering::Relaxed)
+                })?
+            }
+            Kind::To(other) => {
+                let other = model::open(other, function.device, self.quiet)?;
+                let kind = format!("to:{}", other.name);
+                difference_plane(params, &other.params, names, &kind, seeds)
+                    .with_context(|| format!("--plane {kind}: the two models do not share a plane"))?
+            }
+            Kind::Update | Kind::Trajectory => {
+                let mut states = self.earlier_checkpoints(function.device)?;
+                if self.plane == Kind::Trajectory {
+                    let states: Vec<_> = states.into_iter().map(|state| state.params).collect();
+                    trajectory_plane(&states, params, names, seeds).context("--plane trajectory")?
+                } else {
+                    let Some(before) = states.pop() else {
+                        bail!("--plane update: the run has one checkpoint; keep two with --save-every");
+                    };
+                    difference_plane(&before.params, params, names, "update", seeds)
+                        .context("--plane update")?
+                }
+            }
+        })
+    }
+
+    /// The checkpoints of the run before the one that is looked at, oldest first.
+    fn earlier_checkpoints(&self, device: &Device) -> anyhow::Result<Vec<Checkpoint>> {
+        let Some(dir) = model::run(&self.model) else {
+            bail!("--plane: {} is no run of llamascape: only a run has a past to draw", self.model);
+        };
+        let steps = dir.checkpoints();
+        let looked_at = self.model.rsplit_once('@').and_then(|(_, step)| step.parse().ok());
+        let looked_at = looked_at.or(steps.last().copied()).unwrap_or(0);
+        steps
+            .into_iter()
+            .filter(|step| *step < looked_at)
+            .map(|step| Ok(Checkpoint::open(&dir.checkpoint(step), device, &mut |_| ())?))
+            .collect()
+    }
+
+    /// Takes what is known from the file of an interrupted evaluation, if it is one of the same slice.
+    fn take_over(&self, task: &Task, grid: &mut Grid) -> anyhow::Result<()> {
+        let Some(path) = &self.out else { return Ok(()) };
+        if !path.exists() {
+            return Ok(());
+        }
+        let found = Surface::read(path).context("--resume")?;
+        let same = |what: &str, same: bool| {
+            if same {
+                Ok(())
+            } else {
+                bail!("--resume: {} is of another {what}: give another --out", path.display())
+            }
+        };
+        same("model", found.caption.model == task.model)?;
+        same("plane", same_plane(&found.caption.plane, task.survey.plane().info()))?;
+        same("batch", found.caption.batch == task.batch)?;
+        same("objective", found.caption.objective == task.objective.name())?;
+        same("grid", found.alphas == grid.alphas() && found.betas == grid.betas())?;
+        for (row, losses) in found.loss.iter().enumerate() {
+            for (column, loss) in losses.iter().enumerate() {
+                if let Some(loss) = *loss {
+                    // Only the objective's own loss is kept in a file, and only that is asked for here.
+                    grid.set(row, column, crate::landscape::evaluator::Losses { loss, last: loss });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(
+        &self,
+        task: &Task,
+        grid: &mut Grid,
+        interrupted: &Arc<AtomicBool>,
+    ) -> anyhow::Result<Surface> {
+        let Task { survey, middle, .. } = task;
+        let center = survey.loss(middle.0, middle.1)?;
+        if !center.is_finite() && (middle.0, middle.1) == (0.0, 0.0) {
+            eprintln!("warning: the loss of the model itself is not finite: its weights may hold NaN");
+        }
+        let progress = Progress::new(self.quiet);
+        let total = grid.points().len();
+        let before = grid.known();
+        let started = Instant::now();
+        let saved = Mutex::new(Instant::now());
+        let caption = |grid: &Grid| {
+            let seconds = started.elapsed().as_secs_f64();
+            let rate = (grid.known() - before) as f64 / seconds.max(f64::MIN_POSITIVE);
+            task.caption(center, seconds, rate, grid.known() == total)
+        };
+        let report = |grid: &Grid| {
+            progress.show_if_due(|| {
+                let seconds = started.elapsed().as_secs_f64();
+                let rate = (grid.known() - before) as f64 / seconds;
+                let left = (total - grid.known()) as f64 / rate;
+                format!("{} of {total} points, {rate:.1} a second, {left:.0} s left", grid.known())
+            });
+            if let Some(path) = &self.out {
+                let mut saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
+                if saved.elapsed() > SAVE_INTERVAL {
+                    *saved = Instant::now();
+                    if let Err(error) = Surface::new(caption(grid), grid).write(path) {
+                        progress.show(&format!("the partial result is not written: {error}"));
+                    }
+                }
+            }
+        };
+        let go_on = || !interrupted.load(Ordering::Relaxed);
+        let control = Control { go_on: &go_on, before: &|_| (), progress: &report };
+        grid.fill(survey, task.most, &control)?;
+        let surface = Surface::new(caption(grid), grid);
+        progress.end();
+        Ok(surface)
+    }
+
+    /// Writes the file and prints the result. What can't be written is still printed.
+    fn finish(&self, surface: &Surface, grid: &Grid) -> anyhow::Result<()> {
+        let written = self.out.as_ref().map(|path| surface.write(path).map(|()| path));
+        if self.json {
+            println!("{}", serde_json::to_string(surface)?);
+        } else {
+            println!("{}", super::printable(&surface.caption.note));
+            println!(
+                "{} of {} points in {:.2} s, {:.1} a second",
+                grid.known(),
+                grid.points().len(),
+                surface.caption.seconds,
+                surface.caption.points_per_second
+            );
+            let finite: Vec<f64> = finite(&grid.loss()).into_iter().flatten().collect();
+            let (low, high) = finite.iter().fold((f64::MAX, f64::MIN), |(l, h), x| (l.min(*x), h.max(*x)));
+            if let Some(center) = surface.caption.center.loss
+                && !finite.is_empty()
+            {
+                println!("loss {center:.4} at the middle, {low:.4} to {high:.4} around it");
+            }
+        }
+        let path = written.transpose().context("--out")?;
+        match (surface.caption.complete, path) {
+            (true, _) => Ok(()),
+            (false, Some(path)) => bail!(
+                "interrupted: {} of {} points are in {}; --resume goes on",
+                grid.known(),
+                grid.points().len(),
+                path.display()
+            ),
+            (false, None) => bail!("interrupted: with --out FILE nothing would be lost"),
+        }
+    }
+}
+
+impl Task {
+    fn caption(&self, center: f64, seconds: f64, points_per_second: f64, complete: bool) -> Caption {
+        let Self { survey, batch, model, objective, .. } = self;
+        let plane = survey.plane().info().clone();
+        Caption {
+            note: note(model, &plane, batch, *objective),
+            model: model.clone(),
+            center: Center { loss: Some(center).filter(|loss| loss.is_finite()) },
+            plane,
+            batch: batch.clone(),
+            objective: objective.name().to_owned(),
+            method: survey.method().name().to_owned(),
+            seconds,
+            points_per_second,
+            complete,
+            lines: None,
+        }
+    }
+}
+
+/// The honesty line: which loss on what, and what the directions are.
+fn note(model: &str, plane: &PlaneInfo, batch: &BatchInfo, objective: Objective) -> String {
+    let loss = match objective {
+        Objective::Mean => format!("mean loss of {} tokens", batch.tokens),
+        Objective::Last => "loss of the last token".to_owned(),
+    };
+    let hash = &batch.sha256[..batch.sha256.len().min(4)];
+    let mut note = format!("{model}: {loss} of {} #{hash}; {} directions", batch.source, plane.kind);
+    if plane.kind == "random" {
+        note.push_str(&format!(
+            ", {} norm, seeds {} {}",
+            plane.normalization, plane.seeds[0], plane.seeds[1]
+        ));
+    }
+    note.push_str(&format!(
+        ", over {} tensors ({} numbers), norms {:.4} {:.4}, cosine {:.1e}",
+        plane.tensors, plane.parameters, plane.norms[0], plane.norms[1], plane.cosine
+    ));
+    if let Some(explained) = plane.explained {
+        let [first, second] = explained.shares.map(|share| 100.0 * share);
+        let [walk, _] = explained.random_walk.map(|share| 100.0 * share);
+        note.push_str(&format!(
+            "; it holds {first:.0} + {second:.0} % of the path (a random walk: {walk:.0} %)"
+        ));
+    }
+    if let Some(spectrum) = plane.spectrum {
+        note.push_str(&format!(
+            "; eigenvalues {:.4} and {:.4}, {} of {} probed are negative",
+            spectrum.greatest, spectrum.least, spectrum.negative, spectrum.probed
+        ));
+    }
+    note
+}
+
+/// Whether two planes are the same but for the last digits of their measures.
+fn same_plane(a: &PlaneInfo, b: &PlaneInfo) -> bool {
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-5 * a.abs().max(b.abs());
+    a.kind == b.kind
+        && a.normalization == b.normalization
+        && a.seeds == b.seeds
+        && (a.tensors, a.parameters) == (b.tensors, b.parameters)
+        && near(a.norms[0], b.norms[0])
+        && near(a.norms[1], b.norms[1])
+}
+
+fn save_directions(plane: &Plane, path: &std::path::Path) -> anyhow::Result<()> {
+    let mut tensors: HashMap<String, Tensor> = HashMap::new();
+    for which in [0, 1] {
+        for (name, tensor) in plane.direction(which) {
+            tensors.insert(format!("d{}.{name}", which + 1), tensor);
+        }
+    }
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let file = tempfile::Builder::new().prefix(".llamascape-").tempfile_in(folder.unwrap_or(".".as_ref()));
+    let write = || -> anyhow::Result<()> {
+        let file = file?;
+        candle_core::safetensors::save(&tensors, file.path())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("--save-directions {}", path.display()))
+}
+
+fn load_directions(
+    path: &std::path::Path,
+    checkpoint: &Checkpoint,
+    device: &Device,
+) -> anyhow::Result<Plane> {
+    let at = || format!("--load-directions {}", path.display());
+    let tensors = candle_core::safetensors::load(path, device).with_context(at)?;
+    let mut directions: [Direction; 2] = Default::default();
+    for (which, prefix) in ["d1.", "d2."].into_iter().enumerate() {
+        for (name, weight) in checkpoint.params.iter() {
+            let Some(direction) = tensors.get(&format!("{prefix}{name}")) else { continue };
+            if direction.dims() != weight.dims() {
+                bail!(
+                    "{}: {prefix}{name} is {:?}, the model's {name} is {:?}",
+                    at(),
+                    direction.dims(),
+                    weight.dims()
+                );
+            }
+            let direction = direction.to_dtype(DType::F32)?.contiguous()?;
+            directions[which].insert(name.to_owned(), direction);
+        }
+    }
+    let known = |name: &str| {
+        let name = name.strip_prefix("d1.").or(name.strip_prefix("d2."));
+        name.is_some_and(|name| checkpoint.params.get(name).is_some())
+    };
+    if let Some(unknown) = tensors.keys().filter(|name| !known(name)).min() {
+        bail!("{}: the model has no tensor for {unknown}; names read d1.model.layers.0..", at());
+    }
+    let [d1, d2] = directions;
+    if d1.is_empty() {
+        bail!("{}: it holds no first direction", at());
+    }
+    let info = PlaneInfo {
+        kind: "loaded".to_owned(),
+        normalization: Normalization::None.name().to_owned(),
+        ..PlaneInfo::default()
+    };
+    Plane::new(d1, d2, info).with_context(at)
+}

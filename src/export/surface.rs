@@ -1,0 +1,391 @@
+//! A slice as a file: JSON, CSV, NumPy's npz, and VTK's vtp for `ParaView`. All but vtp can be read again, so that
+//! an evaluation which was interrupted goes on.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor, npy::NpzTensors};
+use serde::{Deserialize, Serialize};
+
+use crate::landscape::survey::Grid;
+use crate::protocol::{BatchInfo, PlaneInfo};
+
+/// Why a slice can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SurfaceError {
+    /// The end of the name says no format.
+    #[error("{0}: the name must end in .json, .csv, .npz or .vtp")]
+    UnknownFormat(PathBuf),
+    /// The system refuses.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Not the file of a slice.
+    #[error("{path}: not a slice of llamascape: {reason}")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A format that can be written only.
+    #[error("{0}: a .vtp can't be read again: write .json, .csv or .npz to be able to resume")]
+    WriteOnly(PathBuf),
+}
+
+/// A slice and all that one must know to read it. Losses are in nats; those that are missing or not finite are
+/// null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Surface {
+    /// What all formats hold as one JSON object.
+    #[serde(flatten)]
+    pub caption: Caption,
+    /// Coordinates along the first direction.
+    pub alphas: Vec<f64>,
+    /// Coordinates along the second direction.
+    pub betas: Vec<f64>,
+    /// `loss[i][j]` is the loss at `alphas[j]`, `betas[i]`.
+    pub loss: Vec<Vec<Option<f64>>>,
+}
+
+/// What a slice is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Caption {
+    /// The model.
+    pub model: String,
+    /// The loss at the middle of the ranges.
+    pub center: Center,
+    /// The directions.
+    pub plane: PlaneInfo,
+    /// The batch, the same at every point.
+    pub batch: BatchInfo,
+    /// `mean` over the tokens, or `last` token.
+    pub objective: String,
+    /// `stack` or `materialise`.
+    pub method: String,
+    /// Seconds of the evaluation alone.
+    pub seconds: f64,
+    /// Points evaluated over those seconds.
+    pub points_per_second: f64,
+    /// Every point has been evaluated.
+    pub complete: bool,
+    /// The same for a person, in one line.
+    pub note: String,
+    /// Lines along several random directions, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<Lines>,
+}
+
+/// The loss at one point.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Center {
+    /// In nats.
+    pub loss: Option<f64>,
+}
+
+/// Lines through the same weights along several directions, and where most of them lie.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lines {
+    /// The seed of each.
+    pub seeds: Vec<u64>,
+    /// The losses of each, along the alphas.
+    pub loss: Vec<Vec<Option<f64>>>,
+    /// The middle one at each alpha.
+    pub median: Vec<Option<f64>>,
+    /// The lower quartile.
+    pub low: Vec<Option<f64>>,
+    /// The upper quartile.
+    pub high: Vec<Option<f64>>,
+}
+
+impl Lines {
+    /// The lines with their median and quartiles, taken over what is finite.
+    pub fn new(seeds: Vec<u64>, loss: Vec<Vec<f64>>) -> Self {
+        let points = loss.iter().map(Vec::len).min().unwrap_or(0);
+        let quantile = |share: f64| {
+            (0..points)
+                .map(|point| {
+                    let mut at: Vec<f64> =
+                        loss.iter().map(|line| line[point]).filter(|loss| loss.is_finite()).collect();
+                    at.sort_by(f64::total_cmp);
+                    let place = share * at.len().checked_sub(1)? as f64;
+                    let (below, rest) = (place as usize, place.fract());
+                    let above = at[(below + 1).min(at.len() - 1)];
+                    Some(at[below] * (1.0 - rest) + above * rest)
+                })
+                .collect()
+        };
+        let (median, low, high) = (quantile(0.5), quantile(0.25), quantile(0.75));
+        Self { seeds, median, low, high, loss: loss.iter().map(|line| finite(line)).collect() }
+    }
+}
+
+/// What is not finite is null.
+pub fn finite(values: &[f64]) -> Vec<Option<f64>> {
+    values.iter().map(|value| Some(*value).filter(|value| value.is_finite())).collect()
+}
+
+/// A way to write a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// Lines of `alpha,beta,loss`; what else one must know stands in lines that begin with `#`.
+    Csv,
+    /// `alphas`, `betas` and `loss` as NumPy arrays of f64, and `caption`, the bytes of a JSON object.
+    Npz,
+    /// A surface whose height is the loss, in VTK's XML.
+    Vtp,
+}
+
+impl Format {
+    /// The format that the end of the name says.
+    pub fn of(path: &Path) -> Result<Self, SurfaceError> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => Ok(Self::Json),
+            Some("csv") => Ok(Self::Csv),
+            Some("npz") => Ok(Self::Npz),
+            Some("vtp") => Ok(Self::Vtp),
+            _ => Err(SurfaceError::UnknownFormat(path.to_owned())),
+        }
+    }
+}
+
+impl Surface {
+    /// What is known of a grid, with its caption.
+    pub fn new(caption: Caption, grid: &Grid) -> Self {
+        let loss = finite(&grid.loss()).chunks(grid.alphas().len().max(1)).map(<[_]>::to_vec).collect();
+        Self { caption, alphas: grid.alphas().to_vec(), betas: grid.betas().to_vec(), loss }
+    }
+
+    /// Writes the file beside and renames it, so that a reader, or a disk that is full, finds the old one whole.
+    pub fn write(&self, path: &Path) -> Result<(), SurfaceError> {
+        let io = |source| SurfaceError::Io { path: path.to_owned(), source };
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new().prefix(".llamascape-").tempfile_in(folder).map_err(io)?;
+        match Format::of(path)? {
+            Format::Json => file.write_all(json(self).as_bytes()).map_err(io)?,
+            Format::Csv => file.write_all(self.csv().as_bytes()).map_err(io)?,
+            Format::Vtp => file.write_all(self.vtp().as_bytes()).map_err(io)?,
+            Format::Npz => self.npz(file.path()).map_err(|error| io(std::io::Error::other(error)))?,
+        }
+        file.as_file().sync_all().map_err(io)?;
+        file.persist(path).map_err(|error| io(error.error))?;
+        Ok(())
+    }
+
+    /// Reads what [`Self::write`] has written.
+    pub fn read(path: &Path) -> Result<Self, SurfaceError> {
+        let broken = |reason: String| SurfaceError::Broken { path: path.to_owned(), reason };
+        let text = || {
+            std::fs::read_to_string(path).map_err(|source| SurfaceError::Io { path: path.to_owned(), source })
+        };
+        let surface = match Format::of(path)? {
+            Format::Json => serde_json::from_str(&text()?).map_err(|error| broken(error.to_string()))?,
+            Format::Csv => Self::from_csv(&text()?).map_err(broken)?,
+            Format::Npz => Self::from_npz(path).map_err(|error| broken(error.to_string()))?,
+            Format::Vtp => return Err(SurfaceError::WriteOnly(path.to_owned())),
+        };
+        let Self { alphas, betas, loss, .. } = &surface;
+        if loss.len() != betas.len() || loss.iter().any(|row| row.len() != alphas.len()) {
+            return Err(broken("the losses are not as many as the coordinates".to_owned()));
+        }
+        Ok(surface)
+    }
+
+    fn csv(&self) -> String {
+        let mut text =
+            format!("# {}\n# {}\nalpha,beta,loss\n", self.caption.note, json(&self.caption).trim());
+        for (beta, row) in self.betas.iter().zip(&self.loss) {
+            for (alpha, loss) in self.alphas.iter().zip(row) {
+                text.push_str(&format!("{alpha},{beta},{}\n", loss.unwrap_or(f64::NAN)));
+            }
+        }
+        text
+    }
+
+    fn from_csv(text: &str) -> Result<Self, String> {
+        let caption = text.lines().find_map(|line| line.strip_prefix("# {").map(|rest| format!("{{{rest}")));
+        let caption = caption.ok_or("there is no line `# {..}` with what the slice is of")?;
+        let caption: Caption = serde_json::from_str(&caption).map_err(|error| error.to_string())?;
+        let (mut alphas, mut betas, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, line) in text.lines().enumerate() {
+            if line.starts_with('#') || line == "alpha,beta,loss" {
+                continue;
+            }
+            let numbers: Vec<f64> = line.split(',').filter_map(|number| number.parse().ok()).collect();
+            let [alpha, beta, loss] = numbers[..] else {
+                return Err(format!("line {}: not three numbers", index + 1));
+            };
+            if betas.last() != Some(&beta) {
+                betas.push(beta);
+            }
+            if betas.len() == 1 {
+                alphas.push(alpha);
+            }
+            losses.push(loss);
+        }
+        let loss = finite(&losses).chunks(alphas.len().max(1)).map(<[_]>::to_vec).collect();
+        Ok(Self { caption, alphas, betas, loss })
+    }
+
+    fn npz(&self, path: &Path) -> candle_core::Result<()> {
+        let losses: Vec<f64> = self.loss.iter().flatten().map(|loss| loss.unwrap_or(f64::NAN)).collect();
+        let shape = (self.betas.len(), self.alphas.len());
+        let caption = json(&self.caption);
+        Tensor::write_npz(
+            &[
+                ("alphas", Tensor::new(self.alphas.as_slice(), &Device::Cpu)?),
+                ("betas", Tensor::new(self.betas.as_slice(), &Device::Cpu)?),
+                ("loss", Tensor::from_vec(losses, shape, &Device::Cpu)?),
+                ("caption", Tensor::new(caption.as_bytes(), &Device::Cpu)?),
+            ],
+            path,
+        )
+    }
+
+    fn from_npz(path: &Path) -> candle_core::Result<Self> {
+        let file = NpzTensors::new(path)?;
+        let get =
+            |name: &str| file.get(name)?.ok_or_else(|| candle_core::Error::msg(format!("no array {name}")));
+        let numbers = |name: &str| get(name)?.to_dtype(DType::F64)?.to_vec1::<f64>();
+        let caption =
+            serde_json::from_slice(&get("caption")?.to_vec1::<u8>()?).map_err(candle_core::Error::wrap)?;
+        let loss = get("loss")?.to_vec2::<f64>()?.iter().map(|row| finite(row)).collect();
+        Ok(Self { caption, alphas: numbers("alphas")?, betas: numbers("betas")?, loss })
+    }
+
+    /// Points at (alpha, beta, loss) and quadrangles between them, without those that have a corner missing.
+    /// The format is that of VTK's "File Formats", section "`PolyData`".
+    fn vtp(&self) -> String {
+        let columns = self.alphas.len();
+        let known = |index: usize| self.loss[index / columns][index % columns].is_some();
+        let quads: Vec<[usize; 4]> = (1..self.betas.len())
+            .flat_map(|row| (1..columns).map(move |column| row * columns + column))
+            .map(|at| [at - columns - 1, at - columns, at, at - 1])
+            .filter(|quad| quad.iter().all(|corner| known(*corner)))
+            .collect();
+        let (mut points, mut losses) = (String::new(), String::new());
+        for (beta, row) in self.betas.iter().zip(&self.loss) {
+            for (alpha, loss) in self.alphas.iter().zip(row) {
+                points.push_str(&format!("{alpha} {beta} {}\n", loss.unwrap_or(0.0)));
+                losses.push_str(&format!("{}\n", loss.unwrap_or(f64::NAN)));
+            }
+        }
+        let corners: String = quads.iter().map(|[a, b, c, d]| format!("{a} {b} {c} {d}\n")).collect();
+        let ends: String = (1..=quads.len()).map(|quad| format!("{}\n", 4 * quad)).collect();
+        // A comment may hold no two hyphens, and text from a file may hold anything.
+        let note = self.caption.note.replace("--", "- -").replace(['<', '>', '&'], "?");
+        format!(
+            "<?xml version=\"1.0\"?>\n<!-- {note} -->\n\
+             <VTKFile type=\"PolyData\" version=\"0.1\" byte_order=\"LittleEndian\">\n<PolyData>\n\
+             <Piece NumberOfPoints=\"{}\" NumberOfVerts=\"0\" NumberOfLines=\"0\" NumberOfStrips=\"0\" \
+             NumberOfPolys=\"{}\">\n\
+             <PointData Scalars=\"loss\">\n<DataArray type=\"Float64\" Name=\"loss\" format=\"ascii\">\n{losses}\
+             </DataArray>\n</PointData>\n\
+             <Points>\n<DataArray type=\"Float64\" NumberOfComponents=\"3\" format=\"ascii\">\n{points}\
+             </DataArray>\n</Points>\n\
+             <Polys>\n<DataArray type=\"Int64\" Name=\"connectivity\" format=\"ascii\">\n{corners}</DataArray>\n\
+             <DataArray type=\"Int64\" Name=\"offsets\" format=\"ascii\">\n{ends}</DataArray>\n</Polys>\n\
+             </Piece>\n</PolyData>\n</VTKFile>\n",
+            columns * self.betas.len(),
+            quads.len(),
+        )
+    }
+}
+
+/// One line of JSON. A value of our own types has nothing that JSON can't hold.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::landscape::evaluator::Losses;
+    use crate::landscape::survey::evenly;
+
+    fn surface() -> Surface {
+        let mut grid = Grid::new(evenly(-1.0, 1.0, 4), evenly(-0.1, 0.5, 3));
+        for (row, column) in (0..3).flat_map(|row| (0..4).map(move |column| (row, column))) {
+            if (row, column) != (2, 3) {
+                let loss = if (row, column) == (0, 0) {
+                    f64::INFINITY
+                } else {
+                    0.1 * row as f64 + column as f64 / 3.0
+                };
+                grid.set(row, column, Losses { loss, last: loss });
+            }
+        }
+        let caption = Caption {
+            model: "m, \"quoted\"".to_owned(),
+            center: Center { loss: Some(1.0 / 3.0) },
+            plane: PlaneInfo {
+                kind: "random".to_owned(),
+                seeds: [11, 111],
+                cosine: 1e-17,
+                ..PlaneInfo::default()
+            },
+            batch: BatchInfo { tokens: 5, sha256: "ab".to_owned(), source: "text".to_owned() },
+            objective: "mean".to_owned(),
+            method: "stack".to_owned(),
+            seconds: 0.5,
+            points_per_second: 22.0,
+            complete: false,
+            note: "mean of 5 tokens -- <one>".to_owned(),
+            lines: None,
+        };
+        Surface::new(caption, &grid)
+    }
+
+    #[test]
+    fn every_format_but_vtp_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["s.json", "s.csv", "s.npz"] {
+            let path = folder.path().join(name);
+            surface().write(&path).unwrap();
+            assert_eq!(Surface::read(&path).unwrap(), surface(), "{name}");
+        }
+        let path = folder.path().join("s.vtp");
+        surface().write(&path).unwrap();
+        assert!(matches!(Surface::read(&path), Err(SurfaceError::WriteOnly(_))));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "nothing else is left there");
+    }
+
+    #[test]
+    fn a_vtp_leaves_out_the_quadrangles_of_missing_points() {
+        let text = surface().vtp();
+        assert!(text.contains("NumberOfPoints=\"12\"") && text.contains("NumberOfPolys=\"4\""), "{text}");
+        assert!(text.contains("<!-- mean of 5 tokens - - ?one? -->"));
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.json");
+        std::fs::write(&path, "{\"loss\": 3}").unwrap();
+        assert!(Surface::read(&path).unwrap_err().to_string().contains("s.json: not a slice"));
+        assert!(matches!(surface().write(&folder.path().join("s.doc")), Err(SurfaceError::UnknownFormat(_))));
+        std::fs::write(&path, &json(&surface())[..300]).unwrap();
+        assert!(Surface::read(&path).is_err());
+    }
+
+    #[test]
+    fn a_disk_that_refuses_leaves_the_old_file_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nowhere/s.json");
+        assert!(matches!(surface().write(&path), Err(SurfaceError::Io { .. })));
+    }
+
+    #[test]
+    fn the_band_of_lines_is_their_median_and_quartiles() {
+        let lines =
+            Lines::new(vec![1, 2, 3, 4, 5], [1.0, 2.0, 3.0, 4.0, 100.0].map(|x| vec![x, f64::NAN]).to_vec());
+        assert_eq!((lines.median[0], lines.low[0], lines.high[0]), (Some(3.0), Some(2.0), Some(4.0)));
+        assert_eq!((lines.median[1], lines.loss[4][1]), (None, None));
+    }
+}
