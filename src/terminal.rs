@@ -88,8 +88,15 @@ pub struct Terminal {
 }
 
 /// The bytes of one picture, collected so that they leave in one write.
-#[derive(Clone, Default)]
-struct Frame(Rc<RefCell<Vec<u8>>>);
+#[derive(Debug, Clone, Default)]
+pub struct Frame(Rc<RefCell<Vec<u8>>>);
+
+impl Frame {
+    /// The bytes so far; none are left.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.borrow_mut())
+    }
+}
 
 impl Write for Frame {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -134,8 +141,7 @@ impl Terminal {
         queue!(self.frame, tty::BeginSynchronizedUpdate)?;
         self.screen.draw(|frame| ui::view(app, theme, frame))?;
         queue!(self.frame, tty::EndSynchronizedUpdate)?;
-        let bytes = std::mem::take(&mut *self.frame.0.borrow_mut());
-        self.output.write_all(&bytes)
+        self.output.write_all(&self.frame.take())
     }
 }
 

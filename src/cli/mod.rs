@@ -1,6 +1,7 @@
 //! What a person types: one file a command.
 
 mod attach;
+mod bench;
 mod engine;
 mod eval;
 mod interrupt;
@@ -41,6 +42,8 @@ enum Command {
     Eval(eval::Args),
     /// The loss on a plane through a model's weights, to a file
     Slice(Box<slice::Args>),
+    /// What this machine does: training, slices, screen
+    Bench(bench::Args),
     /// The process behind a screen
     #[command(hide = true)]
     Engine(engine::Args),
@@ -59,6 +62,7 @@ impl Cli {
             Some(Command::Train(args)) => args.threads(),
             Some(Command::Eval(args)) => args.threads(),
             Some(Command::Slice(args)) => args.threads(),
+            Some(Command::Bench(args)) => args.threads(),
             Some(Command::Engine(args)) => args.threads(),
             Some(Command::Attach(_) | Command::Runs(_)) => None,
         };
@@ -76,6 +80,7 @@ impl Cli {
             Some(Command::Runs(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),
             Some(Command::Slice(args)) => args.run(),
+            Some(Command::Bench(args)) => args.run(threads),
             Some(Command::Engine(args)) => args.run(),
         }
     }

@@ -128,7 +128,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PresetName {
+pub(super) enum PresetName {
     Nano,
     Micro,
     Mini,
