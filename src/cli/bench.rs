@@ -24,9 +24,7 @@ use crate::model::gaussian;
 use crate::model::llama::Llama;
 use crate::model::matmul::{Into, Matrix, MatrixMut, multiply};
 use crate::model::params::Params;
-use crate::protocol::{
-    BatchInfo, OptimizerKind, Phase, Point, Slice, Status, ToScreen, Update, VERSION,
-};
+use crate::protocol::{BatchInfo, OptimizerKind, Phase, Point, Slice, Status, ToScreen, Update, VERSION};
 use crate::terminal;
 use crate::theme::{ColorDepth, Theme};
 use crate::train::corpus::{Batch, Corpus};
@@ -147,7 +145,8 @@ impl Report {
             table.push_str(&format!("matrix products  {gflops:>8.1} GFLOP/s\n"));
         }
         let share = |gflops: f64| {
-            self.gemm_gflops.map_or_else(String::new, |peak| format!(", {:.0} % of that", 100.0 * gflops / peak))
+            self.gemm_gflops
+                .map_or_else(String::new, |peak| format!(", {:.0} % of that", 100.0 * gflops / peak))
         };
         if let Some(train) = &self.train {
             table.push_str(&format!(
@@ -305,7 +304,8 @@ fn analytic_slice(step: u64) -> Slice {
     let loss = |alpha: f64, beta: f64| {
         2.0 + (alpha - shift).powi(2) * 4.0 + (beta + shift).powi(2) * 2.0 + 0.3 * (5.0 * alpha * beta).sin()
     };
-    let points = grid.betas().iter().flat_map(|beta| grid.alphas().iter().map(|alpha| loss(*alpha, *beta) as f32));
+    let points =
+        grid.betas().iter().flat_map(|beta| grid.alphas().iter().map(|alpha| loss(*alpha, *beta) as f32));
     Slice {
         step,
         generation: 1,

@@ -7,6 +7,7 @@ mod eval;
 mod interrupt;
 mod memory;
 mod model;
+mod probe;
 mod progress;
 mod runs;
 mod screen;
@@ -42,6 +43,8 @@ enum Command {
     Eval(eval::Args),
     /// The loss on a plane through a model's weights, to a file
     Slice(Box<slice::Args>),
+    /// Sweep one or two single parameters of a model
+    Probe(Box<probe::Args>),
     /// What this machine does: training, slices, screen
     Bench(bench::Args),
     /// The process behind a screen
@@ -62,6 +65,7 @@ impl Cli {
             Some(Command::Train(args)) => args.threads(),
             Some(Command::Eval(args)) => args.threads(),
             Some(Command::Slice(args)) => args.threads(),
+            Some(Command::Probe(args)) => args.threads(),
             Some(Command::Bench(args)) => args.threads(),
             Some(Command::Engine(args)) => args.threads(),
             Some(Command::Attach(_) | Command::Runs(_)) => None,
@@ -80,6 +84,7 @@ impl Cli {
             Some(Command::Runs(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),
             Some(Command::Slice(args)) => args.run(),
+            Some(Command::Probe(args)) => args.run(),
             Some(Command::Bench(args)) => args.run(threads),
             Some(Command::Engine(args)) => args.run(),
         }

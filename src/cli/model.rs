@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use candle_core::Device;
 
+use crate::landscape::selection::{Selection, SelectionError};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::tokenizer::Tokenizer;
 use crate::run::dir::RunDir;
@@ -135,6 +136,36 @@ impl BatchArgs {
             bail!("the data has {} tokens: a loss needs two", corpus.tokens().len());
         }
         Ok(corpus.in_order(self.rows.get(), context))
+    }
+}
+
+/// The flags that say which tensors are turned.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(super) struct SelectionArgs {
+    /// Only these layers, the end left out, such as 0..8
+    #[arg(long, value_name = "RANGE")]
+    layers: Option<String>,
+    /// Only tensors whose names match, such as '*mlp*'
+    #[arg(long, value_name = "GLOB")]
+    tensors: Option<String>,
+    /// Norm gains and biases too
+    #[arg(long)]
+    with_norms: bool,
+    /// The embedding too; a tied head is the same tensor
+    #[arg(long)]
+    with_embeddings: bool,
+}
+
+impl SelectionArgs {
+    /// What the flags come to.
+    pub(super) fn selection(&self) -> Result<Selection, SelectionError> {
+        Ok(Selection {
+            layers: self.layers.as_deref().map(Selection::parse_layers).transpose()?,
+            tensors: self.tensors.as_deref().map(Selection::parse_tensors).transpose()?,
+            norms: self.with_norms,
+            embeddings: self.with_embeddings,
+        })
     }
 }
 

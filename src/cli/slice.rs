@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
 
-use super::model::{self, BatchArgs};
+use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite};
 use crate::landscape::directions::{
@@ -19,7 +19,6 @@ use crate::landscape::directions::{
 };
 use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Direction, Normalization, Plane};
-use crate::landscape::selection::Selection;
 use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device::{self, DeviceChoice};
@@ -34,7 +33,6 @@ const LANCZOS_STEPS: usize = 20;
 
 /// The loss on a plane through a model's weights, or on a line with --grid Nx1
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Args {
     /// A folder in Hugging Face layout, a .gguf file, a run by name or folder, or RUN@STEP
     model: String,
@@ -52,18 +50,8 @@ pub(super) struct Args {
     /// Turn the second direction to a right angle to the first
     #[arg(long)]
     orthogonal: bool,
-    /// Only these layers, the end left out, such as 0..8
-    #[arg(long, value_name = "RANGE")]
-    layers: Option<String>,
-    /// Only tensors whose names match, such as '*mlp*'
-    #[arg(long, value_name = "GLOB")]
-    tensors: Option<String>,
-    /// Turn norm gains and biases too
-    #[arg(long)]
-    with_norms: bool,
-    /// Turn the embedding too; a tied head is the same tensor
-    #[arg(long)]
-    with_embeddings: bool,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// How far to look along the first direction and, after a comma, the second
     #[arg(long, value_name = "LO:HI[,LO:HI]", default_value = "-1:1", allow_hyphen_values = true, value_parser = ranges)]
     range: [(f64, f64); 2],
@@ -285,7 +273,7 @@ impl Args {
         let mut plane = match &self.load_directions {
             Some(path) => load_directions(path, checkpoint, device)?,
             None => {
-                let names = self.selection()?.names(params)?;
+                let names = self.selection.selection()?.names(params)?;
                 super::memory::check("the two directions", 2 * bytes(params, &names) as u64, budget)?;
                 let function = LossFunction { llama: &llama, batch, objective, device };
                 self.make_plane(checkpoint, &names, seeds, &function, budget, interrupted)?
@@ -314,15 +302,6 @@ impl Args {
             f64::midpoint(self.range[1].0, self.range[1].1) + self.offset.1,
         );
         Ok(Task { survey, batch, model: name.clone(), objective, middle, most })
-    }
-
-    fn selection(&self) -> anyhow::Result<Selection> {
-        Ok(Selection {
-            layers: self.layers.as_deref().map(Selection::parse_layers).transpose()?,
-            tensors: self.tensors.as_deref().map(Selection::parse_tensors).transpose()?,
-            norms: self.with_norms,
-            embeddings: self.with_embeddings,
-        })
     }
 
     fn make_plane(

@@ -1,0 +1,257 @@
+//! `probe`: sweep one or two single parameters of a model.
+
+use std::num::NonZero;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, bail};
+use candle_core::{DType, Device};
+use serde::Serialize;
+
+use super::model::{self, BatchArgs, SelectionArgs};
+use super::progress::Progress;
+use super::slice::{ObjectiveName, range};
+use crate::export::surface::finite;
+use crate::landscape::directions::LossFunction;
+use crate::landscape::evaluator::Objective;
+use crate::landscape::plane::{Direction, Plane};
+use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
+use crate::model::device::{self, DeviceChoice};
+use crate::model::llama::Llama;
+use crate::model::params::Params;
+
+/// Sweep one or two single parameters: what turning one knob does to the loss
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A folder in Hugging Face layout, a .gguf file, a run by name or folder, or RUN@STEP
+    model: String,
+    #[command(flatten)]
+    batch: BatchArgs,
+    /// A parameter, such as 'model.layers.29.mlp.down_proj.weight[12,34]'; twice for a pair
+    #[arg(long, value_name = "NAME[I,J]", required_unless_present = "rank_by_gradient")]
+    param: Vec<String>,
+    /// List this many parameters with the largest gradients, and sweep the first
+    #[arg(long, value_name = "COUNT", conflicts_with = "param")]
+    rank_by_gradient: Option<NonZero<usize>>,
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// How far to go from the parameter's value
+    #[arg(long, value_name = "LO:HI", default_value = "-1:1", allow_hyphen_values = true, value_parser = range)]
+    range: (f64, f64),
+    /// Values of each parameter [default: 101, 25 for a pair]
+    #[arg(long, value_name = "COUNT")]
+    points: Option<NonZero<usize>>,
+    /// The loss: mean over all predicted tokens, or the last token
+    #[arg(long, value_name = "LOSS", default_value = "mean")]
+    objective: ObjectiveName,
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
+    device: DeviceChoice,
+    /// Threads to compute with [default: all]
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<NonZero<usize>>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// No progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// What `--json` prints. Losses are in nats; what is not finite is null.
+#[derive(Debug, Serialize)]
+struct Probe {
+    model: String,
+    objective: &'static str,
+    params: Vec<Param>,
+    /// Absolute values, for each parameter.
+    values: Vec<Vec<f64>>,
+    loss: Sweep,
+    p_target: Sweep,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ranked: Vec<Param>,
+}
+
+/// A single number of a model.
+#[derive(Debug, Clone, Serialize)]
+struct Param {
+    name: String,
+    index: Vec<usize>,
+    value: f64,
+    grad: f64,
+    #[serde(skip)]
+    flat: usize,
+}
+
+/// A value for each point; with two parameters a row for each value of the second.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Sweep {
+    One(Vec<Option<f64>>),
+    Two(Vec<Vec<Option<f64>>>),
+}
+
+impl Args {
+    /// The threads that were asked for.
+    pub(super) fn threads(&self) -> Option<NonZero<usize>> {
+        self.threads
+    }
+
+    /// Sweeps and prints.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        if self.param.len() > 2 {
+            bail!("--param: {} parameters; a sweep takes one or two", self.param.len());
+        }
+        let interrupted = super::interrupt::flag()?;
+        let device = device::open(self.device)?;
+        let checkpoint = model::open(&self.model, &device, self.quiet)?;
+        let (batch, _) = self.batch.batch(&self.model, &checkpoint)?;
+        let (params, objective) = (&checkpoint.params, Objective::from(self.objective));
+        let llama = Llama::new(&checkpoint.config, DType::F32, &device)?;
+        let function = LossFunction { llama: &llama, batch: &batch, objective, device: &device };
+        let (turned, ranked) = match self.rank_by_gradient {
+            Some(count) => {
+                let names = self.selection.selection()?.names(params)?;
+                let ranked = rank(params, &function.gradient(params, &names)?, count.get())?;
+                (ranked[..1].to_vec(), ranked)
+            }
+            None => {
+                let places =
+                    self.param.iter().map(|text| parse(text, params)).collect::<anyhow::Result<Vec<_>>>()?;
+                if let [first, second] = &places[..]
+                    && first == second
+                {
+                    bail!("--param: both are {}; a pair needs two", self.param[0]);
+                }
+                let names: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
+                let gradient = function.gradient(params, &names)?;
+                let turned = places.into_iter().map(|(name, flat)| param(params, &gradient, name, flat));
+                (turned.collect::<anyhow::Result<Vec<_>>>()?, Vec::new())
+            }
+        };
+        let at = |param: &'_ Param| -> (String, usize) { (param.name.clone(), param.flat) };
+        let (first, second) = (at(&turned[0]), turned.get(1).map(at));
+        let second = second.as_ref().map(|(name, flat)| (name.as_str(), *flat));
+        let plane = Plane::entries(params, (&first.0, first.1), second)?;
+        let count = self.points.map_or(if second.is_some() { 25 } else { 101 }, NonZero::get);
+        let (low, high) = self.range;
+        if count > 1 && low == high {
+            bail!("--range {low}:{high}: {count} points need a width");
+        }
+        let moves = evenly(low, high, count);
+        let mut grid = Grid::new(moves.clone(), if second.is_some() { moves.clone() } else { vec![0.0] });
+        let method = Some(Method::Stack);
+        let survey = Survey::new(llama.clone(), params.clone(), plane, &batch, objective, method, &device)?;
+        let progress = Progress::new(self.quiet);
+        let total = grid.points().len();
+        let report = |grid: &Grid| progress.show_if_due(|| format!("{} of {total} points", grid.known()));
+        let go_on = || !interrupted.load(Ordering::Relaxed);
+        let control = Control { go_on: &go_on, before: &|_| (), progress: &report };
+        let complete = grid.fill(&survey, survey.points_at_once(), &control)?;
+        progress.end();
+        if !complete {
+            bail!("interrupted after {} of {total} points", grid.known());
+        }
+        let sweep = |values: Vec<f64>| match second {
+            None => Sweep::One(finite(&values)),
+            Some(_) => Sweep::Two(finite(&values).chunks(count).map(<[_]>::to_vec).collect()),
+        };
+        let targets = grid.points().iter().map(|point| point.map_or(f64::NAN, |losses| (-losses.last).exp()));
+        let probe = Probe {
+            model: checkpoint.name.clone(),
+            objective: objective.name(),
+            values: turned.iter().map(|p| moves.iter().map(|moved| p.value + moved).collect()).collect(),
+            params: turned,
+            loss: sweep(grid.loss()),
+            p_target: sweep(targets.collect()),
+            ranked,
+        };
+        if self.json {
+            println!("{}", serde_json::to_string(&probe)?);
+        } else {
+            print!("{}", probe.table(&grid));
+        }
+        Ok(())
+    }
+}
+
+impl Probe {
+    fn table(&self, grid: &Grid) -> String {
+        let mut table = String::new();
+        let shown = if self.ranked.is_empty() { &self.params } else { &self.ranked };
+        for param in shown {
+            let index = param.index.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let name = super::printable(&param.name);
+            table.push_str(&format!(
+                "{name}[{index}]  value {:.6}  gradient {:.6}\n",
+                param.value, param.grad
+            ));
+        }
+        let losses = grid.loss();
+        let best = (0..losses.len())
+            .filter(|i| losses[*i].is_finite())
+            .min_by(|a, b| losses[*a].total_cmp(&losses[*b]));
+        if let Some(best) = best {
+            let columns = grid.alphas().len();
+            let values: Vec<String> = self
+                .values
+                .iter()
+                .zip([best % columns, best / columns])
+                .map(|(values, at)| format!("{:.4}", values[at]))
+                .collect();
+            table.push_str(&format!(
+                "{} points, {} loss; the least is {:.4} at {}\n",
+                losses.len(),
+                self.objective,
+                losses[best],
+                values.join(", ")
+            ));
+        }
+        table
+    }
+}
+
+/// `NAME[I,J]` of a matrix, `NAME[I]` of a vector: the name, and the place counted row by row.
+fn parse(text: &str, params: &Params) -> anyhow::Result<(String, usize)> {
+    let form = || format!("--param {text}: write it as model.layers.0.mlp.up_proj.weight[12,34]");
+    let (name, index) = text.strip_suffix(']').and_then(|text| text.rsplit_once('[')).with_context(form)?;
+    let index: Vec<usize> =
+        index.split(',').map(|i| i.trim().parse()).collect::<Result<_, _>>().with_context(form)?;
+    let Some(tensor) = params.get(name) else {
+        bail!("--param {name}: the model has no such tensor; `probe MODEL --rank-by-gradient 5` names some");
+    };
+    let dims = tensor.dims();
+    if index.len() != dims.len() || index.iter().zip(dims).any(|(i, d)| i >= d) {
+        bail!("--param {text}: the tensor is {dims:?}, counted from 0");
+    }
+    Ok((name.to_owned(), index.iter().zip(dims).fold(0, |flat, (i, d)| flat * d + i)))
+}
+
+fn param(params: &Params, gradient: &Direction, name: String, flat: usize) -> anyhow::Result<Param> {
+    let tensor = params.get(&name).context("the tensor is gone")?;
+    let read = |tensor: &candle_core::Tensor| -> anyhow::Result<f64> {
+        let number = tensor.detach().flatten_all()?.narrow(0, flat, 1)?.to_device(&Device::Cpu)?;
+        Ok(f64::from(number.to_vec1::<f32>()?[0]))
+    };
+    let index = match tensor.dims() {
+        [_, columns] => vec![flat / columns, flat % columns],
+        _ => vec![flat],
+    };
+    let grad = gradient.get(&name).map_or(Ok(0.0), read)?;
+    Ok(Param { index, value: read(tensor)?, grad, flat, name })
+}
+
+/// The parameters with the largest gradients, largest first.
+fn rank(params: &Params, gradient: &Direction, count: usize) -> anyhow::Result<Vec<Param>> {
+    let mut largest: Vec<(f32, &String, usize)> = Vec::new();
+    for (name, tensor) in gradient {
+        let numbers = tensor.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<f32>()?;
+        largest.extend(numbers.iter().enumerate().map(|(flat, x)| (x.abs(), name, flat)));
+        // Only so many of each tensor are worth keeping.
+        if largest.len() > count {
+            largest.select_nth_unstable_by(count - 1, |a, b| b.0.total_cmp(&a.0));
+            largest.truncate(count);
+        }
+    }
+    largest.sort_by(|a, b| b.0.total_cmp(&a.0));
+    largest.into_iter().map(|(_, name, flat)| param(params, gradient, name.clone(), flat)).collect()
+}
