@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version both sides must share. It changes whenever a type in this file does.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a screen says to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -335,6 +335,17 @@ pub struct Slice {
     pub batch: BatchInfo,
     /// Seconds the evaluation of this level took.
     pub seconds: f64,
+    /// How sharply the loss curves along the step that led here, where it was measured.
+    pub sharpness: Option<Sharpness>,
+}
+
+/// The curvature along an optimizer's step, in units of one over the learning rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sharpness {
+    /// The critical sharpness, `2 / eta_c` with `eta_c` the smallest learning rate that raises the loss.
+    pub critical: f64,
+    /// The edge of stability, `2 / eta` with the learning rate that was taken.
+    pub edge: f64,
 }
 
 /// What the directions of a slice are.

@@ -1,6 +1,6 @@
 //! The parts of the state: the connection, what the engine has told, and what the person looks at.
 
-use crate::protocol::{History, LayerNorm, Outcome, Prediction, RunInfo, Slice, Status, Update};
+use crate::protocol::{History, LayerNorm, Outcome, Prediction, RunInfo, Sharpness, Slice, Status, Update};
 
 use super::LineEditor;
 
@@ -30,6 +30,8 @@ pub struct EngineState {
     pub layers: Vec<LayerNorm>,
     /// The newest slice.
     pub slice: Option<Slice>,
+    /// The newest sharpness: not every slice comes with one.
+    pub sharpness: Option<Sharpness>,
     /// The newest prediction.
     pub prediction: Option<Prediction>,
 }
@@ -40,6 +42,7 @@ impl EngineState {
         let Update { run, status, history, points, layers, slice, prediction, log: _ } = update;
         self.run = run.or(self.run.take());
         self.status = status.or(self.status.take());
+        self.sharpness = slice.as_ref().and_then(|slice| slice.sharpness).or(self.sharpness);
         self.slice = slice.or(self.slice.take());
         self.prediction = prediction.or(self.prediction.take());
         if let Some(layers) = layers {

@@ -49,9 +49,11 @@ fn slice(side: usize) -> Slice {
             parameters: 1,
             cosine: 0.0,
             norms: [1.0; 2],
+            ..PlaneInfo::default()
         },
         batch: BatchInfo { tokens: 1, sha256: String::new(), source: "held-out".into() },
         seconds: 0.0,
+        sharpness: None,
     }
 }
 

@@ -87,7 +87,7 @@ impl BatchArgs {
     ) -> anyhow::Result<(Batch, &'static str)> {
         let (most, vocab_size) = (checkpoint.config.max_position_embeddings, checkpoint.config.vocab_size);
         let (batch, source) = match (&self.text, &self.data) {
-            (Some(text), _) => (text_batch(text, &checkpoint.tokenizer)?, "text"),
+            (Some(text), _) => (text_batch(text, &checkpoint.tokenizer, most)?, "text"),
             (None, Some(data)) => {
                 let data = match data.as_str() {
                     "builtin" => DataSource::Builtin,
@@ -100,7 +100,7 @@ impl BatchArgs {
                 let settings = run(model).and_then(|dir| dir.settings().ok());
                 let settings = settings.context("which loss? give --text TEXT or --data FILE")?;
                 match &settings.data {
-                    DataSource::Text(text) => (text_batch(text, &checkpoint.tokenizer)?, "text"),
+                    DataSource::Text(text) => (text_batch(text, &checkpoint.tokenizer, most)?, "text"),
                     data => {
                         let tokenizer = &checkpoint.tokenizer;
                         (self.rows_of(data, settings.seed, true, most, tokenizer)?, "held-out")
@@ -108,10 +108,6 @@ impl BatchArgs {
                 }
             }
         };
-        let longest = batch.rows().iter().map(Vec::len).max().unwrap_or(0);
-        if longest > most {
-            bail!("{longest} tokens are more than the model's context of {most}: shorten the text");
-        }
         if let Some(id) = batch.rows().iter().flatten().find(|id| **id as usize >= vocab_size) {
             bail!("token {id} is outside the model's {vocab_size} tokens: the tokenizer is another model's");
         }
@@ -169,10 +165,13 @@ impl SelectionArgs {
     }
 }
 
-fn text_batch(text: &str, tokenizer: &Tokenizer) -> anyhow::Result<Batch> {
+fn text_batch(text: &str, tokenizer: &Tokenizer, context: usize) -> anyhow::Result<Batch> {
     let ids = tokenizer.encode(text)?;
     if ids.len() < 2 {
         bail!("--text: {} token: it needs two, the last is the target", ids.len());
+    }
+    if ids.len() > context {
+        bail!("--text: {} tokens are more than the model's context of {context}: shorten it", ids.len());
     }
     Ok(Batch::new(vec![ids]))
 }

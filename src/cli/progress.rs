@@ -15,7 +15,9 @@ pub(super) struct Progress {
 impl Progress {
     /// Nothing shown yet; nothing ever where it is to be quiet.
     pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stderr().is_terminal(), shown: Mutex::new(None) }
+        let terminal = std::io::stderr().is_terminal();
+        // In a log, what is over soon needs no line.
+        Self { quiet, terminal, shown: Mutex::new((!terminal).then(Instant::now)) }
     }
 
     /// Shows a line if the last one has stood long enough.

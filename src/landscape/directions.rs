@@ -46,7 +46,7 @@ impl LossFunction<'_> {
     /// `(g(params + e v) - g(params - e v)) / 2e`.
     pub fn hessian_product(&self, params: &Params, names: &[String], v: &Direction) -> Result<Direction> {
         /// The length of the move: f32 loses the difference below, the curve bends above.
-        const LENGTH: f64 = 1e-2;
+        const LENGTH: f64 = 2e-3;
         let length = LENGTH / product(v, v)?.sqrt().max(f64::MIN_POSITIVE);
         let mut ahead = self.gradient(&moved(params, v, length)?, names)?;
         add_scaled(&mut ahead, -1.0, &self.gradient(&moved(params, v, -length)?, names)?)?;
@@ -90,7 +90,8 @@ pub fn difference_plane(
     Plane::along(difference(from, to, names)?, kind, seeds)
 }
 
-fn difference(from: &Params, to: &Params, names: &[String]) -> Result<Direction> {
+/// `to - from`, over the tensors of these names.
+pub fn difference(from: &Params, to: &Params, names: &[String]) -> Result<Direction> {
     names
         .iter()
         .map(|name| match (from.get(name), to.get(name)) {

@@ -1,5 +1,6 @@
 //! Looking at the loss around some weights: planes through weight space, and the loss on them.
 
+pub mod curvature;
 pub mod directions;
 pub mod evaluator;
 pub mod plane;

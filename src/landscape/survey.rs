@@ -262,11 +262,12 @@ impl Grid {
     }
 
     /// Evaluates all that is missing with the threads of the rayon pool this runs in, at most `most` points of a
-    /// row at once. Returns whether the grid is complete.
+    /// row at once. The number of threads changes no bit of the result. Returns whether the grid is complete.
     pub fn fill(&mut self, survey: &Survey, most: usize, control: &Control) -> Result<bool> {
-        let threads = rayon::current_num_threads();
-        let missing = self.points.len() - self.known();
-        let pieces = self.pieces(most.min(missing.div_ceil(threads)).max(1));
+        /// Pieces of a line at least, for as many threads.
+        const PIECES: usize = 16;
+        let line = self.betas.len() == 1;
+        let pieces = self.pieces(if line { most.min(self.alphas.len().div_ceil(PIECES)) } else { most });
         let (alphas, betas) = (self.alphas.clone(), self.betas.clone());
         let shared = Mutex::new(&mut *self);
         pieces.into_par_iter().with_max_len(1).try_for_each(|(row, columns)| -> Result<()> {

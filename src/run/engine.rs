@@ -14,6 +14,7 @@ use super::pictures::Pictures;
 use super::prepare::Prepared;
 use super::slicer::{Report, Slicer};
 use crate::model::checkpoint;
+use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
 use crate::predict::Prompt;
 use crate::protocol::{Command, Outcome, Phase, Point, Status};
@@ -75,6 +76,8 @@ pub struct Engine<'a> {
     prediction_pace: Pace,
     drift_pace: Pace,
     drift: Option<crate::protocol::Drift>,
+    /// Measured since the last line of metrics.
+    sharpness: Option<f64>,
     had_viewer: bool,
     saved: Option<u64>,
 }
@@ -114,6 +117,7 @@ impl<'a> Engine<'a> {
             prediction_pace: Pace::default(),
             drift_pace: Pace::default(),
             drift: None,
+            sharpness: None,
             had_viewer: false,
             saved: None,
             settings,
@@ -250,6 +254,7 @@ impl<'a> Engine<'a> {
     }
 
     fn step(&mut self) {
+        let before = self.weights_for_sharpness();
         let begun = Instant::now();
         let report = match self.trainer.step() {
             Ok(report) => report,
@@ -305,8 +310,16 @@ impl<'a> Engine<'a> {
             SliceEvery::Steps(every) => pictures.step().is_none_or(|last| step >= last + every),
         };
         if self.pictures.as_ref().is_some_and(due) {
-            self.begin_picture();
+            self.begin_picture_after(before);
         }
+    }
+
+    /// The weights before a step, if a picture may begin after it.
+    fn weights_for_sharpness(&self) -> Option<Params> {
+        let pictures = self.pictures.as_ref()?;
+        let training = matches!(self.activity, Activity::Running);
+        let wanted = !training || self.settings.slice_every != SliceEvery::Off && !pictures.busy();
+        wanted.then(|| self.trainer.params().frozen().ok())?
     }
 
     fn measure_held_out(&mut self) -> Option<f64> {
@@ -342,6 +355,7 @@ impl<'a> Engine<'a> {
             tokens: self.tokens,
             seconds,
             eval_loss,
+            sharpness: self.sharpness.take(),
         };
         if let Some(file) = &mut self.metrics
             && let Err(error) = file.append(&metrics)
@@ -381,9 +395,14 @@ impl<'a> Engine<'a> {
     }
 
     fn begin_picture(&mut self) {
+        self.begin_picture_after(None);
+    }
+
+    /// Begins a slice; with the weights before the last step, its sharpness is measured too.
+    fn begin_picture_after(&mut self, before: Option<Params>) {
         let training = self.activity == Activity::Running;
         if let Some(pictures) = &mut self.pictures
-            && let Err(error) = pictures.begin(&self.trainer, training)
+            && let Err(error) = pictures.begin(&self.trainer, before, training)
         {
             log::error!("the slice can't be evaluated: {error}");
         }
@@ -398,6 +417,7 @@ impl<'a> Engine<'a> {
 
     fn show(&mut self, report: Report) {
         if let Some(slice) = self.pictures.as_mut().and_then(|pictures| pictures.receive(report)) {
+            self.sharpness = slice.sharpness.map(|sharpness| sharpness.critical).or(self.sharpness);
             self.board.set_slice(slice);
             self.refresh_drift();
         }

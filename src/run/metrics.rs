@@ -24,6 +24,9 @@ pub struct Metrics {
     /// Held-out loss after the step, where it was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    /// Critical sharpness along the step of the newest slice, where one has come since the line before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharpness: Option<f64>,
 }
 
 /// The file, open for appending. Every line is written whole, so a reader sees at most the last one torn.
@@ -61,6 +64,7 @@ mod tests {
             tokens: 512,
             seconds: 0.25,
             eval_loss: None,
+            sharpness: None,
         };
         file.append(&metrics).unwrap();
         file.append(&Metrics { eval_loss: Some(2.5), ..metrics }).unwrap();

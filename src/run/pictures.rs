@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::slicer::{Job, Level, Report, Slicer};
+use super::slicer::{Job, LastStep, Level, Report, Slicer};
 use crate::landscape::survey::{Grid, Survey};
-use crate::protocol::{BatchInfo, Drift, Slice};
+use crate::model::params::Params;
+use crate::protocol::{BatchInfo, Drift, Sharpness, Slice};
 use crate::train::trainer::Trainer;
 
 /// Rows of the held-out batch that a slice averages over. A point must be cheap: 81 of them make a picture.
@@ -23,6 +24,8 @@ struct Caption {
     batch: BatchInfo,
     step: u64,
     generation: u64,
+    /// Of the last step.
+    learning_rate: f64,
 }
 
 /// The slices of a run.
@@ -74,14 +77,21 @@ impl Pictures {
     }
 
     /// Begins a slice around the weights as they are now, and drops the one in hand. Beside training it is
-    /// coarse and leaves most of the machine alone. All that is done here is to copy the weights.
-    pub fn begin(&mut self, trainer: &Trainer, beside_training: bool) -> candle_core::Result<()> {
+    /// coarse and leaves most of the machine alone. With the weights `before` the last step, that step's
+    /// sharpness is measured too. All that is done here is to copy the weights.
+    pub fn begin(
+        &mut self,
+        trainer: &Trainer,
+        before: Option<Params>,
+        beside_training: bool,
+    ) -> candle_core::Result<()> {
         let offset = 2 * (self.generation - 1);
         let (batch, source) = trainer.objective().slice_batch(ROWS);
         let caption = Caption {
             batch: BatchInfo { tokens: batch.predicted(), sha256: batch.sha256(), source: source.to_owned() },
             step: trainer.steps_taken(),
             generation: self.generation,
+            learning_rate: trainer.last_learning_rate(),
         };
         let ticket = self.slicer.start(Job {
             llama: trainer.llama().clone(),
@@ -92,6 +102,7 @@ impl Pictures {
             range: self.range,
             finest: if beside_training { SIDES[0] } else { self.side },
             beside_training,
+            step: before.map(|before| LastStep { before, batch: trainer.last_batch() }),
         });
         self.pending = Some((ticket, caption));
         Ok(())
@@ -106,7 +117,7 @@ impl Pictures {
     /// Takes in a level; returns it as screens see it, unless its job was dropped meanwhile.
     pub fn receive(&mut self, report: Report) -> Option<Slice> {
         let (_, caption) = self.pending.clone().filter(|(ticket, _)| *ticket == report.ticket)?;
-        let Level { survey, grid, seconds, last } = match report.level {
+        let Level { survey, grid, seconds, critical_multiple, last } = match report.level {
             Ok(level) => level,
             Err(error) => {
                 log::error!("the slice of step {} failed: {error}", caption.step);
@@ -134,6 +145,10 @@ impl Pictures {
             plane: survey.plane().info().clone(),
             batch: caption.batch,
             seconds,
+            sharpness: critical_multiple.map(|multiple| Sharpness {
+                critical: 2.0 / (multiple * caption.learning_rate),
+                edge: 2.0 / caption.learning_rate,
+            }),
         };
         self.shown = Some((caption.step, survey));
         Some(slice)

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use candle_core::{Device, Error, Result};
 
+use crate::landscape::curvature::critical_multiple;
+use crate::landscape::directions::difference;
 use crate::landscape::evaluator::Objective;
-use crate::landscape::plane::{Normalization, Plane};
+use crate::landscape::plane::{Direction, Normalization, Plane};
 use crate::landscape::selection::Selection;
-use crate::landscape::survey::{Control, Grid, Survey};
+use crate::landscape::survey::{Control, Grid, Method, Survey};
 use crate::model::llama::Llama;
 use crate::model::params::Params;
+use crate::protocol::PlaneInfo;
 use crate::train::corpus::Batch;
 
 /// The share of one core that a slice takes beside training, for each core there is: a fifth of the machine.
@@ -40,6 +43,17 @@ pub struct Job {
     pub finest: usize,
     /// Training goes on meanwhile: one thread, and pauses between points.
     pub beside_training: bool,
+    /// The step that led here, to measure its sharpness.
+    pub step: Option<LastStep>,
+}
+
+/// An optimizer step as its own batch sees it.
+#[derive(Debug)]
+pub struct LastStep {
+    /// The weights before it.
+    pub before: Params,
+    /// Its batch.
+    pub batch: Batch,
 }
 
 /// A level of a slice, or why the job failed.
@@ -60,6 +74,9 @@ pub struct Level {
     pub grid: Grid,
     /// Seconds since the job began.
     pub seconds: f64,
+    /// The smallest multiple of the last step at which the loss of its batch would have risen, if that is known
+    /// by now: see [`critical_multiple`].
+    pub critical_multiple: Option<f64>,
     /// Nothing follows.
     pub last: bool,
 }
@@ -150,8 +167,9 @@ fn evaluate(
     }
     let names = Selection::default().names(&job.origin).map_err(Error::wrap)?;
     let plane = Plane::random(&job.origin, &names, job.seeds, Normalization::Filter)?;
-    let (llama, origin) = (job.llama, job.origin);
-    let survey = Survey::new(llama, origin, plane, &job.batch, Objective::Mean, None, &job.device)?;
+    let llama = job.llama;
+    let survey =
+        Survey::new(llama.clone(), job.origin, plane, &job.batch, Objective::Mean, None, &job.device)?;
     let survey = Arc::new(survey);
     let pace = job.beside_training.then(|| Pace::new(threads));
     let before = |points| {
@@ -160,17 +178,37 @@ fn evaluate(
         }
     };
     let control = Control { go_on: wanted, before: &before, progress: &|_| () };
-    let mut grid = Grid::coarse(job.range);
+    let (mut grid, mut step, mut critical_multiple) = (Grid::coarse(job.range), job.step, None);
     while grid.fill(&survey, survey.points_at_once(), &control)? {
         let last = grid.alphas().len() >= job.finest;
+        // A person waits for the first picture, not for this.
+        if last && let Some(step) = step.take() {
+            critical_multiple = sharpness(&llama, survey.origin(), step, &job.device)?;
+        }
         let seconds = started.elapsed().as_secs_f64();
-        tell(Level { survey: Arc::clone(&survey), grid: grid.clone(), seconds, last });
+        let survey = Arc::clone(&survey);
+        tell(Level { survey, grid: grid.clone(), seconds, critical_multiple, last });
         if last {
             break;
         }
         grid = grid.finer();
     }
     Ok(())
+}
+
+/// The critical multiple of the step that led to `after`, on its own batch.
+fn sharpness(llama: &Llama, after: &Params, step: LastStep, device: &Device) -> Result<Option<f64>> {
+    let names: Vec<String> = after.iter().map(|(name, _)| name.to_owned()).collect();
+    let update = difference(&step.before, after, &names)?;
+    let info = PlaneInfo { kind: "update".to_owned(), ..PlaneInfo::default() };
+    let line = Plane::new(update, Direction::default(), info)?;
+    if line.info().norms[0] == 0.0 {
+        return Ok(None);
+    }
+    let (llama, method) = (llama.clone(), Some(Method::Materialise));
+    let survey = Survey::new(llama, step.before, line, &step.batch, Objective::Mean, method, device)?;
+    let start = survey.loss(0.0, 0.0)?;
+    critical_multiple(|multiple| survey.loss(multiple, 0.0), start)
 }
 
 /// Keeps the points of a slice apart, so that training keeps most of the machine. For one thread.

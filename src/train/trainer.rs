@@ -181,6 +181,17 @@ impl Trainer {
         self.recipe.schedule.rate(self.step + 1) * self.rate_factor
     }
 
+    /// The learning rate of the last step.
+    pub fn last_learning_rate(&self) -> f64 {
+        self.recipe.schedule.rate(self.step.max(1)) * self.rate_factor
+    }
+
+    /// The batch of the last step, the first of them where several were accumulated.
+    pub fn last_batch(&self) -> Batch {
+        let batches = self.recipe.accumulate.max(1) as u64;
+        self.objective.batch(self.recipe.seed, self.step.saturating_sub(1) * batches)
+    }
+
     /// Multiplies the whole schedule by `factor`.
     pub fn scale_learning_rate(&mut self, factor: f64) {
         self.rate_factor *= factor;

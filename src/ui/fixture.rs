@@ -25,9 +25,11 @@ pub(super) fn slice(side: usize, loss: impl Fn(f64, f64) -> f32) -> Slice {
             parameters: 2_000_000,
             cosine: 0.0,
             norms: [40.0, 40.0],
+            ..PlaneInfo::default()
         },
         batch: BatchInfo { tokens: 512, sha256: "a41f09".into(), source: "held-out".into() },
         seconds: 0.4,
+        sharpness: None,
     }
 }
 

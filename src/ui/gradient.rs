@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use crate::app::{App, Pane};
-use crate::protocol::LayerNorm;
+use crate::protocol::{LayerNorm, Sharpness};
 use crate::theme::Theme;
 
 use super::bars::draw_bar;
@@ -27,7 +27,7 @@ impl Widget for Gradient<'_> {
         let norm = status.and_then(|status| status.grad_norm);
         let title =
             norm.map_or_else(|| "Gradient norm".into(), |norm| format!("Gradient norm {}", text::norm(norm)));
-        let right = match (norm, status.map_or(0.0, |status| status.clip)) {
+        let clipping = match (norm, status.map_or(0.0, |status| status.clip)) {
             (_, clip) if clip <= 0.0 => Vec::new(),
             (Some(norm), clip) if norm > clip => {
                 let mark =
@@ -35,6 +35,16 @@ impl Widget for Gradient<'_> {
                 vec![Line::from(mark), Line::styled("clipped", theme.palette.warn)]
             }
             (_, clip) => vec![Line::raw(format!("clip {}", text::short_number(clip)))],
+        };
+        let right = match app.engine.sharpness.map(sharpness) {
+            Some(sharpness) => {
+                let both = clipping.first().map(|clipping| {
+                    let spans = [Span::raw(sharpness.clone()), Span::raw(" · ")].into_iter();
+                    Line::from_iter(spans.chain(clipping.spans.iter().cloned()))
+                });
+                both.into_iter().chain([Line::raw(sharpness)]).chain(clipping).collect()
+            }
+            None => clipping,
         };
         let inner = Panel { app, theme, pane: Pane::Gradient, title: &title, right }.draw(area, buffer);
         let history_rows = if inner.height >= 9 { 2 } else { u16::from(inner.height >= 3) };
@@ -49,6 +59,11 @@ impl Widget for Gradient<'_> {
         }
         Layers { norms: &app.engine.layers, theme }.render(layers, buffer);
     }
+}
+
+/// How near the last step was to the edge of stability: at 1 the loss of its batch stays where it was.
+fn sharpness(sharpness: Sharpness) -> String {
+    format!("sharpness {} of edge", text::short_number(sharpness.critical / sharpness.edge))
 }
 
 /// The newest values, one a column, from the least of them to the greatest.
