@@ -130,9 +130,9 @@ impl Args {
         };
         progress.end();
         if self.json {
-            println!("{}", serde_json::to_string(&report)?);
+            super::print(&format!("{}\n", serde_json::to_string(&report)?))?;
         } else {
-            print!("{}", report.table());
+            super::print(&report.table())?;
         }
         Ok(())
     }

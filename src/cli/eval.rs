@@ -83,9 +83,9 @@ impl Args {
         let checkpoint = super::model::open(&self.model, &device, self.quiet)?;
         let evaluation = self.evaluate(checkpoint, &device)?;
         if self.json {
-            println!("{}", serde_json::to_string(&evaluation)?);
+            super::print(&format!("{}\n", serde_json::to_string(&evaluation)?))?;
         } else {
-            print!("{}", evaluation.table());
+            super::print(&evaluation.table())?;
         }
         Ok(())
     }

@@ -14,8 +14,10 @@ mod screen;
 mod slice;
 mod train;
 
+use std::io::Write;
 use std::num::NonZero;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// See how a language model learns.
@@ -102,6 +104,17 @@ pub fn print_error(error: &anyhow::Error) {
             eprintln!("  because: {}", printable(&cause));
             said.push_str(&cause);
         }
+    }
+}
+
+/// Writes to stdout. A reader that has gone, as `head` does, has seen enough.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output can't be written")
+        }
+        _ => Ok(()),
     }
 }
 

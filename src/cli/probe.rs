@@ -166,9 +166,9 @@ impl Args {
             ranked,
         };
         if self.json {
-            println!("{}", serde_json::to_string(&probe)?);
+            super::print(&format!("{}\n", serde_json::to_string(&probe)?))?;
         } else {
-            print!("{}", probe.table(&grid));
+            super::print(&probe.table(&grid))?;
         }
         Ok(())
     }

@@ -22,11 +22,14 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let runs = list()?;
         if self.json {
-            println!("{}", serde_json::to_string(&Listing { runs })?);
+            super::print(&format!("{}\n", serde_json::to_string(&Listing { runs })?))?;
         } else if runs.is_empty() {
-            println!("no runs in {}; `llamascape train` starts one", runs_folder()?.display());
+            super::print(&format!(
+                "no runs in {}; `llamascape train` starts one\n",
+                runs_folder()?.display()
+            ))?;
         } else {
-            print!("{}", table(&runs));
+            super::print(&table(&runs))?;
         }
         Ok(())
     }

@@ -335,7 +335,7 @@ impl Args {
                 let steps = LANCZOS_STEPS.min(room);
                 super::memory::check("Lanczos' method with 8 vectors", vector * 14, budget)?;
                 hessian_plane(function, params, names, seeds, steps, &mut |step| {
-                    progress.show(&format!("Hessian: product {} of at most {steps}", step + 1));
+                    progress.show_if_due(|| format!("Hessian: product {} of at most {steps}", step + 1));
                     !interrupted.load(Ordering::Relaxed)
                 })?
             }
@@ -456,23 +456,9 @@ impl Args {
     fn finish(&self, surface: &Surface, grid: &Grid) -> anyhow::Result<()> {
         let written = self.out.as_ref().map(|path| surface.write(path).map(|()| path));
         if self.json {
-            println!("{}", serde_json::to_string(surface)?);
+            super::print(&format!("{}\n", serde_json::to_string(surface)?))?;
         } else {
-            println!("{}", super::printable(&surface.caption.note));
-            println!(
-                "{} of {} points in {:.2} s, {:.1} a second",
-                grid.known(),
-                grid.points().len(),
-                surface.caption.seconds,
-                surface.caption.points_per_second
-            );
-            let finite: Vec<f64> = finite(&grid.loss()).into_iter().flatten().collect();
-            let (low, high) = finite.iter().fold((f64::MAX, f64::MIN), |(l, h), x| (l.min(*x), h.max(*x)));
-            if let Some(center) = surface.caption.center.loss
-                && !finite.is_empty()
-            {
-                println!("loss {center:.4} at the middle, {low:.4} to {high:.4} around it");
-            }
+            super::print(&table(surface, grid))?;
         }
         let path = written.transpose().context("--out")?;
         match (surface.caption.complete, path) {
@@ -540,6 +526,27 @@ fn note(model: &str, plane: &PlaneInfo, batch: &BatchInfo, objective: Objective)
         ));
     }
     note
+}
+
+/// The same for a person.
+fn table(surface: &Surface, grid: &Grid) -> String {
+    let caption = &surface.caption;
+    let mut table = format!(
+        "{}\n{} of {} points in {:.2} s, {:.1} a second\n",
+        super::printable(&caption.note),
+        grid.known(),
+        grid.points().len(),
+        caption.seconds,
+        caption.points_per_second
+    );
+    let finite: Vec<f64> = finite(&grid.loss()).into_iter().flatten().collect();
+    let (low, high) = finite.iter().fold((f64::MAX, f64::MIN), |(l, h), x| (l.min(*x), h.max(*x)));
+    if let Some(center) = caption.center.loss
+        && !finite.is_empty()
+    {
+        table.push_str(&format!("loss {center:.4} at the middle, {low:.4} to {high:.4} around it\n"));
+    }
+    table
 }
 
 /// Whether two planes are the same but for the last digits of their measures.

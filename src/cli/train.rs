@@ -310,9 +310,9 @@ impl Args {
             bail!("{error}");
         }
         if self.json {
-            println!("{}", serde_json::to_string(&Summary::of(&report))?);
+            super::print(&format!("{}\n", serde_json::to_string(&Summary::of(&report))?))?;
         } else if !self.quiet {
-            println!("{}", Summary::of(&report).line());
+            super::print(&format!("{}\n", Summary::of(&report).line()))?;
         }
         Ok(())
     }

@@ -513,7 +513,7 @@ enum Next {
     End,
 }
 
-/// Lets something be done again and again in a twentieth of the time, and not oftener than a screen shows it.
+/// Lets something be done again and again in a fiftieth of the time, and not oftener than a screen shows it.
 #[derive(Debug, Default)]
 struct Pace {
     last: Option<(Instant, Duration)>,
@@ -523,7 +523,7 @@ impl Pace {
     const SHORTEST: Duration = Duration::from_millis(100);
 
     fn due(&self) -> bool {
-        self.last.is_none_or(|(ended, took)| ended.elapsed() >= Self::SHORTEST.max(20 * took))
+        self.last.is_none_or(|(ended, took)| ended.elapsed() >= Self::SHORTEST.max(50 * took))
     }
 
     fn took(&mut self, took: Duration) {

@@ -11,6 +11,8 @@ use crate::train::trainer::Trainer;
 
 /// Rows of the held-out batch that a slice averages over. A point must be cheap: 81 of them make a picture.
 const ROWS: usize = 2;
+/// Rows of a step's batch on which its sharpness is measured.
+const SHARPNESS_ROWS: usize = 4;
 /// The seeds of the first plane; each new plane takes the two that follow.
 const SEEDS: [u64; 2] = [11, 111];
 /// How far a plane may be zoomed, in units of its directions.
@@ -102,7 +104,7 @@ impl Pictures {
             range: self.range,
             finest: if beside_training { SIDES[0] } else { self.side },
             beside_training,
-            step: before.map(|before| LastStep { before, batch: trainer.last_batch() }),
+            step: before.map(|before| LastStep { before, batch: trainer.last_batch().head(SHARPNESS_ROWS) }),
         });
         self.pending = Some((ticket, caption));
         Ok(())

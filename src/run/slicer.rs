@@ -19,8 +19,9 @@ use crate::model::params::Params;
 use crate::protocol::PlaneInfo;
 use crate::train::corpus::Batch;
 
-/// The share of one core that a slice takes beside training, for each core there is: a fifth of the machine.
-const SHARE: f64 = 0.2;
+/// The share of one core that a slice takes beside training, for each core there is. The threads of a step wait
+/// for each other, so a core that is lent holds up its neighbours: a tenth lent costs up to a fifth of the steps.
+const SHARE: f64 = 0.1;
 /// A coarse picture takes no longer than this where one core can do it at all, whatever the share.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -47,7 +48,7 @@ pub struct Job {
     pub step: Option<LastStep>,
 }
 
-/// An optimizer step as its own batch sees it.
+/// An optimizer step as its own batch, or some rows of it, sees it.
 #[derive(Debug)]
 pub struct LastStep {
     /// The weights before it.

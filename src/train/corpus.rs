@@ -207,6 +207,13 @@ impl Batch {
         &self.rows
     }
 
+    /// Its first rows, `count` of them at most.
+    #[must_use]
+    pub fn head(mut self, count: usize) -> Self {
+        self.rows.truncate(count);
+        self
+    }
+
     /// Its rows in at most `parts` batches of nearly equal size, in order.
     pub fn split(&self, parts: usize) -> Vec<Self> {
         let rows = self.rows.len().div_ceil(parts.max(1)).max(1);

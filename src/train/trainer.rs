@@ -1,5 +1,7 @@
 //! The trainer: one optimizer step at a time, each a function of the seed and the step's number.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 
@@ -60,9 +62,7 @@ impl Objective {
     /// The batch of a slice, at most `rows` rows, and where it comes from: what is held out, or the text.
     pub fn slice_batch(&self, rows: usize) -> (Batch, &'static str) {
         match self {
-            Self::Corpus { held_out, .. } => {
-                (Batch::new(held_out.rows().iter().take(rows).cloned().collect()), "held-out")
-            }
+            Self::Corpus { held_out, .. } => (held_out.clone().head(rows), "held-out"),
             Self::Text(batch) => (batch.clone(), "prompt"),
         }
     }
@@ -225,16 +225,14 @@ impl Trainer {
     /// Mean loss over the batches of a step, the tokens predicted, and the gradient of that loss.
     fn gradient(&self, step: u64) -> candle_core::Result<(f64, usize, GradStore)> {
         let batches = self.recipe.accumulate.max(1) as u64;
-        let (mut tokens, mut shards) = (0, Vec::new());
-        for index in 0..batches {
-            let batch = self.objective.batch(self.recipe.seed, (step - 1) * batches + index);
-            tokens += batch.predicted();
-            shards.extend(batch.split(if self.device.is_cpu() { SHARDS } else { 1 }));
-        }
+        let batch = |index| self.objective.batch(self.recipe.seed, (step - 1) * batches + index);
+        let batches: Vec<Batch> = (0..batches).map(batch).collect();
+        let tokens = batches.iter().map(Batch::predicted).sum();
         let mut sum: Option<(f64, GradStore)> = None;
-        // As many at a time as there are lanes, so that no more gradients wait than are being made.
-        for group in shards.chunks(self.lanes.len()) {
-            for part in self.parts(group, tokens) {
+        // A batch at a time, so that no more gradients wait than it has shards.
+        for batch in batches {
+            let shards = batch.split(if self.device.is_cpu() { SHARDS } else { 1 });
+            for part in self.parts(&shards, tokens) {
                 let (loss, mut grads) = part?;
                 let total = match &sum {
                     None => loss,
@@ -258,21 +256,30 @@ impl Trainer {
         }
     }
 
-    /// Each shard's share of the loss and of its gradient, in order; `tokens` are those of all shards. One
-    /// shard alone is left to the matrix products' own threads.
+    /// Each shard's share of the loss and of its gradient, in order; `tokens` are those of the whole step. A lane
+    /// takes the next shard when it is done with one, so a core that is busy otherwise holds up little. One shard
+    /// alone is left to the matrix products' own threads.
     fn parts(&self, shards: &[Batch], tokens: usize) -> Vec<candle_core::Result<(f64, GradStore)>> {
         if let [shard] = shards {
             return vec![self.part(shard, tokens)];
         }
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = shards
-                .iter()
-                .zip(&self.lanes)
-                .map(|(shard, lane)| scope.spawn(move || lane.install(|| self.part(shard, tokens))))
-                .collect();
-            let failed = |_| Err(candle_core::Error::Msg("a thread of the step panicked".to_owned()));
-            workers.into_iter().map(|worker| worker.join().unwrap_or_else(failed)).collect()
-        })
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(shard) = shards.get(index) else { return done };
+                done.push((index, self.part(shard, tokens)));
+            }
+        };
+        let failed = |_| vec![(0, Err(candle_core::Error::Msg("a thread of the step panicked".to_owned())))];
+        let mut parts: Vec<_> = std::thread::scope(|scope| {
+            let lanes = self.lanes.iter().map(|lane| scope.spawn(|| lane.install(work)));
+            let lanes: Vec<_> = lanes.collect();
+            lanes.into_iter().flat_map(|lane| lane.join().unwrap_or_else(failed)).collect()
+        });
+        parts.sort_by_key(|(index, _)| *index);
+        parts.into_iter().map(|(_, part)| part).collect()
     }
 
     fn part(&self, shard: &Batch, tokens: usize) -> candle_core::Result<(f64, GradStore)> {
