@@ -145,12 +145,16 @@ fn a_point_is_the_loss_of_the_weights_moved_there_whatever_moves_and_however_it_
         for (method, most) in [(Method::Stack, 4), (Method::Materialise, 1)] {
             let survey = survey(full_model(tied), plane.clone(), objective, method);
             for (alphas, wanted) in alphas.chunks(most).zip(wanted.chunks(most)) {
-                let found = survey.losses(alphas, -0.2, &|| true).unwrap().unwrap();
+                let points: Vec<[f64; 2]> = alphas.iter().map(|alpha| [*alpha, -0.2]).collect();
+                let found = survey.losses(&points, &|| true).unwrap().unwrap();
                 for (found, wanted) in found.iter().zip(wanted) {
                     let found = found.loss;
                     assert!(near(found, *wanted, 1e-5), "{method:?} {tied} {all}: {found} for {wanted}");
                 }
             }
+            // Beside points of other rows it is the same.
+            let mixed = survey.losses(&[[0.3, -0.2], [0.1, 0.4], [0.1, -0.3]], &|| true).unwrap().unwrap();
+            assert!(near(mixed[0].loss, wanted[2], 1e-5), "{method:?} {tied} {all}: {mixed:?}");
         }
     }
 }
@@ -164,7 +168,7 @@ fn only_some_layers_may_move_and_what_is_before_them_is_shared() {
         let plane = Plane::random(&params, &names, [1, 2], Normalization::Filter).unwrap();
         let wanted = own_loss(&llama, &plane.displace(&params, 0.6, 0.5).unwrap(), Objective::Mean);
         let survey = survey(full_model(true), plane, Objective::Mean, Method::Stack);
-        let found = survey.losses(&[0.6, -0.6], 0.5, &|| true).unwrap().unwrap()[0].loss;
+        let found = survey.losses(&[[0.6, 0.5], [-0.6, 0.1]], &|| true).unwrap().unwrap()[0].loss;
         assert!(near(found, wanted, 1e-5), "{found} for {wanted}");
     }
 }
@@ -187,7 +191,7 @@ fn single_parameters_move_alone_in_matrices_vectors_and_pairs() {
         );
         let wanted = own_loss(&llama, &moved, Objective::Last);
         let survey = survey(full_model(true), plane, Objective::Last, Method::Stack);
-        let found = survey.losses(&[0.5, 2.0], beta, &|| true).unwrap().unwrap()[1];
+        let found = survey.losses(&[[0.5, 1.0], [2.0, beta]], &|| true).unwrap().unwrap()[1];
         assert!(
             near(found.loss, wanted, 1e-5) && found.loss == found.last,
             "{first:?}: {found:?} for {wanted}"
@@ -218,13 +222,13 @@ fn an_evaluation_that_is_told_to_stop_stops_between_any_two_stages() {
         asked.set(asked.get() + 1);
         true
     };
-    assert!(survey.losses(&[0.1], 0.1, &count).unwrap().is_some());
+    assert!(survey.losses(&[[0.1, 0.1]], &count).unwrap().is_some());
     let stages = asked.get();
     assert!(stages > 2 * 4, "asked only {stages} times");
     for stop in 0..stages {
         let left = Cell::<usize>::new(stop);
         let go_on = || left.replace(left.get().saturating_sub(1)) > 0;
-        assert!(survey.losses(&[0.1], 0.1, &go_on).unwrap().is_none());
+        assert!(survey.losses(&[[0.1, 0.1]], &go_on).unwrap().is_none());
     }
 }
 

@@ -2,13 +2,14 @@
 
 use anyhow::bail;
 
-/// A number of bytes, such as `800M` or `2G`.
+/// A number of bytes, such as `800M`, `2G` or `2GiB`.
 pub(super) fn parse(text: &str) -> Result<u64, String> {
-    let text = text.trim().trim_end_matches(['B', 'b']).trim_end_matches('i');
-    let (number, unit) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1e3),
-        Some((at, 'm' | 'M')) => (&text[..at], 1e6),
-        Some((at, 'g' | 'G')) => (&text[..at], 1e9),
+    let text = text.trim().trim_end_matches(['B', 'b']);
+    let (text, thousand) = text.strip_suffix('i').map_or((text, 1000.0), |text| (text, 1024.0));
+    let (number, unit): (&str, f64) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], thousand),
+        Some((at, 'm' | 'M')) => (&text[..at], thousand * thousand),
+        Some((at, 'g' | 'G')) => (&text[..at], thousand * thousand * thousand),
         _ => (text, 1.0),
     };
     let number: Option<f64> = number.parse().ok();
@@ -53,7 +54,7 @@ mod tests {
     fn sizes_are_read_with_their_units() {
         assert_eq!(
             (parse("2G"), parse("800M"), parse("1.5GiB")),
-            (Ok(2_000_000_000), Ok(800_000_000), Ok(1_500_000_000))
+            (Ok(2_000_000_000), Ok(800_000_000), Ok(1_610_612_736))
         );
         assert_eq!(parse("4096"), Ok(4096));
         assert!(parse("much").is_err() && parse("-1G").is_err() && parse("").is_err());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
-use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite};
+use crate::export::surface::{self, Caption, Center, Format, Lines, Surface, finite};
 use crate::landscape::directions::{
     LossFunction, bytes, difference_plane, gradient_plane, hessian_plane, trajectory_plane,
 };
@@ -24,6 +24,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::device::{self, DeviceChoice};
 use crate::model::llama::Llama;
 use crate::protocol::{BatchInfo, PlaneInfo};
+use crate::run::dir::RunDir;
 use crate::train::corpus::Batch;
 
 /// How often a partial result is written while it grows.
@@ -77,7 +78,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.safetensors")]
     save_directions: Option<PathBuf>,
     /// Take the directions from this file: tensors d1.NAME and d2.NAME
-    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["plane", "norm", "layers", "tensors", "with_norms", "with_embeddings"])]
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["plane", "norm", "seeds", "layers", "tensors", "with_norms", "with_embeddings"])]
     load_directions: Option<PathBuf>,
     /// Memory for directions and evaluation, such as 2G [default: a third of what is free]
     #[arg(long, value_name = "BYTES", value_parser = super::memory::parse)]
@@ -166,9 +167,12 @@ fn ranges(text: &str) -> Result<[(f64, f64); 2], String> {
 }
 
 fn grid(text: &str) -> Result<(usize, usize), String> {
-    let sides = text.split_once('x').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    let side = |text: &str| text.parse::<usize>().ok();
+    let sides = text.split_once('x').and_then(|(a, b)| Some((side(a)?, side(b)?)));
     match sides {
-        Some((columns, rows)) if columns > 0 && rows > 0 && columns * rows <= 1 << 24 => Ok((columns, rows)),
+        Some((columns, rows)) if columns > 0 && rows > 0 && columns.saturating_mul(rows) <= 1 << 24 => {
+            Ok((columns, rows))
+        }
         Some(_) => Err("a grid has 1 to 16777216 points".to_owned()),
         None => Err("not a grid such as 25x25".to_owned()),
     }
@@ -206,34 +210,54 @@ impl Args {
             Format::of(path).context("--out")?;
         }
         let (alphas, betas) = self.coordinates()?;
+        // A line through the weights has no second direction.
+        let line = betas == [0.0] && self.plane == Kind::Random && self.load_directions.is_none();
         let several = self.seeds.len() > 2;
-        if self.seeds.len() < 2 && !(betas.len() == 1 && self.seeds.len() == 1) {
+        if self.seeds.len() < 2 && !line {
             bail!("--seeds: two directions need two seeds, such as 11,111");
         }
-        if several && (betas.len() > 1 || self.plane != Kind::Random) {
-            bail!("--seeds: {} seeds give lines, one each: add --grid {}x1", self.seeds.len(), self.grid.0);
+        if several && !line {
+            bail!(
+                "--seeds: {} seeds give lines through the weights, one each: add --grid {}x1, without an offset \
+                 along the second direction, and leave --plane out",
+                self.seeds.len(),
+                self.grid.0
+            );
+        }
+        if self.resume
+            && self.out.as_deref().is_some_and(|path| Format::of(path).is_ok_and(|f| f == Format::Vtp))
+        {
+            bail!("--resume: a .vtp can't be read again: give a .json, .csv or .npz");
         }
         let interrupted = super::interrupt::flag()?;
         let device = device::open(self.device)?;
         let checkpoint = model::open(&self.model, &device, self.quiet)?;
         let (batch, source) = self.batch.batch(&self.model, &checkpoint)?;
         let seeds = [self.seeds[0], self.seeds.get(1).copied().unwrap_or(self.seeds[0])];
-        let task = self.task(&checkpoint, &batch, source, seeds, &device, &interrupted)?;
-        if let Some(path) = &self.save_directions {
-            save_directions(task.survey.plane(), path)?;
-        }
+        let task = |seeds| self.task(&checkpoint, &batch, source, seeds, line, &device, &interrupted);
         let mut grid = Grid::new(alphas, betas);
-        if self.resume {
-            self.take_over(&task, &mut grid)?;
-        }
-        let mut surface = self.evaluate(&task, &mut grid, &interrupted)?;
+        let mut surface = {
+            let task = task(seeds)?;
+            if let Some(path) = &self.save_directions {
+                save_directions(task.survey.plane(), path)?;
+            }
+            if self.resume {
+                self.take_over(&task, &mut grid)?;
+            }
+            self.evaluate(&task, &mut grid, self.out.as_deref(), &interrupted)?
+        };
         if several && surface.caption.complete {
             let mut lines = vec![grid.loss()];
             for seed in &self.seeds[1..] {
-                let task = self.task(&checkpoint, &batch, source, [*seed; 2], &device, &interrupted)?;
                 let mut line = Grid::new(grid.alphas().to_vec(), grid.betas().to_vec());
-                let done = self.evaluate(&task, &mut line, &interrupted)?;
-                surface.caption.complete &= done.caption.complete;
+                let done = self.evaluate(&task([*seed; 2])?, &mut line, None, &interrupted)?;
+                if !done.caption.complete {
+                    bail!(
+                        "interrupted at line {} of {}: nothing is written",
+                        lines.len() + 1,
+                        self.seeds.len()
+                    );
+                }
                 lines.push(line.loss());
             }
             surface.caption.lines = Some(Lines::new(self.seeds.clone(), lines));
@@ -253,12 +277,14 @@ impl Args {
         Ok((along(self.range[0], columns, self.offset.0)?, along(self.range[1], rows, self.offset.1)?))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what the flags and the model come to, gathered once")]
     fn task(
         &self,
         checkpoint: &Checkpoint,
         batch: &Batch,
         source: &str,
         seeds: [u64; 2],
+        line: bool,
         device: &Device,
         interrupted: &Arc<AtomicBool>,
     ) -> anyhow::Result<Task> {
@@ -271,7 +297,12 @@ impl Args {
         });
         let budget = super::memory::budget(self.memory);
         let mut plane = match &self.load_directions {
-            Some(path) => load_directions(path, checkpoint, device)?,
+            Some(path) => load_directions(path, checkpoint, self.grid.1 == 1, device)?,
+            None if line => {
+                let names = self.selection.selection()?.names(params)?;
+                super::memory::check("the direction", bytes(params, &names) as u64, budget)?;
+                Plane::line(params, &names, seeds[0], self.normalization())?
+            }
             None => {
                 let names = self.selection.selection()?.names(params)?;
                 super::memory::check("the two directions", 2 * bytes(params, &names) as u64, budget)?;
@@ -279,7 +310,7 @@ impl Args {
                 self.make_plane(checkpoint, &names, seeds, &function, budget, interrupted)?
             }
         };
-        if self.orthogonal {
+        if self.orthogonal && !line {
             plane = plane.orthogonalise()?;
         }
         let PlaneInfo { parameters, .. } = *plane.info();
@@ -287,14 +318,12 @@ impl Args {
         let threads = rayon::current_num_threads();
         let directions = 2 * parameters * DType::F32.size_in_bytes() as u64;
         let left = budget.saturating_sub(directions);
-        let fits = |points: &usize| (survey.bytes(*points) * threads) as u64 <= left;
-        let most = survey.points_at_once();
-        let most = std::iter::successors(Some(most), |points| (*points > 1).then_some(points / 2)).find(fits);
-        let Some(most) = most else {
-            let needed = directions + (survey.bytes(1) * threads) as u64;
-            super::memory::check("the directions and the activations of one point a thread", needed, budget)?;
-            bail!("the slice does not fit into memory: give fewer --threads");
-        };
+        let needed = |points: usize| (survey.bytes(points) * threads) as u64;
+        super::memory::check("the directions and one point a thread", directions + needed(1), budget)?;
+        let mut most = survey.points_at_once();
+        while most > 1 && needed(most) > left {
+            most /= 2;
+        }
         let batch =
             BatchInfo { tokens: batch.predicted(), sha256: batch.sha256(), source: source.to_owned() };
         let middle = (
@@ -302,6 +331,14 @@ impl Args {
             f64::midpoint(self.range[1].0, self.range[1].1) + self.offset.1,
         );
         Ok(Task { survey, batch, model: name.clone(), objective, middle, most })
+    }
+
+    fn normalization(&self) -> Normalization {
+        match self.norm {
+            None | Some(NormName::Filter) => Normalization::Filter,
+            Some(NormName::Layer) => Normalization::Layer,
+            Some(NormName::None) => Normalization::None,
+        }
     }
 
     fn make_plane(
@@ -319,14 +356,7 @@ impl Args {
         }
         let progress = Progress::new(self.quiet);
         Ok(match &self.plane {
-            Kind::Random => {
-                let normalization = match self.norm {
-                    None | Some(NormName::Filter) => Normalization::Filter,
-                    Some(NormName::Layer) => Normalization::Layer,
-                    Some(NormName::None) => Normalization::None,
-                };
-                Plane::random(params, names, seeds, normalization)?
-            }
+            Kind::Random => Plane::random(params, names, seeds, self.normalization())?,
             Kind::Gradient => gradient_plane(function, params, names, seeds)?,
             Kind::Hessian => {
                 let vector = bytes(params, names) as u64;
@@ -346,34 +376,40 @@ impl Args {
                     .with_context(|| format!("--plane {kind}: the two models do not share a plane"))?
             }
             Kind::Update | Kind::Trajectory => {
-                let mut states = self.earlier_checkpoints(function.device)?;
-                if self.plane == Kind::Trajectory {
-                    let states: Vec<_> = states.into_iter().map(|state| state.params).collect();
-                    trajectory_plane(&states, params, names, seeds).context("--plane trajectory")?
-                } else {
-                    let Some(before) = states.pop() else {
-                        bail!("--plane update: the run has one checkpoint; keep two with --save-every");
-                    };
-                    difference_plane(&before.params, params, names, "update", seeds)
-                        .context("--plane update")?
+                let (dir, mut steps) = self.earlier_checkpoints()?;
+                if self.plane == Kind::Update {
+                    steps.drain(..steps.len().saturating_sub(1));
+                }
+                let states = (params.elements() * size_of::<f32>()) as u64 * 2 * steps.len() as u64;
+                super::memory::check("the run's earlier checkpoints", states, budget)?;
+                let open = |step: u64| Checkpoint::open(&dir.checkpoint(step), function.device, &mut |_| ());
+                let states = steps.into_iter().map(|step| Ok(open(step)?.params));
+                let states = states.collect::<anyhow::Result<Vec<_>>>()?;
+                match (&self.plane, &states[..]) {
+                    (Kind::Update, []) => {
+                        bail!(
+                            "--plane update: the run has no checkpoint before this one: train with --save-every"
+                        );
+                    }
+                    (Kind::Update, [before, ..]) => {
+                        difference_plane(before, params, names, "update", seeds).context("--plane update")?
+                    }
+                    _ => trajectory_plane(&states, params, names, seeds).context("--plane trajectory")?,
                 }
             }
         })
     }
 
-    /// The checkpoints of the run before the one that is looked at, oldest first.
-    fn earlier_checkpoints(&self, device: &Device) -> anyhow::Result<Vec<Checkpoint>> {
+    /// The run, and the steps of its checkpoints before the one that is looked at, oldest first.
+    fn earlier_checkpoints(&self) -> anyhow::Result<(RunDir, Vec<u64>)> {
         let Some(dir) = model::run(&self.model) else {
             bail!("--plane: {} is no run of llamascape: only a run has a past to draw", self.model);
         };
-        let steps = dir.checkpoints();
+        let mut steps = dir.checkpoints();
         let looked_at = self.model.rsplit_once('@').and_then(|(_, step)| step.parse().ok());
         let looked_at = looked_at.or(steps.last().copied()).unwrap_or(0);
-        steps
-            .into_iter()
-            .filter(|step| *step < looked_at)
-            .map(|step| Ok(Checkpoint::open(&dir.checkpoint(step), device, &mut |_| ())?))
-            .collect()
+        steps.retain(|step| *step < looked_at);
+        Ok((dir, steps))
     }
 
     /// Takes what is known from the file of an interrupted evaluation, if it is one of the same slice.
@@ -403,13 +439,29 @@ impl Args {
                 }
             }
         }
+        // Captions may agree where directions or weights do not. A loss tells: that of the outermost known point.
+        let columns = grid.alphas().len();
+        let place = |index: usize| (grid.alphas()[index % columns], grid.betas()[index / columns]);
+        let far = |index: usize| {
+            let (alpha, beta) = place(index);
+            (alpha - task.middle.0).hypot(beta - task.middle.1)
+        };
+        let known =
+            grid.points().iter().enumerate().filter_map(|(index, point)| Some((index, (*point)?.loss)));
+        if let Some((index, found)) = known.max_by(|a, b| far(a.0).total_cmp(&far(b.0))) {
+            let (alpha, beta) = place(index);
+            let now = task.survey.loss(alpha, beta)?;
+            same("plane or model", (now - found).abs() <= 1e-4 * now.abs().max(1.0))?;
+        }
         Ok(())
     }
 
+    /// Evaluates what is missing; what is known by then goes to `save` now and then.
     fn evaluate(
         &self,
         task: &Task,
         grid: &mut Grid,
+        save: Option<&Path>,
         interrupted: &Arc<AtomicBool>,
     ) -> anyhow::Result<Surface> {
         let Task { survey, middle, .. } = task;
@@ -434,7 +486,7 @@ impl Args {
                 let left = (total - grid.known()) as f64 / rate;
                 format!("{} of {total} points, {rate:.1} a second, {left:.0} s left", grid.known())
             });
-            if let Some(path) = &self.out {
+            if let Some(path) = save {
                 let mut saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
                 if saved.elapsed() > SAVE_INTERVAL {
                     *saved = Instant::now();
@@ -463,12 +515,14 @@ impl Args {
         let path = written.transpose().context("--out")?;
         match (surface.caption.complete, path) {
             (true, _) => Ok(()),
-            (false, Some(path)) => bail!(
-                "interrupted: {} of {} points are in {}; --resume goes on",
-                grid.known(),
-                grid.points().len(),
-                path.display()
-            ),
+            (false, Some(path)) => {
+                let known =
+                    format!("{} of {} points are in {}", grid.known(), grid.points().len(), path.display());
+                match Format::of(path) {
+                    Ok(Format::Vtp) => bail!("interrupted: {known}"),
+                    _ => bail!("interrupted: {known}; --resume goes on"),
+                }
+            }
             (false, None) => bail!("interrupted: with --out FILE nothing would be lost"),
         }
     }
@@ -560,7 +614,7 @@ fn same_plane(a: &PlaneInfo, b: &PlaneInfo) -> bool {
         && near(a.norms[1], b.norms[1])
 }
 
-fn save_directions(plane: &Plane, path: &std::path::Path) -> anyhow::Result<()> {
+fn save_directions(plane: &Plane, path: &Path) -> anyhow::Result<()> {
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     for which in [0, 1] {
         for (name, tensor) in plane.direction(which) {
@@ -568,9 +622,8 @@ fn save_directions(plane: &Plane, path: &std::path::Path) -> anyhow::Result<()> 
         }
     }
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let file = tempfile::Builder::new().prefix(".llamascape-").tempfile_in(folder.unwrap_or(".".as_ref()));
     let write = || -> anyhow::Result<()> {
-        let file = file?;
+        let file = surface::beside(folder.unwrap_or(".".as_ref()))?;
         candle_core::safetensors::save(&tensors, file.path())?;
         file.persist(path)?;
         Ok(())
@@ -579,8 +632,9 @@ fn save_directions(plane: &Plane, path: &std::path::Path) -> anyhow::Result<()> 
 }
 
 fn load_directions(
-    path: &std::path::Path,
+    path: &Path,
     checkpoint: &Checkpoint,
+    line: bool,
     device: &Device,
 ) -> anyhow::Result<Plane> {
     let at = || format!("--load-directions {}", path.display());
@@ -611,6 +665,9 @@ fn load_directions(
     let [d1, d2] = directions;
     if d1.is_empty() {
         bail!("{}: it holds no first direction", at());
+    }
+    if d2.is_empty() && !line {
+        bail!("{}: it holds no second direction, which only a line can do without: add --grid Nx1", at());
     }
     let info = PlaneInfo {
         kind: "loaded".to_owned(),

@@ -166,12 +166,17 @@ impl Surface {
     pub fn write(&self, path: &Path) -> Result<(), SurfaceError> {
         let io = |source| SurfaceError::Io { path: path.to_owned(), source };
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".llamascape-").tempfile_in(folder).map_err(io)?;
+        let mut file = beside(folder).map_err(io)?;
         match Format::of(path)? {
             Format::Json => file.write_all(json(self).as_bytes()).map_err(io)?,
             Format::Csv => file.write_all(self.csv().as_bytes()).map_err(io)?,
             Format::Vtp => file.write_all(self.vtp().as_bytes()).map_err(io)?,
-            Format::Npz => self.npz(file.path()).map_err(|error| io(std::io::Error::other(error)))?,
+            // A disk that fills at the very end shows only when the file is opened again.
+            Format::Npz => self
+                .npz(file.path())
+                .and_then(|()| NpzTensors::new(file.path()))
+                .map(|_| ())
+                .map_err(|error| io(std::io::Error::other(error)))?,
         }
         file.as_file().sync_all().map_err(io)?;
         file.persist(path).map_err(|error| io(error.error))?;
@@ -259,23 +264,29 @@ impl Surface {
         Ok(Self { caption, alphas: numbers("alphas")?, betas: numbers("betas")?, loss })
     }
 
-    /// Points at (alpha, beta, loss) and quadrangles between them, without those that have a corner missing.
-    /// The format is that of VTK's "File Formats", section "`PolyData`".
+    /// The points that have a loss, at (alpha, beta, loss), and the quadrangles between four of them. The format is
+    /// that of VTK's "File Formats", section "`PolyData`".
     fn vtp(&self) -> String {
         let columns = self.alphas.len();
-        let known = |index: usize| self.loss[index / columns][index % columns].is_some();
-        let quads: Vec<[usize; 4]> = (1..self.betas.len())
-            .flat_map(|row| (1..columns).map(move |column| row * columns + column))
-            .map(|at| [at - columns - 1, at - columns, at, at - 1])
-            .filter(|quad| quad.iter().all(|corner| known(*corner)))
-            .collect();
-        let (mut points, mut losses) = (String::new(), String::new());
+        let (mut points, mut losses, mut numbers) = (String::new(), String::new(), Vec::new());
+        let mut count = 0_usize;
         for (beta, row) in self.betas.iter().zip(&self.loss) {
             for (alpha, loss) in self.alphas.iter().zip(row) {
-                points.push_str(&format!("{alpha} {beta} {}\n", loss.unwrap_or(0.0)));
-                losses.push_str(&format!("{}\n", loss.unwrap_or(f64::NAN)));
+                numbers.push(loss.map(|_| count));
+                if let Some(loss) = loss {
+                    points.push_str(&format!("{alpha} {beta} {loss}\n"));
+                    losses.push_str(&format!("{loss}\n"));
+                    count += 1;
+                }
             }
         }
+        let quads: Vec<[usize; 4]> = (1..self.betas.len())
+            .flat_map(|row| (1..columns).map(move |column| row * columns + column))
+            .filter_map(|at| {
+                let corner = |index: usize| numbers[index];
+                Some([corner(at - columns - 1)?, corner(at - columns)?, corner(at)?, corner(at - 1)?])
+            })
+            .collect();
         let corners: String = quads.iter().map(|[a, b, c, d]| format!("{a} {b} {c} {d}\n")).collect();
         let ends: String = (1..=quads.len()).map(|quad| format!("{}\n", 4 * quad)).collect();
         // A comment may hold no two hyphens, and text from a file may hold anything.
@@ -292,10 +303,17 @@ impl Surface {
              <Polys>\n<DataArray type=\"Int64\" Name=\"connectivity\" format=\"ascii\">\n{corners}</DataArray>\n\
              <DataArray type=\"Int64\" Name=\"offsets\" format=\"ascii\">\n{ends}</DataArray>\n</Polys>\n\
              </Piece>\n</PolyData>\n</VTKFile>\n",
-            columns * self.betas.len(),
+            count,
             quads.len(),
         )
     }
+}
+
+/// A file of a name of its own in `folder`, with the mode that any new file gets, to be renamed when it is whole.
+pub fn beside(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".llamascape-").permissions(mode).tempfile_in(folder)
 }
 
 /// One line of JSON. A value of our own types has nothing that JSON can't hold.
@@ -357,9 +375,9 @@ mod tests {
     }
 
     #[test]
-    fn a_vtp_leaves_out_the_quadrangles_of_missing_points() {
+    fn a_vtp_leaves_out_missing_points_and_their_quadrangles() {
         let text = surface().vtp();
-        assert!(text.contains("NumberOfPoints=\"12\"") && text.contains("NumberOfPolys=\"4\""), "{text}");
+        assert!(text.contains("NumberOfPoints=\"10\"") && text.contains("NumberOfPolys=\"4\""), "{text}");
         assert!(text.contains("<!-- mean of 5 tokens - - ?one? -->"));
     }
 

@@ -29,17 +29,22 @@ pub struct LossFunction<'a> {
 impl LossFunction<'_> {
     /// The gradient at `params`, over the tensors of these names.
     pub fn gradient(&self, params: &Params, names: &[String]) -> Result<Direction> {
-        let vars = params.clone().into_vars()?;
+        let mut weights: Params =
+            params.iter().map(|(name, weight)| (name.to_owned(), weight.detach())).collect();
+        let turned = names.iter().filter_map(|name| Some((name.clone(), params.get(name)?.clone())));
+        let vars = turned.collect::<Params>().into_vars()?;
+        for (name, var) in vars.iter() {
+            weights.insert(name, var.as_tensor().clone());
+        }
         let (inputs, targets) = self.batch.tensors(self.device)?;
         let (rows, seq) = inputs.dims2()?;
-        let losses = self.llama.token_losses(&vars.params(), &inputs, &targets)?; // (rows * seq)
+        let losses = self.llama.token_losses(&weights, &inputs, &targets)?; // (rows * seq)
         let loss = match self.objective {
             Objective::Mean => losses.mean_all()?,
             Objective::Last => losses.reshape((rows, seq))?.narrow(1, seq - 1, 1)?.mean_all()?,
         };
         let grads = vars.gradients(&loss.backward()?)?;
-        let all = vars.iter().map(|(name, _)| name).zip(grads);
-        Ok(all.filter(|(name, _)| names.iter().any(|n| n == name)).map(|(n, g)| (n.to_owned(), g)).collect())
+        Ok(vars.iter().map(|(name, _)| name.to_owned()).zip(grads).collect())
     }
 
     /// The Hessian at `params` times `v`, by central differences of the gradient,
@@ -276,7 +281,7 @@ fn unit(direction: &mut Direction) -> Result<()> {
     rescale(direction, 1.0 / length)
 }
 
-/// The dimension of a tensor in numbers, for [`DType::F32`].
+/// Bytes of one direction over the tensors of these names.
 pub fn bytes(params: &Params, names: &[String]) -> usize {
     let count = |name: &String| params.get(name).map_or(0, Tensor::elem_count);
     names.iter().map(count).sum::<usize>() * DType::F32.size_in_bytes()

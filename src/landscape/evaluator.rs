@@ -1,10 +1,11 @@
 //! The loss at many points of a plane, on the CPU: one forward pass over a stack of points.
 //!
-//! A point is a model with weights `W + a D1 + b D2`. The activations of several points of one row of the grid,
-//! which share `b`, lie one below the other in one tall matrix, and each linear map is
-//! `y = x (W + b D2)' + (a x) D1'`: two products, however many points there are, so a batch of few tokens costs
-//! arithmetic and not memory traffic. With one point alone, `W + a D1 + b D2` is built instead and one product
-//! does. Either way weights are built from the frozen ones, a matrix at a time, in a buffer of the worker's own.
+//! A point is a model with weights `W + a D1 + b D2`. The activations of several points lie one below the other in
+//! one tall matrix, and each linear map is `y = x W' + (a x) D1' + (b x) D2'`: three products, however many points
+//! there are, so a batch of few tokens costs arithmetic and not memory traffic. What the points share goes into
+//! the weights: on a row of the grid `W + b D2` is built and two products do; one point alone takes
+//! `W + a D1 + b D2` and one product. Weights are built from the frozen ones, a matrix at a time, in a buffer of
+//! the worker's own.
 //!
 //! Everything before the first tensor that moves is computed once and shared by all points.
 
@@ -22,6 +23,8 @@ use crate::train::corpus::Batch;
 
 /// Rows of logits that are held at a time.
 const LOGIT_ROWS: usize = 128;
+/// Tokens of the vocabulary whose logits are computed without asking whether to go on.
+const LOGIT_COLUMNS: usize = 8192;
 /// Columns beyond which rows that begin a multiple of 1 KiB apart fall into the same lines of a cache.
 const ALIASING: usize = 256;
 /// Numbers between the rows of a staged matrix that would alias otherwise.
@@ -101,7 +104,7 @@ impl Evaluator {
         let mut evaluator = Self { model, inputs, targets, seq, objective, prefix, idle: Mutex::default() };
         let stage = evaluator.model.first_moving();
         let mut buffers = Buffers::default();
-        let origin = Points { alphas: &[0.0], beta: 0.0 };
+        let origin = Points(&[[0.0; 2]]);
         evaluator.stages(&origin, 0..stage, &mut buffers, &|| true)?;
         evaluator.prefix = Prefix { stage, x: buffers.x };
         Ok(evaluator)
@@ -118,21 +121,24 @@ impl Evaluator {
     /// Bytes that a worker needs for `points` at a time.
     pub fn bytes(&self, points: usize) -> usize {
         let model = &self.model;
-        let rows = points * self.inputs.len();
-        let width = 3 * model.hidden_size + 2 * model.layers.first().map_or(0, Layer::width);
+        let rows = points * self.rows_per_point();
+        let inner = model.layers.first().map_or(0, |layer| layer.gate.weight.rows());
+        let heads = model.num_attention_heads * model.head_dim;
+        // x, y, the two halves of a feed-forward, keys or values, and what is scaled for a product.
+        let width = model.hidden_size + 2 * heads.max(model.hidden_size) + 3 * inner.max(heads);
         let logits = rows.min(LOGIT_ROWS) * model.vocab_size;
-        let staged = 2 * model.largest_moving();
+        let staged = 3 * model.largest_moving();
         size_of::<f32>() * (rows * width + logits + staged + self.seq * self.seq)
     }
 
-    /// The losses at the points `(alphas[..], beta)`, on the calling thread. `go_on` is asked many times a
+    /// The losses at the points `[alpha, beta]`, on the calling thread. `go_on` is asked many times a
     /// second; once it says no, the rest is left and `None` comes back.
-    pub fn losses(&self, alphas: &[f64], beta: f64, go_on: &dyn Fn() -> bool) -> Result<Option<Vec<Losses>>> {
-        let alphas: Vec<f32> = alphas.iter().map(|&alpha| alpha as f32).collect();
-        let points = Points { alphas: &alphas, beta: beta as f32 };
+    pub fn losses(&self, points: &[[f64; 2]], go_on: &dyn Fn() -> bool) -> Result<Option<Vec<Losses>>> {
+        let numbers: Vec<[f32; 2]> = points.iter().map(|point| point.map(|x| x as f32)).collect();
+        let points = Points(&numbers);
         let mut buffers = self.lock().pop().unwrap_or_default();
         buffers.x.clear();
-        for _ in &alphas {
+        for _ in points.0 {
             buffers.x.extend(&self.prefix.x);
         }
         let stages = self.prefix.stage..self.model.stages();
@@ -144,7 +150,7 @@ impl Evaluator {
 
     /// The losses at the origin itself.
     pub fn origin(&self) -> Result<Losses> {
-        let losses = self.losses(&[0.0], 0.0, &|| true)?;
+        let losses = self.losses(&[[0.0; 2]], &|| true)?;
         losses.and_then(|losses| losses.first().copied()).ok_or_else(|| Error::msg("no loss was computed"))
     }
 
@@ -187,10 +193,10 @@ impl Evaluator {
         let hidden = self.model.hidden_size;
         let table = self.model.embedding.open()?;
         buffers.x.resize(points.len() * self.inputs.len() * hidden, 0.0); // (points * tokens, hidden_size)
-        let places = points.alphas.iter().flat_map(|alpha| self.inputs.iter().map(move |id| (alpha, *id)));
-        for (row, (alpha, id)) in buffers.x.chunks_exact_mut(hidden).zip(places) {
+        let places = points.0.iter().flat_map(|point| self.inputs.iter().map(move |id| (point, *id)));
+        for (row, (point, id)) in buffers.x.chunks_exact_mut(hidden).zip(places) {
             let at = id as usize * hidden;
-            table.read(at..at + hidden, *alpha, points.beta, row);
+            table.read(at..at + hidden, *point, row);
         }
         Ok(())
     }
@@ -251,12 +257,15 @@ impl Evaluator {
         let mut staged = staging.stage(&weights, points)?;
         let mut token_losses = Vec::with_capacity(rows);
         for first in (0..rows).step_by(LOGIT_ROWS) {
-            if !go_on() {
-                return Ok(None);
-            }
             let block = first..rows.min(first + LOGIT_ROWS);
             logits.resize(block.len() * model.vocab_size, 0.0);
-            staged.apply(points, block.clone(), tokens, y, logits, Into::Overwrite);
+            for first in (0..model.vocab_size).step_by(LOGIT_COLUMNS) {
+                if !go_on() {
+                    return Ok(None);
+                }
+                let columns = first..model.vocab_size.min(first + LOGIT_COLUMNS);
+                staged.apply(points, block.clone(), columns, tokens, y, logits, Into::Overwrite);
+            }
             for (logits, row) in logits.chunks_exact(model.vocab_size).zip(block) {
                 // A text has `skipped` rows before the one that was kept, or keeps them all.
                 let skipped = self.targets.len() / tokens - 1;
@@ -292,15 +301,18 @@ fn keep_last(x: &mut Vec<f32>, seq: usize, hidden: usize) {
     x.truncate(texts * hidden);
 }
 
-/// Points of one row of the grid.
-struct Points<'a> {
-    alphas: &'a [f32],
-    beta: f32,
-}
+/// Points by their alpha and beta.
+struct Points<'a>(&'a [[f32; 2]]);
 
 impl Points<'_> {
     fn len(&self) -> usize {
-        self.alphas.len()
+        self.0.len()
+    }
+
+    /// The coordinate along a direction, if all points have the same.
+    fn shared(&self, direction: usize) -> Option<f32> {
+        let (first, rest) = self.0.split_first()?;
+        rest.iter().all(|point| point[direction] == first[direction]).then_some(first[direction])
     }
 }
 
@@ -347,13 +359,6 @@ struct Layer {
     gate: Linear,
     up: Linear,
     down: Linear,
-}
-
-impl Layer {
-    /// Numbers a row of the widest activation.
-    fn width(&self) -> usize {
-        self.gate.weight.rows().max(self.q.weight.rows())
-    }
 }
 
 impl Model {
@@ -534,9 +539,9 @@ impl Open<'_> {
     }
 
     /// The numbers of `range` at a point.
-    fn read(&self, range: std::ops::Range<usize>, alpha: f32, beta: f32, out: &mut [f32]) {
+    fn read(&self, range: std::ops::Range<usize>, point: [f32; 2], out: &mut [f32]) {
         let origin = &self.origin[range.clone()];
-        match self.dense([alpha, beta]) {
+        match self.dense(point) {
             [None, None] => out.copy_from_slice(origin),
             [Some((scale, y)), None] | [None, Some((scale, y))] => {
                 kernels::sum_into(out, origin, scale, &y[range.clone()]);
@@ -546,7 +551,7 @@ impl Open<'_> {
                 kernels::sum_of_two_into(out, origin, [s1, s2], y);
             }
         }
-        for (delta, scale) in self.deltas.iter().zip([alpha, beta]) {
+        for (delta, scale) in self.deltas.iter().zip(point) {
             if let Some(OpenDelta::Entry(index)) = delta
                 && range.contains(index)
             {
@@ -591,12 +596,13 @@ impl Linear {
     ) -> Result<()> {
         let rows = x.len() / weight.columns;
         let tokens = rows / points.len();
-        staging.stage(weight, points)?.apply(points, 0..rows, tokens, x, out, into);
+        let width = self.weight.rows();
+        staging.stage(weight, points)?.apply(points, 0..rows, 0..width, tokens, x, out, into);
         let Some(bias) = &self.bias else { return Ok(()) };
         let bias = bias.open()?;
         let mut moved = vec![0.0; bias.columns];
-        for (out, alpha) in out.chunks_exact_mut(tokens * bias.columns).zip(points.alphas) {
-            bias.read(0..bias.columns, *alpha, points.beta, &mut moved);
+        for (out, point) in out.chunks_exact_mut(tokens * bias.columns).zip(points.0) {
+            bias.read(0..bias.columns, *point, &mut moved);
             for row in out.chunks_exact_mut(bias.columns) {
                 kernels::add_scaled(row, 1.0, &moved);
             }
@@ -609,17 +615,18 @@ impl Linear {
 #[derive(Debug, Default)]
 struct Staging {
     base: Vec<f32>,
-    direction: Vec<f32>,
+    directions: [Vec<f32>; 2],
     scaled: Vec<f32>,
 }
 
 impl Staging {
-    /// Makes the weights of these points ready: `W + a D1 + b D2` for one, `W + b D2` and `D1` for several.
+    /// Makes the weights of these points ready: `W` with what they share added, and the directions along which
+    /// they differ.
     fn stage<'a>(&'a mut self, weight: &'a Open, points: &Points) -> Result<Staged<'a>> {
         let columns = weight.columns;
         let stride = if columns.is_multiple_of(ALIASING) { columns + PADDING } else { columns };
-        let alone = if let [alpha] = points.alphas { Some(*alpha) } else { None };
-        let dense = weight.dense([alone.unwrap_or(0.0), points.beta]);
+        let shared = [points.shared(0), points.shared(1)];
+        let dense = weight.dense(shared.map(|scale| scale.unwrap_or(0.0)));
         let base = if dense.iter().any(Option::is_some) {
             self.base.resize(weight.origin.len() / columns * stride, 0.0);
             for (row, out) in self.base.chunks_exact_mut(stride).enumerate() {
@@ -639,20 +646,21 @@ impl Staging {
         } else {
             (&*weight.origin, columns)
         };
-        let direction = match &weight.deltas[0] {
-            Some(OpenDelta::Dense(values)) if alone.is_none() => {
+        let [first, second] = &mut self.directions;
+        let direction = |which: usize, buffer: &'a mut Vec<f32>| match &weight.deltas[which] {
+            Some(OpenDelta::Dense(values)) if shared[which].is_none() => {
                 if stride == columns {
-                    Some((&**values, columns))
-                } else {
-                    self.direction.resize(values.len() / columns * stride, 0.0);
-                    let rows = self.direction.chunks_exact_mut(stride).zip(values.chunks_exact(columns));
-                    rows.for_each(|(out, row)| out[..columns].copy_from_slice(row));
-                    Some((&*self.direction, stride))
+                    return Some((&**values, columns));
                 }
+                buffer.resize(values.len() / columns * stride, 0.0);
+                let rows = buffer.chunks_exact_mut(stride).zip(values.chunks_exact(columns));
+                rows.for_each(|(out, row)| out[..columns].copy_from_slice(row));
+                Some((&**buffer, stride))
             }
             _ => None,
         };
-        Ok(Staged { weight, base, direction, scaled: &mut self.scaled })
+        let directions = [direction(0, first), direction(1, second)];
+        Ok(Staged { weight, base, directions, scaled: &mut self.scaled })
     }
 }
 
@@ -660,17 +668,22 @@ impl Staging {
 struct Staged<'a> {
     weight: &'a Open<'a>,
     base: (&'a [f32], usize),
-    direction: Option<(&'a [f32], usize)>,
+    directions: [Option<(&'a [f32], usize)>; 2],
     scaled: &'a mut Vec<f32>,
 }
 
 impl Staged<'_> {
-    /// The product of these rows of `x`, `(rows, in)`; `tokens` rows belong to one point. `out` begins with the
-    /// first of them, `(rows, out)`.
+    /// The product of these rows of `x`, `(rows, in)`, and these outputs; `tokens` rows belong to one point. `out`
+    /// begins with the first of the rows and has all outputs, `(rows, out)`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a piece of a product takes its rows, its columns, and what it is of"
+    )]
     fn apply(
         &mut self,
         points: &Points,
         rows: std::ops::Range<usize>,
+        outputs: std::ops::Range<usize>,
         tokens: usize,
         x: &[f32],
         out: &mut [f32],
@@ -679,33 +692,35 @@ impl Staged<'_> {
         let columns = self.weight.columns;
         let width = self.weight.origin.len() / columns;
         let count = rows.len();
-        let alpha = |row: usize| points.alphas[(rows.start + row) / tokens];
+        let point = |row: usize| points.0[(rows.start + row) / tokens];
         let x = &x[rows.start * columns..rows.end * columns];
+        let (base, stride) = self.base;
         multiply(
-            MatrixMut::new(out, count, width, width),
+            MatrixMut::new(&mut out[outputs.start..], count, outputs.len(), width),
             into,
             Matrix::new(x, count, columns, columns),
-            Matrix::new(self.base.0, width, columns, self.base.1).transposed(),
+            Matrix::new(&base[outputs.start * stride..], outputs.len(), columns, stride).transposed(),
             1.0,
         );
-        if let Some((direction, stride)) = self.direction {
+        for (which, direction) in self.directions.iter().enumerate() {
+            let Some((direction, stride)) = direction else { continue };
             self.scaled.resize(x.len(), 0.0);
             let scaled = self.scaled.chunks_exact_mut(columns).zip(x.chunks_exact(columns));
             for (row, (scaled, x)) in scaled.enumerate() {
-                kernels::scale_into(scaled, alpha(row), x);
+                kernels::scale_into(scaled, point(row)[which], x);
             }
             multiply(
-                MatrixMut::new(out, count, width, width),
+                MatrixMut::new(&mut out[outputs.start..], count, outputs.len(), width),
                 Into::Add,
                 Matrix::new(self.scaled, count, columns, columns),
-                Matrix::new(direction, width, columns, stride).transposed(),
+                Matrix::new(&direction[outputs.start * stride..], outputs.len(), columns, *stride)
+                    .transposed(),
                 1.0,
             );
         }
-        for (which, to, from) in self.weight.entries() {
+        for (which, to, from) in self.weight.entries().filter(|(_, to, _)| outputs.contains(to)) {
             for (row, x) in x.chunks_exact(columns).enumerate() {
-                let scale = if which == 0 { alpha(row) } else { points.beta };
-                out[row * width + to] += scale * x[from];
+                out[row * width + to] += point(row)[which] * x[from];
             }
         }
     }
@@ -721,8 +736,8 @@ fn norm(gain: &Moving, eps: f64, points: &Points, x: &[f32], y: &mut Vec<f32>) -
     }
     let mut moved = vec![0.0; gain.columns];
     let each = x.len() / points.len();
-    for ((x, y), alpha) in x.chunks_exact(each).zip(y.chunks_exact_mut(each)).zip(points.alphas) {
-        gain.read(0..gain.columns, *alpha, points.beta, &mut moved);
+    for ((x, y), point) in x.chunks_exact(each).zip(y.chunks_exact_mut(each)).zip(points.0) {
+        gain.read(0..gain.columns, *point, &mut moved);
         kernels::rms_norm(x, &moved, eps, y);
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! A plane through the weights: two directions, and where the weights are on it.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Device, Result, Storage, Tensor, bail};
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use crate::model::gaussian;
-use crate::model::ops::dot;
+use crate::model::kernels;
+use crate::model::ops::{contiguous, dot};
 use crate::model::params::Params;
 use crate::protocol::PlaneInfo;
 
@@ -79,6 +80,17 @@ impl Plane {
             ..PlaneInfo::default()
         };
         Self::new(d1?, d2?, info)
+    }
+
+    /// A random direction alone: a line.
+    pub fn line(params: &Params, names: &[String], seed: u64, normalization: Normalization) -> Result<Self> {
+        let info = PlaneInfo {
+            kind: "random".to_owned(),
+            normalization: normalization.name().to_owned(),
+            seeds: [seed; 2],
+            ..PlaneInfo::default()
+        };
+        Self::new(random_direction(params, names, seed, normalization)?, Direction::default(), info)
     }
 
     /// A plane through `d1` and, at a right angle to it and as long, a random direction drawn from the second
@@ -273,9 +285,12 @@ pub fn random_direction(
                 Normalization::None => 0,
             };
             if row > 0 {
-                let weights = weight.detach().flatten_all()?.to_vec1::<f32>()?;
+                let weight = weight.to_device(&Device::Cpu)?;
+                let (storage, layout) = weight.storage_and_layout();
+                let Storage::Cpu(storage) = &*storage else { bail!("{name} is not on the CPU") };
+                let weights = contiguous(storage, layout)?;
                 numbers.par_chunks_mut(row).zip(weights.par_chunks(row)).for_each(|(row, weights)| {
-                    let norm = |x: &[f32]| x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+                    let norm = |x: &[f32]| kernels::dot(x, x).sqrt();
                     let scale = norm(weights) / norm(row).max(f64::MIN_POSITIVE);
                     for x in row {
                         *x = (f64::from(*x) * scale) as f32;
@@ -292,12 +307,15 @@ pub fn product(a: &Direction, b: &Direction) -> Result<f64> {
     a.iter().filter_map(|(name, a)| Some((a, b.get(name)?))).map(|(a, b)| dot(a, b)).sum()
 }
 
-/// `a += scale b`, over the tensors that both touch.
+/// `a += scale b`, over the tensors that either touches.
 pub fn add_scaled(a: &mut Direction, scale: f64, b: &Direction) -> Result<()> {
-    for (name, a) in a {
-        if let Some(b) = b.get(name) {
-            *a = (&*a + (b * scale)?)?;
-        }
+    for (name, b) in b {
+        let scaled = (b * scale)?;
+        let sum = match a.get(name) {
+            Some(a) => (a + scaled)?,
+            None => scaled,
+        };
+        a.insert(name.clone(), sum);
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ impl Method {
     /// Tokens of a batch up to which stacking wins: beyond, the second product costs more than building weights.
     const STACK_TOKENS: usize = 64;
     /// Rows of activations that are stacked: enough for the matrix products to be quick.
-    const STACK_ROWS: usize = 192;
+    const STACK_ROWS: usize = 256;
 
     /// The rule: a function of the batch's shape alone.
     pub fn for_tokens(tokens: usize) -> Self {
@@ -117,14 +117,14 @@ impl Survey {
         }
     }
 
-    /// The losses at `origin + alpha d1 + beta d2` for each alpha, on the calling thread. `go_on` is asked many
-    /// times a second; once it says no, the rest is left and `None` comes back.
-    pub fn losses(&self, alphas: &[f64], beta: f64, go_on: &dyn Fn() -> bool) -> Result<Option<Vec<Losses>>> {
+    /// The losses at `origin + alpha d1 + beta d2` for each point `[alpha, beta]`, on the calling thread. `go_on`
+    /// is asked many times a second; once it says no, the rest is left and `None` comes back.
+    pub fn losses(&self, points: &[[f64; 2]], go_on: &dyn Fn() -> bool) -> Result<Option<Vec<Losses>>> {
         match &self.evaluation {
-            Evaluation::Cpu(evaluator) => evaluator.losses(alphas, beta, go_on),
+            Evaluation::Cpu(evaluator) => evaluator.losses(points, go_on),
             Evaluation::Device { llama, inputs, targets, objective } => {
-                let mut all = Vec::with_capacity(alphas.len());
-                for &alpha in alphas {
+                let mut all = Vec::with_capacity(points.len());
+                for &[alpha, beta] in points {
                     if !go_on() {
                         return Ok(None);
                     }
@@ -148,7 +148,7 @@ impl Survey {
     /// The loss at one point. The weights of every point are built from the origin's, so no rounding adds up
     /// from point to point.
     pub fn loss(&self, alpha: f64, beta: f64) -> Result<f64> {
-        let losses = self.losses(&[alpha], beta, &|| true)?;
+        let losses = self.losses(&[[alpha, beta]], &|| true)?;
         let first = losses.and_then(|losses| losses.first().copied());
         first.map(|losses| losses.loss).ok_or_else(|| Error::msg("no loss was computed"))
     }
@@ -241,44 +241,49 @@ impl Grid {
         finer
     }
 
-    /// What is missing, in pieces of at most `most` points of one row, rows coarse to fine: row, columns.
-    fn pieces(&self, most: usize) -> Vec<(usize, Vec<usize>)> {
-        let rows = self.betas.len();
-        let mut order: Vec<usize> = (0..rows).collect();
+    /// What is missing, coarse rows first, in pieces of nearly equal length and at most `most` points: rows and
+    /// columns. Rows that fill a piece at least by half are cut for themselves, since what a row shares is cheaper.
+    fn pieces(&self, most: usize) -> Vec<Vec<(usize, usize)>> {
+        /// Pieces at least where rows are not kept apart, for as many threads.
+        const PIECES: usize = 2;
+        let mut order: Vec<usize> = (0..self.betas.len()).collect();
         // The more often a row's number is halved without a rest, the coarser the level it belongs to.
         order.sort_by_key(|row| std::cmp::Reverse(if *row == 0 { u32::MAX } else { row.trailing_zeros() }));
-        order
-            .into_iter()
-            .flat_map(|row| {
-                let missing: Vec<usize> = (0..self.alphas.len())
-                    .filter(|column| self.points[row * self.alphas.len() + column].is_none())
-                    .collect();
-                // Of nearly equal length: a short one at the end would be slow.
-                let pieces = missing.len().div_ceil(most.max(1)).max(1);
-                let length = missing.len().div_ceil(pieces).max(1);
-                missing.chunks(length).map(|columns| (row, columns.to_vec())).collect::<Vec<_>>()
-            })
-            .collect()
+        let missing = |row: &usize| {
+            let row = *row;
+            let columns = (0..self.alphas.len()).map(move |column| (row, column));
+            columns.filter(|(row, column)| self.points[row * self.alphas.len() + column].is_none())
+        };
+        let cut = |points: Vec<(usize, usize)>, most: usize| {
+            let pieces = points.len().div_ceil(most.max(1)).max(1);
+            let length = points.len().div_ceil(pieces).max(1);
+            points.chunks(length).map(<[_]>::to_vec).collect::<Vec<_>>()
+        };
+        let rows: Vec<Vec<(usize, usize)>> =
+            order.iter().map(|row| missing(row).collect()).filter(|row: &Vec<_>| !row.is_empty()).collect();
+        let total: usize = rows.iter().map(Vec::len).sum();
+        if rows.len() > 1 && 2 * total / rows.len() >= most {
+            return rows.into_iter().flat_map(|row| cut(row, most)).collect();
+        }
+        cut(rows.concat(), most.min(total.div_ceil(PIECES)))
     }
 
-    /// Evaluates all that is missing with the threads of the rayon pool this runs in, at most `most` points of a
-    /// row at once. The number of threads changes no bit of the result. Returns whether the grid is complete.
+    /// Evaluates all that is missing with the threads of the rayon pool this runs in, at most `most` points at
+    /// once. The number of threads changes no bit of the result. Returns whether the grid is complete.
     pub fn fill(&mut self, survey: &Survey, most: usize, control: &Control) -> Result<bool> {
-        /// Pieces of a line at least, for as many threads.
-        const PIECES: usize = 16;
-        let line = self.betas.len() == 1;
-        let pieces = self.pieces(if line { most.min(self.alphas.len().div_ceil(PIECES)) } else { most });
         let (alphas, betas) = (self.alphas.clone(), self.betas.clone());
+        let pieces = self.pieces(most);
         let shared = Mutex::new(&mut *self);
-        pieces.into_par_iter().with_max_len(1).try_for_each(|(row, columns)| -> Result<()> {
+        pieces.into_par_iter().with_max_len(1).try_for_each(|piece| -> Result<()> {
             if !(control.go_on)() {
                 return Ok(());
             }
-            (control.before)(columns.len());
-            let along: Vec<f64> = columns.iter().map(|column| alphas[*column]).collect();
-            if let Some(losses) = survey.losses(&along, betas[row], control.go_on)? {
+            (control.before)(piece.len());
+            let points: Vec<[f64; 2]> =
+                piece.iter().map(|(row, column)| [alphas[*column], betas[*row]]).collect();
+            if let Some(losses) = survey.losses(&points, control.go_on)? {
                 let mut grid = shared.lock().map_err(|_| Error::msg("a worker of the slice panicked"))?;
-                for (column, losses) in columns.into_iter().zip(losses) {
+                for ((row, column), losses) in piece.into_iter().zip(losses) {
                     grid.set(row, column, losses);
                 }
                 (control.progress)(&grid);
@@ -326,15 +331,24 @@ mod tests {
     fn every_missing_point_is_in_one_piece_and_coarse_rows_come_first() {
         let mut grid = Grid::new(evenly(-1.0, 1.0, 7), evenly(0.0, 1.0, 5));
         grid.set(2, 3, known(1.0));
-        let pieces = grid.pieces(4);
-        assert_eq!(pieces.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [0, 0, 4, 4, 2, 2, 1, 1, 3, 3]);
-        assert!(pieces.iter().all(|(_, columns)| columns.len() == 3 || columns.len() == 4));
-        let mut points: Vec<_> =
-            pieces.iter().flat_map(|(row, columns)| columns.iter().map(move |c| (*row, *c))).collect();
-        points.sort_unstable();
-        points.dedup();
-        assert_eq!(points.len(), 34);
-        assert!(!points.contains(&(2, 3)));
+        let rows = |piece: &Vec<(usize, usize)>| {
+            let mut rows: Vec<usize> = piece.iter().map(|(row, _)| *row).collect();
+            rows.dedup();
+            rows
+        };
+        for most in [1, 4, 7, 12, 100] {
+            let pieces = grid.pieces(most);
+            let mut points = pieces.concat();
+            points.sort_unstable();
+            points.dedup();
+            assert_eq!((points.len(), pieces.concat().len()), (34, 34), "{most}");
+            assert!(!points.contains(&(2, 3)) && pieces.iter().all(|piece| piece.len() <= most));
+            let mut order: Vec<usize> = pieces.iter().flat_map(rows).collect();
+            order.dedup();
+            assert_eq!(order, [0, 4, 2, 1, 3], "{most}");
+        }
+        assert!(grid.pieces(12).iter().all(|piece| rows(piece).len() == 1), "long rows are kept apart");
+        assert_eq!(grid.pieces(100).len(), 2, "short rows are put together, for some threads");
     }
 
     #[test]

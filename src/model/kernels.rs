@@ -9,7 +9,7 @@ use pulp::Arch;
 /// Independent sums in a reduction: as many numbers as the widest vector holds.
 const LANES: usize = 16;
 
-/// `exp(x)` to within 2 units in the last place; 0 below -87.3 and at most 1.7e38.
+/// `exp(x)` to within a few units in the last place between -87.3 and 88, and its value at the nearer end beyond.
 ///
 /// `exp(x) = 2^n exp(r)` with `n` the nearest integer to `x / ln 2` and `|r| <= ln(2) / 2`, where the Taylor
 /// polynomial of degree 7 is exact to f32. `ln 2` is split in two, so that `n ln 2` loses nothing (Cody and Waite).
@@ -129,7 +129,7 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
 }
 
 /// Cross-entropy in nats of one row of logits, `log(sum(exp(logits))) - logits[target]`. Not finite where a logit
-/// is not.
+/// is infinite or not a number.
 pub fn cross_entropy(logits: &[f32], target: usize) -> f32 {
     let (max, total) = Arch::new().dispatch(
         #[inline(always)]
@@ -139,6 +139,24 @@ pub fn cross_entropy(logits: &[f32], target: usize) -> f32 {
         },
     );
     max + total.ln() - logits[target]
+}
+
+/// Scalar product in `f64`, in a fixed order.
+pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+            let mut lanes = [0.0; LANES];
+            for (a, b) in a.iter().zip(b) {
+                for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                    *lane += f64::from(*a) * f64::from(*b);
+                }
+            }
+            let rest = a_rest.iter().zip(b_rest).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            lanes.iter().sum::<f64>() + rest.sum::<f64>()
+        },
+    )
 }
 
 /// `x += scale y`.
@@ -222,6 +240,15 @@ mod tests {
         let mut x = [f32::NAN, 1.0];
         swiglu(&mut x, &[1.0, 1.0]);
         assert!(x[0].is_nan() && x[1].is_finite());
+    }
+
+    #[test]
+    fn a_scalar_product_takes_every_number_once() {
+        for length in [0, 1, 15, 16, 17, 100] {
+            let a: Vec<f32> = (0..length).map(|i| i as f32).collect();
+            let wanted: usize = (0..length).map(|i| i * i).sum();
+            assert_eq!(dot(&a, &a), wanted as f64);
+        }
     }
 
     #[test]

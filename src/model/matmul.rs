@@ -54,7 +54,12 @@ impl<'a> MatrixMut<'a> {
 /// Numbers from the first element to the last.
 fn extent(rows: usize, columns: usize, stride: usize) -> usize {
     assert!(columns <= stride || rows <= 1, "rows of {columns} overlap at a stride of {stride}");
-    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns }
+    if rows == 0 || columns == 0 {
+        return 0;
+    }
+    let last = (rows - 1).checked_mul(stride).and_then(|row| row.checked_add(columns));
+    assert!(last.is_some(), "a matrix of {rows} rows at a stride of {stride} is beyond any memory");
+    last.unwrap_or(usize::MAX)
 }
 
 /// What happens to the numbers that are in the way.
@@ -66,11 +71,12 @@ pub enum Into {
     Add,
 }
 
-/// `out = scale a b`, or `out += scale a b`, on the calling thread. Panics where the shapes do not fit.
+/// `out = scale a b`, or `out += scale a b`, on the calling thread; nothing where a side has no length. Panics
+/// where the shapes do not fit.
 pub fn multiply(out: MatrixMut, into: Into, a: Matrix, b: Matrix, scale: f32) {
     let (m, n, k) = (out.rows, out.columns, a.columns);
     assert_eq!((a.rows, b.rows, b.columns), (m, k, n), "the shapes of a product do not fit");
-    if m == 0 || n == 0 {
+    if m == 0 || n == 0 || k == 0 {
         return;
     }
     #[expect(

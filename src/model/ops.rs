@@ -6,6 +6,8 @@
 use candle_core::{CpuStorage, D, DType, Device, Layout, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
+use super::kernels;
+
 /// Root mean square normalisation, `x / sqrt(mean(x^2) + eps) * weight` (arXiv 1910.07467), over the last
 /// dimension. `x` is `(.., hidden_size)`, `weight` `(hidden_size)`.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
@@ -89,8 +91,8 @@ pub fn dot(a: &Tensor, b: &Tensor) -> Result<f64> {
     let ((a, a_layout), (b, b_layout)) = (a.storage_and_layout(), b.storage_and_layout());
     let (Storage::Cpu(a), Storage::Cpu(b)) = (&*a, &*b) else { bail!("one tensor is not on the CPU") };
     let (a, b) = (contiguous(a, a_layout)?, contiguous(b, b_layout)?);
-    let sum = |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
-    let sums: Vec<f64> = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)).map(sum).collect();
+    let chunks = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
+    let sums: Vec<f64> = chunks.map(|(a, b)| kernels::dot(a, b)).collect();
     Ok(sums.into_iter().sum())
 }
 

@@ -317,8 +317,14 @@ impl<'a> Engine<'a> {
     /// The weights before a step, if a picture may begin after it.
     fn weights_for_sharpness(&self) -> Option<Params> {
         let pictures = self.pictures.as_ref()?;
-        let training = matches!(self.activity, Activity::Running);
-        let wanted = !training || self.settings.slice_every != SliceEvery::Off && !pictures.busy();
+        let next = self.trainer.steps_taken() + 1;
+        let wanted = match self.settings.slice_every {
+            _ if self.activity == Activity::Stepping(1) => true,
+            _ if pictures.busy() => false,
+            SliceEvery::Off => false,
+            SliceEvery::Auto => true,
+            SliceEvery::Steps(every) => pictures.step().is_none_or(|last| next >= last + every),
+        };
         wanted.then(|| self.trainer.params().frozen().ok())?
     }
 
@@ -400,7 +406,7 @@ impl<'a> Engine<'a> {
 
     /// Begins a slice; with the weights before the last step, its sharpness is measured too.
     fn begin_picture_after(&mut self, before: Option<Params>) {
-        let training = self.activity == Activity::Running;
+        let training = matches!(self.activity, Activity::Running | Activity::Stepping(1..));
         if let Some(pictures) = &mut self.pictures
             && let Err(error) = pictures.begin(&self.trainer, before, training)
         {

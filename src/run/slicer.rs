@@ -184,7 +184,9 @@ fn evaluate(
         let last = grid.alphas().len() >= job.finest;
         // A person waits for the first picture, not for this.
         if last && let Some(step) = step.take() {
-            critical_multiple = sharpness(&llama, survey.origin(), step, &job.device)?;
+            critical_multiple = sharpness(&llama, survey.origin(), step, &job.device, wanted)
+                .inspect_err(|error| log::error!("the sharpness of the step can't be measured: {error}"))
+                .unwrap_or(None);
         }
         let seconds = started.elapsed().as_secs_f64();
         let survey = Arc::clone(&survey);
@@ -198,7 +200,13 @@ fn evaluate(
 }
 
 /// The critical multiple of the step that led to `after`, on its own batch.
-fn sharpness(llama: &Llama, after: &Params, step: LastStep, device: &Device) -> Result<Option<f64>> {
+fn sharpness(
+    llama: &Llama,
+    after: &Params,
+    step: LastStep,
+    device: &Device,
+    wanted: &dyn Fn() -> bool,
+) -> Result<Option<f64>> {
     let names: Vec<String> = after.iter().map(|(name, _)| name.to_owned()).collect();
     let update = difference(&step.before, after, &names)?;
     let info = PlaneInfo { kind: "update".to_owned(), ..PlaneInfo::default() };
@@ -208,8 +216,13 @@ fn sharpness(llama: &Llama, after: &Params, step: LastStep, device: &Device) -> 
     }
     let (llama, method) = (llama.clone(), Some(Method::Materialise));
     let survey = Survey::new(llama, step.before, line, &step.batch, Objective::Mean, method, device)?;
-    let start = survey.loss(0.0, 0.0)?;
-    critical_multiple(|multiple| survey.loss(multiple, 0.0), start)
+    // Where the slice is no longer wanted, all losses are the same and nothing is found.
+    let loss_at = |multiple: f64| {
+        let losses = survey.losses(&[[multiple, 0.0]], wanted)?;
+        Ok(losses.and_then(|losses| losses.first().copied()).map_or(f64::NEG_INFINITY, |losses| losses.loss))
+    };
+    let start = loss_at(0.0)?;
+    critical_multiple(loss_at, start)
 }
 
 /// Keeps the points of a slice apart, so that training keeps most of the machine. For one thread.
