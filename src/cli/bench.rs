@@ -46,7 +46,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
     /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
     /// Print one JSON object
     #[arg(long)]

@@ -14,7 +14,7 @@ use crate::run::host::{Mode, host};
 pub(super) struct Args {
     /// The run folder, with its `settings.json`
     dir: PathBuf,
-    #[arg(long)]
+    #[arg(long, value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
 }
 

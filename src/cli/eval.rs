@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
     device: DeviceChoice,
     /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
     /// No progress
     #[arg(long)]

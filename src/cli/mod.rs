@@ -93,18 +93,31 @@ impl Cli {
     }
 }
 
+/// A number of threads that a machine could have.
+fn threads(text: &str) -> Result<NonZero<usize>, String> {
+    const MOST: usize = 1024;
+    let count = text.parse().ok().filter(|count: &NonZero<usize>| count.get() <= MOST);
+    count.ok_or_else(|| format!("not a number of threads from 1 to {MOST}"))
+}
+
 /// One line of what, where and what to do, then its causes, a line each.
 pub fn print_error(error: &anyhow::Error) {
-    eprintln!("llamascape: {}", printable(&error.to_string()));
-    let mut said = error.to_string();
+    let mut said = without_backtrace(&error.to_string()).to_owned();
+    eprintln!("llamascape: {}", printable(&said));
     for cause in error.chain().skip(1) {
         // Many errors quote their cause already.
         let cause = cause.to_string();
+        let cause = without_backtrace(&cause).to_owned();
         if !said.contains(&cause) {
             eprintln!("  because: {}", printable(&cause));
             said.push_str(&cause);
         }
     }
+}
+
+/// candle writes a backtrace into its messages where `RUST_BACKTRACE` is set.
+fn without_backtrace(message: &str) -> &str {
+    message.split("\n   0: ").next().unwrap_or(message)
 }
 
 /// Writes to stdout. A reader that has gone, as `head` does, has seen enough.

@@ -29,7 +29,11 @@ pub(super) fn open(model: &str, device: &Device, quiet: bool) -> anyhow::Result<
     }
     let mut checkpoint = opened?;
     if let Some(name) = name {
-        checkpoint.name = name;
+        // A run is called `folder@step` by its checkpoint, and its folder's name begins with the time.
+        checkpoint.name = match checkpoint.name.rsplit_once('@') {
+            Some((_, step)) => format!("{name}@{step}"),
+            None => name,
+        };
     }
     Ok(checkpoint)
 }
@@ -43,11 +47,16 @@ fn find(model: &str) -> (PathBuf, Option<String>) {
     if let Some((run, step)) = model.rsplit_once('@')
         && let (Ok(dir), Ok(step)) = (RunDir::find(Some(run)), step.parse())
     {
-        let name = dir.settings().map_or_else(|_| run.to_owned(), |settings| settings.name);
+        // A folder is called by its own name, a run by the one it was given.
+        let folder = Path::new(run).file_name().filter(|_| Path::new(run).is_dir());
+        let name = match folder {
+            Some(folder) => folder.to_string_lossy().into_owned(),
+            None => dir.settings().map_or_else(|_| run.to_owned(), |settings| settings.name),
+        };
         return (dir.checkpoint(step), Some(format!("{name}@{step}")));
     }
     match RunDir::find(Some(model)) {
-        Ok(dir) => (dir.path().to_owned(), None),
+        Ok(dir) => (dir.path().to_owned(), dir.settings().ok().map(|settings| settings.name)),
         // The checkpoint's own error says that nothing is there.
         Err(_) => (path.to_owned(), None),
     }

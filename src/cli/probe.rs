@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
     device: DeviceChoice,
     /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
     /// Print one JSON object
     #[arg(long)]
@@ -132,7 +132,12 @@ impl Args {
         let (first, second) = (at(&turned[0]), turned.get(1).map(at));
         let second = second.as_ref().map(|(name, flat)| (name.as_str(), *flat));
         let plane = Plane::entries(params, (&first.0, first.1), second)?;
+        /// Points of a sweep at most.
+        const MOST: usize = 1 << 22;
         let count = self.points.map_or(if second.is_some() { 25 } else { 101 }, NonZero::get);
+        if count.saturating_mul(if second.is_some() { count } else { 1 }) > MOST {
+            bail!("--points {count}: a sweep has at most {MOST} points, of both parameters together");
+        }
         let (low, high) = self.range;
         if count > 1 && low == high {
             bail!("--range {low}:{high}: {count} points need a width");

@@ -13,7 +13,8 @@ use clap::ValueEnum;
 
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
-use crate::export::surface::{self, Caption, Center, Format, Lines, Surface, finite};
+use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite};
+use crate::export::{replace, writable};
 use crate::landscape::directions::{
     LossFunction, bytes, difference_plane, gradient_plane, hessian_plane, trajectory_plane,
 };
@@ -87,7 +88,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
     device: DeviceChoice,
     /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
     /// Print one JSON object
     #[arg(long)]
@@ -149,12 +150,18 @@ enum MethodName {
     Materialise,
 }
 
+/// Nothing is to be seen farther out, in units of the directions.
+const FAR: f64 = 1e6;
+
 /// `LO:HI`, the lower end first.
 pub(super) fn range(text: &str) -> Result<(f64, f64), String> {
     let ends = text.split_once(':').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
     match ends {
-        Some((low, high)) if low <= high && f64::is_finite(low) && f64::is_finite(high) => Ok((low, high)),
-        Some((low, high)) if low > high => Err(format!("the range is reversed: write {high}:{low}")),
+        Some((low, high)) if !(f64::abs(low) <= FAR && f64::abs(high) <= FAR) => {
+            Err(format!("a range lies within {:e}:{FAR:e}", -FAR))
+        }
+        Some((low, high)) if low <= high => Ok((low, high)),
+        Some((low, high)) => Err(format!("the range is reversed: write {high}:{low}")),
         _ => Err("not a range such as -1:1".to_owned()),
     }
 }
@@ -182,7 +189,7 @@ fn offset(text: &str) -> Result<(f64, f64), String> {
     let place =
         text.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
     place
-        .filter(|(a, b): &(f64, f64)| a.is_finite() && b.is_finite())
+        .filter(|(a, b): &(f64, f64)| a.abs() <= FAR && b.abs() <= FAR)
         .ok_or("not a place such as -0.9,0.05".to_owned())
 }
 
@@ -206,6 +213,12 @@ impl Args {
 
     /// Evaluates, and writes and prints what was asked for.
     pub(super) fn run(self) -> anyhow::Result<()> {
+        // What takes minutes to compute should have a place to go.
+        for (flag, path) in [("--out", &self.out), ("--save-directions", &self.save_directions)] {
+            if let Some(path) = path {
+                writable(path).with_context(|| format!("{flag} {}", path.display()))?;
+            }
+        }
         if let Some(path) = &self.out {
             Format::of(path).context("--out")?;
         }
@@ -233,7 +246,7 @@ impl Args {
         let device = device::open(self.device)?;
         let checkpoint = model::open(&self.model, &device, self.quiet)?;
         let (batch, source) = self.batch.batch(&self.model, &checkpoint)?;
-        let seeds = [self.seeds[0], self.seeds.get(1).copied().unwrap_or(self.seeds[0])];
+        let seeds = if line { [self.seeds[0]; 2] } else { [self.seeds[0], self.seeds[1]] };
         let task = |seeds| self.task(&checkpoint, &batch, source, seeds, line, &device, &interrupted);
         let mut grid = Grid::new(alphas, betas);
         let mut surface = {
@@ -260,6 +273,10 @@ impl Args {
                 }
                 lines.push(line.loss());
             }
+            let seeds = self.seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let one = format!("seeds {0} {0}", self.seeds[0]);
+            surface.caption.note =
+                surface.caption.note.replace(&one, &format!("a line for each of the seeds {seeds}"));
             surface.caption.lines = Some(Lines::new(self.seeds.clone(), lines));
         }
         self.finish(&surface, &grid)
@@ -313,7 +330,12 @@ impl Args {
         if self.orthogonal && !line {
             plane = plane.orthogonalise()?;
         }
-        let PlaneInfo { parameters, .. } = *plane.info();
+        let PlaneInfo { parameters, cosine, .. } = *plane.info();
+        if self.grid.1 > 1 && cosine.abs() > 1.0 - 1e-6 {
+            bail!(
+                "the two directions are the same but for their length (cosine {cosine}): give other --seeds"
+            );
+        }
         let survey = Survey::new(llama, params.clone(), plane, batch, objective, method, device)?;
         let threads = rayon::current_num_threads();
         let directions = 2 * parameters * DType::F32.size_in_bytes() as u64;
@@ -430,6 +452,7 @@ impl Args {
         same("plane", same_plane(&found.caption.plane, task.survey.plane().info()))?;
         same("batch", found.caption.batch == task.batch)?;
         same("objective", found.caption.objective == task.objective.name())?;
+        same("method", found.caption.method == task.survey.method().name())?;
         same("grid", found.alphas == grid.alphas() && found.betas == grid.betas())?;
         for (row, losses) in found.loss.iter().enumerate() {
             for (column, loss) in losses.iter().enumerate() {
@@ -615,20 +638,17 @@ fn same_plane(a: &PlaneInfo, b: &PlaneInfo) -> bool {
 }
 
 fn save_directions(plane: &Plane, path: &Path) -> anyhow::Result<()> {
+    let at = || format!("--save-directions {}", path.display());
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     for which in [0, 1] {
         for (name, tensor) in plane.direction(which) {
             tensors.insert(format!("d{}.{name}", which + 1), tensor);
         }
     }
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let write = || -> anyhow::Result<()> {
-        let file = surface::beside(folder.unwrap_or(".".as_ref()))?;
-        candle_core::safetensors::save(&tensors, file.path())?;
-        file.persist(path)?;
-        Ok(())
+    let save = |file: &mut tempfile::NamedTempFile| {
+        candle_core::safetensors::save(&tensors, file.path()).map_err(std::io::Error::other)
     };
-    write().with_context(|| format!("--save-directions {}", path.display()))
+    replace(path, save).with_context(at)
 }
 
 fn load_directions(

@@ -103,7 +103,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     device: DeviceChoice,
     /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
     /// What to call the run [default: a name made up from the time]
     #[arg(long, value_name = "NAME", value_parser = run_name)]

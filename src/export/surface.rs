@@ -165,22 +165,18 @@ impl Surface {
     /// Writes the file beside and renames it, so that a reader, or a disk that is full, finds the old one whole.
     pub fn write(&self, path: &Path) -> Result<(), SurfaceError> {
         let io = |source| SurfaceError::Io { path: path.to_owned(), source };
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = beside(folder).map_err(io)?;
-        match Format::of(path)? {
-            Format::Json => file.write_all(json(self).as_bytes()).map_err(io)?,
-            Format::Csv => file.write_all(self.csv().as_bytes()).map_err(io)?,
-            Format::Vtp => file.write_all(self.vtp().as_bytes()).map_err(io)?,
+        let format = Format::of(path)?;
+        let write = |file: &mut tempfile::NamedTempFile| match format {
+            Format::Json => file.write_all(json(self).as_bytes()),
+            Format::Csv => file.write_all(self.csv().as_bytes()),
+            Format::Vtp => file.write_all(self.vtp().as_bytes()),
             // A disk that fills at the very end shows only when the file is opened again.
-            Format::Npz => self
-                .npz(file.path())
-                .and_then(|()| NpzTensors::new(file.path()))
-                .map(|_| ())
-                .map_err(|error| io(std::io::Error::other(error)))?,
-        }
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(path).map_err(|error| io(error.error))?;
-        Ok(())
+            Format::Npz => {
+                let written = self.npz(file.path()).and_then(|()| NpzTensors::new(file.path()));
+                written.map(|_| ()).map_err(std::io::Error::other)
+            }
+        };
+        super::replace(path, write).map_err(io)
     }
 
     /// Reads what [`Self::write`] has written.
@@ -289,31 +285,36 @@ impl Surface {
             .collect();
         let corners: String = quads.iter().map(|[a, b, c, d]| format!("{a} {b} {c} {d}\n")).collect();
         let ends: String = (1..=quads.len()).map(|quad| format!("{}\n", 4 * quad)).collect();
+        // One row has no quadrangle: its points make a line.
+        let line = if self.betas.len() == 1 && count > 1 {
+            let numbers = (0..count).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+            format!(
+                "<Lines>\n<DataArray type=\"Int64\" Name=\"connectivity\" format=\"ascii\">\n{numbers}\n\
+                 </DataArray>\n<DataArray type=\"Int64\" Name=\"offsets\" format=\"ascii\">\n{count}\n\
+                 </DataArray>\n</Lines>\n"
+            )
+        } else {
+            String::new()
+        };
         // A comment may hold no two hyphens, and text from a file may hold anything.
         let note = self.caption.note.replace("--", "- -").replace(['<', '>', '&'], "?");
         format!(
             "<?xml version=\"1.0\"?>\n<!-- {note} -->\n\
              <VTKFile type=\"PolyData\" version=\"0.1\" byte_order=\"LittleEndian\">\n<PolyData>\n\
-             <Piece NumberOfPoints=\"{}\" NumberOfVerts=\"0\" NumberOfLines=\"0\" NumberOfStrips=\"0\" \
+             <Piece NumberOfPoints=\"{}\" NumberOfVerts=\"0\" NumberOfLines=\"{}\" NumberOfStrips=\"0\" \
              NumberOfPolys=\"{}\">\n\
              <PointData Scalars=\"loss\">\n<DataArray type=\"Float64\" Name=\"loss\" format=\"ascii\">\n{losses}\
              </DataArray>\n</PointData>\n\
              <Points>\n<DataArray type=\"Float64\" NumberOfComponents=\"3\" format=\"ascii\">\n{points}\
-             </DataArray>\n</Points>\n\
+             </DataArray>\n</Points>\n{line}\
              <Polys>\n<DataArray type=\"Int64\" Name=\"connectivity\" format=\"ascii\">\n{corners}</DataArray>\n\
              <DataArray type=\"Int64\" Name=\"offsets\" format=\"ascii\">\n{ends}</DataArray>\n</Polys>\n\
              </Piece>\n</PolyData>\n</VTKFile>\n",
             count,
+            usize::from(!line.is_empty()),
             quads.len(),
         )
     }
-}
-
-/// A file of a name of its own in `folder`, with the mode that any new file gets, to be renamed when it is whole.
-pub fn beside(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".llamascape-").permissions(mode).tempfile_in(folder)
 }
 
 /// One line of JSON. A value of our own types has nothing that JSON can't hold.

@@ -100,8 +100,11 @@ impl Plane {
         let like: Params = d1.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
         let mut d2 = random_direction(&like, &names, seeds[1], Normalization::None)?;
         let square = product(&d1, &d1)?;
-        if square == 0.0 || !square.is_finite() {
-            bail!("the direction `{kind}` has no length: the weights it is taken from do not differ there");
+        if !square.is_finite() {
+            bail!("the direction `{kind}` is not finite: one of the models holds a number that is not");
+        }
+        if square == 0.0 {
+            bail!("the direction `{kind}` has no length: the weights do not differ there");
         }
         orthogonalise(&mut d2, &d1)?;
         let scale = (square / product(&d2, &d2)?).sqrt();

@@ -13,7 +13,7 @@ pub enum SelectionError {
     #[error("--layers {0}: not a range of layers such as 0..8, where the end is left out")]
     NotARange(String),
     /// A range without a layer in it.
-    #[error("--layers {}..{}: there is no layer in it; the model has {layers}, counted from 0", range.start, range.end)]
+    #[error("--layers {}..{}: not layers of the model, which has {layers}, counted from 0; the end is left out", range.start, range.end)]
     EmptyRange {
         /// What was asked for.
         range: Range<usize>,
@@ -157,7 +157,7 @@ mod tests {
         let error = |selection: Selection| selection.names(&params()).unwrap_err().to_string();
         for layers in [0..0, 2..4, 0..3, Range { start: 1, end: 0 }] {
             let selection = Selection { layers: Some(layers), ..Selection::default() };
-            assert!(error(selection).contains("the model has 2"));
+            assert!(error(selection).contains("which has 2"));
         }
         let matching = |text: &str| Selection {
             tensors: Some(Selection::parse_tensors(text).unwrap()),

@@ -242,7 +242,7 @@ impl Grid {
     }
 
     /// What is missing, coarse rows first, in pieces of nearly equal length and at most `most` points: rows and
-    /// columns. Rows that fill a piece at least by half are cut for themselves, since what a row shares is cheaper.
+    /// columns. Rows that fill a third of a piece are cut for themselves, since points of one row are cheaper.
     fn pieces(&self, most: usize) -> Vec<Vec<(usize, usize)>> {
         /// Pieces at least where rows are not kept apart, for as many threads.
         const PIECES: usize = 2;
@@ -262,7 +262,7 @@ impl Grid {
         let rows: Vec<Vec<(usize, usize)>> =
             order.iter().map(|row| missing(row).collect()).filter(|row: &Vec<_>| !row.is_empty()).collect();
         let total: usize = rows.iter().map(Vec::len).sum();
-        if rows.len() > 1 && 2 * total / rows.len() >= most {
+        if rows.len() > 1 && 3 * total / rows.len() >= most {
             return rows.into_iter().flat_map(|row| cut(row, most)).collect();
         }
         cut(rows.concat(), most.min(total.div_ceil(PIECES)))
