@@ -19,6 +19,9 @@ use crate::model::device::{self, DeviceChoice};
 use crate::model::llama::Llama;
 use crate::model::params::Params;
 
+/// Points of a sweep at most.
+const MOST: usize = 1 << 22;
+
 /// Sweep one or two single parameters: what turning one knob does to the loss
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,7 +29,7 @@ pub(super) struct Args {
     model: String,
     #[command(flatten)]
     batch: BatchArgs,
-    /// A parameter, such as 'model.layers.29.mlp.down_proj.weight[12,34]'; twice for a pair
+    /// A parameter, such as `model.layers.29.mlp.down_proj.weight[12,34]`; twice for a pair
     #[arg(long, value_name = "NAME[I,J]", required_unless_present = "rank_by_gradient")]
     param: Vec<String>,
     /// List this many parameters with the largest gradients, and sweep the first
@@ -108,38 +111,23 @@ impl Args {
         let (params, objective) = (&checkpoint.params, Objective::from(self.objective));
         let llama = Llama::new(&checkpoint.config, DType::F32, &device)?;
         let function = LossFunction { llama: &llama, batch: &batch, objective, device: &device };
-        let (turned, ranked) = match self.rank_by_gradient {
-            Some(count) => {
-                let names = self.selection.selection()?.names(params)?;
-                let ranked = rank(params, &function.gradient(params, &names)?, count.get())?;
-                (ranked[..1].to_vec(), ranked)
-            }
-            None => {
-                let places =
-                    self.param.iter().map(|text| parse(text, params)).collect::<anyhow::Result<Vec<_>>>()?;
-                if let [first, second] = &places[..]
-                    && first == second
-                {
-                    bail!("--param: both are {}; a pair needs two", self.param[0]);
-                }
-                let names: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
-                let gradient = function.gradient(params, &names)?;
-                let turned = places.into_iter().map(|(name, flat)| param(params, &gradient, name, flat));
-                (turned.collect::<anyhow::Result<Vec<_>>>()?, Vec::new())
-            }
+        let (turned, ranked) = if let Some(count) = self.rank_by_gradient {
+            let names = self.selection.selection()?.names(params)?;
+            let ranked = rank(params, &function.gradient(params, &names)?, count.get())?;
+            (ranked[..1].to_vec(), ranked)
+        } else {
+            (self.named(params, &function)?, Vec::new())
         };
         let at = |param: &'_ Param| -> (String, usize) { (param.name.clone(), param.flat) };
         let (first, second) = (at(&turned[0]), turned.get(1).map(at));
         let second = second.as_ref().map(|(name, flat)| (name.as_str(), *flat));
         let plane = Plane::entries(params, (&first.0, first.1), second)?;
-        /// Points of a sweep at most.
-        const MOST: usize = 1 << 22;
         let count = self.points.map_or(if second.is_some() { 25 } else { 101 }, NonZero::get);
         if count.saturating_mul(if second.is_some() { count } else { 1 }) > MOST {
             bail!("--points {count}: a sweep has at most {MOST} points, of both parameters together");
         }
         let (low, high) = self.range;
-        if count > 1 && low == high {
+        if count > 1 && low >= high {
             bail!("--range {low}:{high}: {count} points need a width");
         }
         let moves = evenly(low, high, count);
@@ -176,6 +164,21 @@ impl Args {
             super::print(&probe.table(&grid))?;
         }
         Ok(())
+    }
+}
+
+impl Args {
+    /// The parameters that `--param` names.
+    fn named(&self, params: &Params, function: &LossFunction) -> anyhow::Result<Vec<Param>> {
+        let places = self.param.iter().map(|text| parse(text, params)).collect::<anyhow::Result<Vec<_>>>()?;
+        if let [first, second] = &places[..]
+            && first == second
+        {
+            bail!("--param: both are {}; a pair needs two", self.param[0]);
+        }
+        let names: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
+        let gradient = function.gradient(params, &names)?;
+        places.into_iter().map(|(name, flat)| param(params, &gradient, name, flat)).collect()
     }
 }
 

@@ -35,6 +35,7 @@ const LANCZOS_STEPS: usize = 20;
 
 /// The loss on a plane through a model's weights, or on a line with --grid Nx1
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Args {
     /// A folder in Hugging Face layout, a .gguf file, a run by name or folder, or RUN@STEP
     model: String,
@@ -277,14 +278,14 @@ impl Args {
             let one = format!("seeds {0} {0}", self.seeds[0]);
             surface.caption.note =
                 surface.caption.note.replace(&one, &format!("a line for each of the seeds {seeds}"));
-            surface.caption.lines = Some(Lines::new(self.seeds.clone(), lines));
+            surface.caption.lines = Some(Lines::new(self.seeds.clone(), &lines));
         }
         self.finish(&surface, &grid)
     }
 
     fn coordinates(&self) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
         let along = |(low, high): (f64, f64), count: usize, shift: f64| -> anyhow::Result<Vec<f64>> {
-            if count > 1 && low == high {
+            if count > 1 && low >= high {
                 bail!("--range {low}:{high}: {count} points need a width; --grid 1x1 is one point");
             }
             Ok(evenly(low, high, count).into_iter().map(|x| x + shift).collect())

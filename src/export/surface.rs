@@ -1,4 +1,4 @@
-//! A slice as a file: JSON, CSV, NumPy's npz, and VTK's vtp for `ParaView`. All but vtp can be read again, so that
+//! A slice as a file: JSON, CSV, npz for `NumPy`, and vtp for `ParaView`. All but vtp can be read again, so that
 //! an evaluation which was interrupted goes on.
 
 use std::io::Write;
@@ -104,7 +104,7 @@ pub struct Lines {
 
 impl Lines {
     /// The lines with their median and quartiles, taken over what is finite.
-    pub fn new(seeds: Vec<u64>, loss: Vec<Vec<f64>>) -> Self {
+    pub fn new(seeds: Vec<u64>, loss: &[Vec<f64>]) -> Self {
         let points = loss.iter().map(Vec::len).min().unwrap_or(0);
         let quantile = |share: f64| {
             (0..points)
@@ -136,7 +136,7 @@ pub enum Format {
     Json,
     /// Lines of `alpha,beta,loss`; what else one must know stands in lines that begin with `#`.
     Csv,
-    /// `alphas`, `betas` and `loss` as NumPy arrays of f64, and `caption`, the bytes of a JSON object.
+    /// `alphas`, `betas` and `loss` as `NumPy` arrays of f64, and `caption`, the bytes of a JSON object.
     Npz,
     /// A surface whose height is the loss, in VTK's XML.
     Vtp,
@@ -283,8 +283,11 @@ impl Surface {
                 Some([corner(at - columns - 1)?, corner(at - columns)?, corner(at)?, corner(at - 1)?])
             })
             .collect();
-        let corners: String = quads.iter().map(|[a, b, c, d]| format!("{a} {b} {c} {d}\n")).collect();
-        let ends: String = (1..=quads.len()).map(|quad| format!("{}\n", 4 * quad)).collect();
+        let (mut corners, mut ends) = (String::new(), String::new());
+        for (index, [a, b, c, d]) in quads.iter().enumerate() {
+            corners.push_str(&format!("{a} {b} {c} {d}\n"));
+            ends.push_str(&format!("{}\n", 4 * (index + 1)));
+        }
         // One row has no quadrangle: its points make a line.
         let line = if self.betas.len() == 1 && count > 1 {
             let numbers = (0..count).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
@@ -402,8 +405,7 @@ mod tests {
 
     #[test]
     fn the_band_of_lines_is_their_median_and_quartiles() {
-        let lines =
-            Lines::new(vec![1, 2, 3, 4, 5], [1.0, 2.0, 3.0, 4.0, 100.0].map(|x| vec![x, f64::NAN]).to_vec());
+        let lines = Lines::new(vec![1, 2, 3, 4, 5], &[1.0, 2.0, 3.0, 4.0, 100.0].map(|x| vec![x, f64::NAN]));
         assert_eq!((lines.median[0], lines.low[0], lines.high[0]), (Some(3.0), Some(2.0), Some(4.0)));
         assert_eq!((lines.median[1], lines.loss[4][1]), (None, None));
     }

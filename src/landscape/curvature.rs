@@ -12,8 +12,10 @@ const EVALUATIONS: usize = 6;
 /// the parabola that comes back up there (arXiv 2601.16979). Against the edge of stability, `2 / eta`, it is
 /// `1 / c`. `loss_at` gives the loss after `c` times the update.
 pub fn critical_multiple(mut loss_at: impl FnMut(f64) -> Result<f64>, start: f64) -> Result<Option<f64>> {
-    // What is not finite has gone up too.
-    let mut raises = |multiple: f64| Ok::<_, candle_core::Error>(!(loss_at(multiple)? <= start));
+    let mut raises = |multiple: f64| {
+        let loss = loss_at(multiple)?;
+        Ok::<_, candle_core::Error>(loss > start || loss.is_nan())
+    };
     let (mut below, mut above) = (0.0, f64::INFINITY);
     let mut multiple: f64 = 1.0;
     for _ in 0..EVALUATIONS {
@@ -25,7 +27,7 @@ pub fn critical_multiple(mut loss_at: impl FnMut(f64) -> Result<f64>, start: f64
         multiple = match (below, above) {
             (below, above) if above.is_infinite() && below >= 16.0 => return Ok(None),
             (below, above) if above.is_infinite() => 2.0 * below,
-            (below, above) if below == 0.0 => above / 2.0,
+            (0.0, above) => above / 2.0,
             (below, above) => (below * above).sqrt(),
         };
     }

@@ -254,7 +254,7 @@ impl Evaluator {
         let rows = y.len() / model.hidden_size;
         let tokens = rows / points.len();
         let weights = model.head.open()?;
-        let mut staged = staging.stage(&weights, points)?;
+        let mut staged = staging.stage(&weights, points);
         let mut token_losses = Vec::with_capacity(rows);
         for first in (0..rows).step_by(LOGIT_ROWS) {
             let block = first..rows.min(first + LOGIT_ROWS);
@@ -312,7 +312,8 @@ impl Points<'_> {
     /// The coordinate along a direction, if all points have the same.
     fn shared(&self, direction: usize) -> Option<f32> {
         let (first, rest) = self.0.split_first()?;
-        rest.iter().all(|point| point[direction] == first[direction]).then_some(first[direction])
+        let same = |point: &[f32; 2]| point[direction].to_bits() == first[direction].to_bits();
+        rest.iter().all(same).then_some(first[direction])
     }
 }
 
@@ -459,10 +460,11 @@ impl Moving {
         self.origin.dims().first().copied().unwrap_or(0)
     }
 
-    fn open(&self) -> Result<Open<'_>> {
+    fn open<'a>(&'a self) -> Result<Open<'a>> {
         let columns = self.origin.dims().last().copied().unwrap_or(0);
         let [d1, d2] = &self.deltas;
-        let deltas = [OpenDelta::of(d1)?, OpenDelta::of(d2)?];
+        let open = |delta: &'a Option<Delta>| delta.as_ref().map(OpenDelta::of).transpose();
+        let deltas = [open(d1)?, open(d2)?];
         Ok(Open { origin: Values::of(&self.origin)?, deltas, columns })
     }
 }
@@ -511,11 +513,10 @@ enum OpenDelta<'a> {
 }
 
 impl<'a> OpenDelta<'a> {
-    fn of(delta: &'a Option<Delta>) -> Result<Option<Self>> {
+    fn of(delta: &'a Delta) -> Result<Self> {
         Ok(match delta {
-            None => None,
-            Some(Delta::Entry(index)) => Some(Self::Entry(*index)),
-            Some(Delta::Dense(tensor)) => Some(Self::Dense(Values::of(tensor)?)),
+            Delta::Entry(index) => Self::Entry(*index),
+            Delta::Dense(tensor) => Self::Dense(Values::of(tensor)?),
         })
     }
 }
@@ -597,7 +598,7 @@ impl Linear {
         let rows = x.len() / weight.columns;
         let tokens = rows / points.len();
         let width = self.weight.rows();
-        staging.stage(weight, points)?.apply(points, 0..rows, 0..width, tokens, x, out, into);
+        staging.stage(weight, points).apply(points, 0..rows, 0..width, tokens, x, out, into);
         let Some(bias) = &self.bias else { return Ok(()) };
         let bias = bias.open()?;
         let mut moved = vec![0.0; bias.columns];
@@ -622,7 +623,7 @@ struct Staging {
 impl Staging {
     /// Makes the weights of these points ready: `W` with what they share added, and the directions along which
     /// they differ.
-    fn stage<'a>(&'a mut self, weight: &'a Open, points: &Points) -> Result<Staged<'a>> {
+    fn stage<'a>(&'a mut self, weight: &'a Open, points: &Points) -> Staged<'a> {
         let columns = weight.columns;
         let stride = if columns.is_multiple_of(ALIASING) { columns + PADDING } else { columns };
         let shared = [points.shared(0), points.shared(1)];
@@ -660,7 +661,7 @@ impl Staging {
             _ => None,
         };
         let directions = [direction(0, first), direction(1, second)];
-        Ok(Staged { weight, base, directions, scaled: &mut self.scaled })
+        Staged { weight, base, directions, scaled: &mut self.scaled }
     }
 }
 

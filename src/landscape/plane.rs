@@ -223,7 +223,7 @@ impl Plane {
                         Some(_) if scale == 0.0 => {}
                         Some(Delta::Dense(direction)) => moved = (moved.detach() + (direction * scale)?)?,
                         Some(Delta::Entry(index)) => {
-                            moved = (moved.detach() + one_hot(weight, *index, scale)?)?
+                            moved = (moved.detach() + one_hot(weight, *index, scale)?)?;
                         }
                         None => {}
                     }

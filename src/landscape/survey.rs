@@ -304,6 +304,7 @@ pub fn evenly(low: f64, high: f64, count: usize) -> Vec<f64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
 

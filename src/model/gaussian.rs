@@ -1,5 +1,7 @@
 //! Normal numbers that are the same on every machine and for every number of threads.
 
+#![expect(clippy::inline_always, reason = "vector instructions reach only what is inlined into the dispatch")]
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;

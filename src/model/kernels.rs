@@ -4,6 +4,8 @@
 //! this processor has: pulp asks at run time, so a program built anywhere runs anywhere. The formulas are those
 //! of [`super::ops`].
 
+#![expect(clippy::inline_always, reason = "vector instructions reach only what is inlined into the dispatch")]
+
 use pulp::Arch;
 
 /// Independent sums in a reduction: as many numbers as the widest vector holds.
@@ -208,6 +210,7 @@ pub fn sum_of_two_into(out: &mut [f32], x: &[f32], scales: [f32; 2], y: [&[f32];
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
 

@@ -71,8 +71,11 @@ pub enum Into {
     Add,
 }
 
-/// `out = scale a b`, or `out += scale a b`, on the calling thread; nothing where a side has no length. Panics
-/// where the shapes do not fit.
+/// `out = scale a b`, or `out += scale a b`, on the calling thread; nothing where a side has no length.
+///
+/// # Panics
+/// Where the shapes do not fit, as an index out of range does.
+#[expect(clippy::needless_pass_by_value, reason = "the view is of no use after the product")]
 pub fn multiply(out: MatrixMut, into: Into, a: Matrix, b: Matrix, scale: f32) {
     let (m, n, k) = (out.rows, out.columns, a.columns);
     assert_eq!((a.rows, b.rows, b.columns), (m, k, n), "the shapes of a product do not fit");
@@ -111,6 +114,7 @@ pub fn multiply(out: MatrixMut, into: Into, a: Matrix, b: Matrix, scale: f32) {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
 

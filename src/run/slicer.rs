@@ -257,7 +257,7 @@ impl Pace {
         {
             thread::sleep(left.min(Self::NAP));
         }
-        let pause = self.started.elapsed() - elapsed;
+        let pause = self.started.elapsed().saturating_sub(elapsed);
         self.slept.fetch_add(pause.as_nanos() as u64, Ordering::Relaxed);
     }
 }

@@ -40,7 +40,7 @@ impl Widget for Gradient<'_> {
             Some(sharpness) => {
                 let both = clipping.first().map(|clipping| {
                     let spans = [Span::raw(sharpness.clone()), Span::raw(" · ")].into_iter();
-                    Line::from_iter(spans.chain(clipping.spans.iter().cloned()))
+                    spans.chain(clipping.spans.iter().cloned()).collect::<Line>()
                 });
                 both.into_iter().chain([Line::raw(sharpness)]).chain(clipping).collect()
             }
