@@ -2,7 +2,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::*;
 use crate::protocol::{
-    BatchInfo, LogLevel, LogLine, OptimizerKind, PlaneInfo, Point, Slice, Stage, Status, Update, VERSION,
+    BatchInfo, LogLevel, LogLine, OptimizerKind, PlaneInfo, Point, Sharpness, Slice, Stage, Status, Update,
+    VERSION,
 };
 
 /// A screen with a fake engine at its other end, which stands in this phase.
@@ -300,4 +301,18 @@ fn the_focus_goes_round_and_decides_what_l_means() {
     press(&mut app, KeyCode::BackTab);
     press(&mut app, KeyCode::BackTab);
     assert_eq!(app.view.focus, Pane::Log);
+}
+
+#[test]
+fn the_sharpness_stays_until_a_slice_brings_another() {
+    let mut app = App::new(Options::default());
+    let mut hear_slice = |sharpness| {
+        let slice = Slice { sharpness, ..slice(9) };
+        hear(&mut app, ToScreen::Update(Box::new(Update { slice: Some(slice), ..Update::default() })));
+        app.engine.sharpness
+    };
+    let first = Some(Sharpness { critical: 30.0, edge: 200.0 });
+    assert_eq!(hear_slice(None), None);
+    assert_eq!(hear_slice(first), first);
+    assert_eq!(hear_slice(None), first);
 }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod bench;
+mod directions;
 mod engine;
 mod eval;
 mod interrupt;

@@ -1,6 +1,5 @@
 //! `slice`: the loss on a plane through a model's weights, or on a line, as a file.
 
-use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,18 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use clap::ValueEnum;
 
+use super::directions;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite};
-use crate::export::{replace, writable};
+use crate::export::writable;
 use crate::landscape::directions::{
     LossFunction, bytes, difference_plane, gradient_plane, hessian_plane, trajectory_plane,
 };
 use crate::landscape::evaluator::Objective;
-use crate::landscape::plane::{Direction, Normalization, Plane};
+use crate::landscape::plane::{Normalization, Plane};
 use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device::{self, DeviceChoice};
@@ -253,7 +253,7 @@ impl Args {
         let mut surface = {
             let task = task(seeds)?;
             if let Some(path) = &self.save_directions {
-                save_directions(task.survey.plane(), path)?;
+                directions::save(task.survey.plane(), path)?;
             }
             if self.resume {
                 self.take_over(&task, &mut grid)?;
@@ -315,7 +315,7 @@ impl Args {
         });
         let budget = super::memory::budget(self.memory);
         let mut plane = match &self.load_directions {
-            Some(path) => load_directions(path, checkpoint, self.grid.1 == 1, device)?,
+            Some(path) => directions::load(path, checkpoint, self.grid.1 == 1, device)?,
             None if line => {
                 let names = self.selection.selection()?.names(params)?;
                 super::memory::check("the direction", bytes(params, &names) as u64, budget)?;
@@ -636,64 +636,4 @@ fn same_plane(a: &PlaneInfo, b: &PlaneInfo) -> bool {
         && (a.tensors, a.parameters) == (b.tensors, b.parameters)
         && near(a.norms[0], b.norms[0])
         && near(a.norms[1], b.norms[1])
-}
-
-fn save_directions(plane: &Plane, path: &Path) -> anyhow::Result<()> {
-    let at = || format!("--save-directions {}", path.display());
-    let mut tensors: HashMap<String, Tensor> = HashMap::new();
-    for which in [0, 1] {
-        for (name, tensor) in plane.direction(which) {
-            tensors.insert(format!("d{}.{name}", which + 1), tensor);
-        }
-    }
-    let save = |file: &mut tempfile::NamedTempFile| {
-        candle_core::safetensors::save(&tensors, file.path()).map_err(std::io::Error::other)
-    };
-    replace(path, save).with_context(at)
-}
-
-fn load_directions(
-    path: &Path,
-    checkpoint: &Checkpoint,
-    line: bool,
-    device: &Device,
-) -> anyhow::Result<Plane> {
-    let at = || format!("--load-directions {}", path.display());
-    let tensors = candle_core::safetensors::load(path, device).with_context(at)?;
-    let mut directions: [Direction; 2] = Default::default();
-    for (which, prefix) in ["d1.", "d2."].into_iter().enumerate() {
-        for (name, weight) in checkpoint.params.iter() {
-            let Some(direction) = tensors.get(&format!("{prefix}{name}")) else { continue };
-            if direction.dims() != weight.dims() {
-                bail!(
-                    "{}: {prefix}{name} is {:?}, the model's {name} is {:?}",
-                    at(),
-                    direction.dims(),
-                    weight.dims()
-                );
-            }
-            let direction = direction.to_dtype(DType::F32)?.contiguous()?;
-            directions[which].insert(name.to_owned(), direction);
-        }
-    }
-    let known = |name: &str| {
-        let name = name.strip_prefix("d1.").or(name.strip_prefix("d2."));
-        name.is_some_and(|name| checkpoint.params.get(name).is_some())
-    };
-    if let Some(unknown) = tensors.keys().filter(|name| !known(name)).min() {
-        bail!("{}: the model has no tensor for {unknown}; names read d1.model.layers.0..", at());
-    }
-    let [d1, d2] = directions;
-    if d1.is_empty() {
-        bail!("{}: it holds no first direction", at());
-    }
-    if d2.is_empty() && !line {
-        bail!("{}: it holds no second direction, which only a line can do without: add --grid Nx1", at());
-    }
-    let info = PlaneInfo {
-        kind: "loaded".to_owned(),
-        normalization: Normalization::None.name().to_owned(),
-        ..PlaneInfo::default()
-    };
-    Plane::new(d1, d2, info).with_context(at)
 }

@@ -3,6 +3,7 @@
 pub mod curvature;
 pub mod directions;
 pub mod evaluator;
+mod moving;
 pub mod plane;
 pub mod selection;
 pub mod survey;

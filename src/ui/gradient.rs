@@ -36,16 +36,12 @@ impl Widget for Gradient<'_> {
             }
             (_, clip) => vec![Line::raw(format!("clip {}", text::short_number(clip)))],
         };
-        let right = match app.engine.sharpness.map(sharpness) {
-            Some(sharpness) => {
-                let both = clipping.first().map(|clipping| {
-                    let spans = [Span::raw(sharpness.clone()), Span::raw(" · ")].into_iter();
-                    spans.chain(clipping.spans.iter().cloned()).collect::<Line>()
-                });
-                both.into_iter().chain([Line::raw(sharpness)]).chain(clipping).collect()
-            }
-            None => clipping,
-        };
+        let sharpness = app.engine.sharpness.map_or_else(Vec::new, sharpness);
+        let both = sharpness.first().zip(clipping.first()).map(|(sharpness, clipping)| {
+            let spans = [Span::raw(sharpness.clone()), Span::raw(" · ")].into_iter();
+            spans.chain(clipping.spans.iter().cloned()).collect::<Line>()
+        });
+        let right = both.into_iter().chain(sharpness.into_iter().map(Line::raw)).chain(clipping).collect();
         let inner = Panel { app, theme, pane: Pane::Gradient, title: &title, right }.draw(area, buffer);
         let history_rows = if inner.height >= 9 { 2 } else { u16::from(inner.height >= 3) };
         let (history, layers) = (
@@ -61,9 +57,11 @@ impl Widget for Gradient<'_> {
     }
 }
 
-/// How near the last step was to the edge of stability: at 1 the loss of its batch stays where it was.
-fn sharpness(sharpness: Sharpness) -> String {
-    format!("sharpness {} of edge", text::short_number(sharpness.critical / sharpness.edge))
+/// How near the last step was to the edge of stability, in words of any length: at 1 the loss of its batch stays
+/// where it was.
+fn sharpness(sharpness: Sharpness) -> Vec<String> {
+    let share = text::short_number(sharpness.critical / sharpness.edge);
+    vec![format!("sharpness {share} of edge"), format!("sharp {share} of edge"), format!("{share} of edge")]
 }
 
 /// The newest values, one a column, from the least of them to the greatest.
@@ -201,6 +199,12 @@ mod tests {
     fn the_norm_of_a_shared_row_is_that_of_all_its_gradients() {
         let rows = binned(&norms(8), 5);
         assert!((rows[3].1 - 18.0_f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_sharpness_is_told_as_a_share_of_the_edge_in_as_many_words_as_fit() {
+        let words = sharpness(Sharpness { critical: 30.0, edge: 200.0 });
+        assert_eq!(words, ["sharpness .15 of edge", "sharp .15 of edge", ".15 of edge"]);
     }
 
     #[test]
