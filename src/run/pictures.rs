@@ -9,8 +9,8 @@ use crate::model::params::Params;
 use crate::protocol::{BatchInfo, Drift, Sharpness, Slice};
 use crate::train::trainer::Trainer;
 
-/// Rows of the held-out batch that a slice averages over. A point must be cheap: 81 of them make a picture.
-const ROWS: usize = 2;
+/// Tokens of the held-out batch that a slice averages over. A point must be cheap: 81 of them make a picture.
+const TOKENS: usize = 128;
 /// Rows of a step's batch on which its sharpness is measured.
 const SHARPNESS_ROWS: usize = 4;
 /// The seeds of the first plane; each new plane takes the two that follow.
@@ -88,7 +88,7 @@ impl Pictures {
         beside_training: bool,
     ) -> candle_core::Result<()> {
         let offset = 2 * (self.generation - 1);
-        let (batch, source) = trainer.objective().slice_batch(ROWS);
+        let (batch, source) = trainer.objective().slice_batch(TOKENS);
         let caption = Caption {
             batch: BatchInfo { tokens: batch.predicted(), sha256: batch.sha256(), source: source.to_owned() },
             step: trainer.steps_taken(),

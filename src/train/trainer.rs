@@ -59,10 +59,13 @@ impl Objective {
         }
     }
 
-    /// The batch of a slice, at most `rows` rows, and where it comes from: what is held out, or the text.
-    pub fn slice_batch(&self, rows: usize) -> (Batch, &'static str) {
+    /// The batch of a slice, about `tokens` of them or one row, and where it comes from: what is held out, or the
+    /// text.
+    pub fn slice_batch(&self, tokens: usize) -> (Batch, &'static str) {
         match self {
-            Self::Corpus { held_out, .. } => (held_out.clone().head(rows), "held-out"),
+            Self::Corpus { held_out, context, .. } => {
+                (held_out.clone().head((tokens / context).max(1)), "held-out")
+            }
             Self::Text(batch) => (batch.clone(), "prompt"),
         }
     }
