@@ -10,6 +10,7 @@ mod memory;
 mod model;
 mod probe;
 mod progress;
+mod ranges;
 mod runs;
 mod screen;
 mod slice;

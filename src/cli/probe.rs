@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
-use super::slice::{ObjectiveName, range};
+use super::ranges::range;
+use super::slice::ObjectiveName;
 use crate::export::surface::finite;
 use crate::landscape::directions::LossFunction;
 use crate::landscape::evaluator::Objective;
