@@ -34,10 +34,10 @@ fn a_person_steps_resizes_saves_and_leaves_a_terminal_as_it_was() {
     pty.resize(79, 24);
     pty.until("a word about the size", |text| text.contains("79x24") && text.contains("80x24"));
     pty.resize(100, 30);
-    pty.until("the screen again", |text| text.contains("step 11 "));
+    pty.until("the screen again", |text| text.contains("step 11 ") && text.contains("paused"));
 
     pty.press("q");
-    pty.until("the question", |text| text.contains("leave it training"));
+    pty.until("the question", |text| text.contains("leave it paused"));
     pty.press("s");
     let (code, text) = pty.end();
     assert_eq!(code, 0, "{text}");
