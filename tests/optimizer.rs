@@ -22,15 +22,46 @@
 //! ```
 
 // What fails to unwrap fails the test; the numbers are as Python prints them.
-#![allow(clippy::unwrap_used, clippy::unreadable_literal)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::unreadable_literal)]
 
 use candle_core::{Device, Tensor};
-use llamascape::model::params::Params;
+use llamascape::model::params::{Params, Vars};
 use llamascape::protocol::OptimizerKind;
-use llamascape::train::optimizer::Optimizer;
+use llamascape::train::optimizer::{Gradient, Optimizer, Refusal, StepNorms};
+
+/// Where a gradient lies when the optimizer takes it.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Host,
+    Device,
+}
+
+impl Place {
+    fn step(
+        self,
+        optimizer: &mut Optimizer,
+        vars: &Vars,
+        loss: &Tensor,
+        grads: &[Tensor],
+        rate: f64,
+    ) -> Result<StepNorms, Refusal> {
+        let flat = |grad: &Tensor| Some(grad.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        match self {
+            Self::Host => {
+                let tensors: Vec<_> = grads.iter().map(flat).collect();
+                let loss = f64::from(loss.to_scalar::<f32>().unwrap());
+                optimizer.step(vars, &Gradient::Host { loss, tensors: &tensors }, rate)
+            }
+            Self::Device => {
+                let tensors = grads.iter().cloned().map(Some).collect();
+                optimizer.step(vars, &Gradient::Device { loss: loss.detach(), tensors }, rate)
+            }
+        }
+    }
+}
 
 /// Three steps; the last gradient norm and the weights after them.
-fn three_steps(kind: OptimizerKind) -> (f64, Vec<f32>, Vec<f32>) {
+fn three_steps(kind: OptimizerKind, place: Place) -> (f64, Vec<f32>, Vec<f32>) {
     let cpu = &Device::Cpu;
     let params = Params::from_iter([
         ("w".to_owned(), Tensor::new(&[[0.5_f32, -1.0, 2.0], [0.1, 0.0, -0.3]], cpu).unwrap()),
@@ -44,8 +75,9 @@ fn three_steps(kind: OptimizerKind) -> (f64, Vec<f32>, Vec<f32>) {
         let c = (Tensor::new(&[[1.0_f32, 2.0, -1.0], [0.5, 0.0, 3.0]], cpu).unwrap() * f64::from(k)).unwrap();
         let d = (Tensor::new(&[0.3_f32, -0.2], cpu).unwrap() * f64::from(k)).unwrap();
         let part = |name: &str, by: &Tensor| (params.get(name).unwrap() * by).unwrap().sum_all().unwrap();
-        let grads = (part("w", &c) + part("b", &d)).unwrap().backward().unwrap();
-        norm = optimizer.step(&vars, &grads, 0.05).unwrap().unwrap().grad_norm;
+        let loss = (part("w", &c) + part("b", &d)).unwrap();
+        let grads = vars.gradients(&loss.backward().unwrap()).unwrap();
+        norm = place.step(&mut optimizer, &vars, &loss, &grads, 0.05).unwrap().grad_norm;
     }
     let values = |name: &str| -> Vec<f32> {
         vars.params().get(name).unwrap().detach().flatten_all().unwrap().to_vec1().unwrap()
@@ -54,10 +86,12 @@ fn three_steps(kind: OptimizerKind) -> (f64, Vec<f32>, Vec<f32>) {
 }
 
 fn agrees(kind: OptimizerKind, norm: f64, w: [f32; 6], b: [f32; 2]) {
-    let (our_norm, our_w, our_b) = three_steps(kind);
-    assert!((our_norm - norm).abs() < 1e-5, "{our_norm} for {norm}");
-    for (ours, theirs) in our_w.iter().chain(&our_b).zip(w.iter().chain(&b)) {
-        assert!((ours - theirs).abs() < 1e-5, "{our_w:?} {our_b:?}");
+    for place in [Place::Host, Place::Device] {
+        let (our_norm, our_w, our_b) = three_steps(kind, place);
+        assert!((our_norm - norm).abs() < 1e-5, "{place:?}: {our_norm} for {norm}");
+        for (ours, theirs) in our_w.iter().chain(&our_b).zip(w.iter().chain(&b)) {
+            assert!((ours - theirs).abs() < 1e-5, "{place:?}: {our_w:?} {our_b:?}");
+        }
     }
 }
 
@@ -100,10 +134,20 @@ fn a_gradient_that_is_not_finite_moves_nothing_and_is_named_by_its_place() {
     let params = vars.params();
     let infinite = Tensor::new(&[1.0_f32, f32::INFINITY], cpu).unwrap();
     let loss = (params.get("a").unwrap() + (params.get("b").unwrap() * infinite).unwrap()).unwrap();
-    let grads = loss.sum_all().unwrap().backward().unwrap();
-    let outcome = Optimizer::new(OptimizerKind::AdamW, 0.1, 1.0).step(&vars, &grads, 0.1).unwrap();
-    assert_eq!(outcome, Err(1));
-    for (_, tensor) in vars.detached().iter() {
-        assert_eq!(tensor.to_vec1::<f32>().unwrap(), [1.0, 2.0]);
+    let loss = loss.sum_all().unwrap();
+    let grads = vars.gradients(&loss.backward().unwrap()).unwrap();
+    for place in [Place::Host, Place::Device] {
+        let mut optimizer = Optimizer::new(OptimizerKind::AdamW, 0.1, 1.0);
+        let finite = loss.zeros_like().unwrap();
+        match place.step(&mut optimizer, &vars, &finite, &grads, 0.1) {
+            Err(Refusal::Gradients(places)) => assert_eq!(places, [1]),
+            other => panic!("{other:?}"),
+        }
+        let outcome = place.step(&mut optimizer, &vars, &(finite / 0.0).unwrap(), &grads, 0.1);
+        assert!(matches!(outcome, Err(Refusal::Loss)), "{outcome:?}");
+        assert_eq!(optimizer.updates(), 0);
+        for (_, tensor) in vars.detached().iter() {
+            assert_eq!(tensor.to_vec1::<f32>().unwrap(), [1.0, 2.0]);
+        }
     }
 }

@@ -15,9 +15,10 @@ use candle_core::{Device, Error, Result, bail};
 
 use super::moving::{Linear, Moving, Points, Staging, norm};
 use super::plane::Plane;
-use crate::model::kernels;
+use crate::model::attention::{Attention, Strip};
+use crate::model::kernels::{self, Rotary, Turn};
 use crate::model::llama::Llama;
-use crate::model::matmul::{Into, Matrix, MatrixMut, multiply};
+use crate::model::matmul::Into;
 use crate::model::params::Params;
 use crate::train::corpus::Batch;
 
@@ -123,7 +124,7 @@ impl Evaluator {
         let width = model.hidden_size + 2 * heads.max(model.hidden_size) + 3 * inner.max(heads);
         let logits = rows.min(LOGIT_ROWS) * model.vocab_size;
         let staged = 3 * model.largest_moving();
-        size_of::<f32>() * (rows * width + logits + staged + self.seq * self.seq)
+        size_of::<f32>() * (rows * width + logits + staged + self.attention_shape().strip_len())
     }
 
     /// The losses at the points `[alpha, beta]`, on the calling thread. `go_on` is asked many times a
@@ -196,44 +197,44 @@ impl Evaluator {
         Ok(())
     }
 
+    fn attention_shape(&self) -> Attention {
+        Attention {
+            heads: self.model.num_attention_heads,
+            kv_heads: self.model.num_key_value_heads,
+            head_dim: self.model.head_dim,
+            seq: self.seq,
+        }
+    }
+
     fn attention(&self, layer: &Layer, points: &Points, buffers: &mut Buffers) -> Result<()> {
         let model = &self.model;
-        let (heads, kv_heads, dim) = (model.num_attention_heads, model.num_key_value_heads, model.head_dim);
-        let Buffers { x, y, a, b, c, scores, staging, .. } = buffers;
+        let shape = self.attention_shape();
+        let Buffers { x, y, a, b, c, log_sums, strip, staging } = buffers;
         norm(&layer.input_norm, model.eps, points, x, y)?; // (points * tokens, hidden_size)
         layer.q.apply(points, y, a, staging)?; // (points * tokens, heads * head_dim)
         layer.k.apply(points, y, b, staging)?; // (points * tokens, kv_heads * head_dim)
         layer.v.apply(points, y, c, staging)?;
-        kernels::rotate(a, heads, self.seq, &model.cos, &model.sin, dim / 2);
-        kernels::rotate(b, kv_heads, self.seq, &model.cos, &model.sin, dim / 2);
+        kernels::rotate(a, shape.heads, self.seq, &model.rotary, Turn::Forward);
+        kernels::rotate(b, shape.kv_heads, self.seq, &model.rotary, Turn::Forward);
 
-        let (width, kv_width, seq) = (heads * dim, kv_heads * dim, self.seq);
-        let scale = (dim as f32).sqrt().recip();
         y.resize(a.len(), 0.0); // (points * tokens, heads * head_dim)
-        scores.resize(seq * seq, 0.0);
-        for row in (0..a.len() / width).step_by(seq) {
-            for head in 0..heads {
-                let (at, kv_at) = (row * width + head * dim, row * kv_width + head * kv_heads / heads * dim);
-                let q = Matrix::new(&a[at..], seq, dim, width);
-                let k = Matrix::new(&b[kv_at..], seq, dim, kv_width);
-                let v = Matrix::new(&c[kv_at..], seq, dim, kv_width);
-                let square = MatrixMut::new(scores, seq, seq, seq);
-                multiply(square, Into::Overwrite, q, k.transposed(), scale);
-                kernels::causal_softmax(scores, seq);
-                let out = MatrixMut::new(&mut y[at..], seq, dim, width);
-                multiply(out, Into::Overwrite, Matrix::new(scores, seq, seq, seq), v, 1.0);
-            }
+        log_sums.resize(shape.heads * self.seq, 0.0);
+        let (row, kv_row) = (self.seq * shape.width(), self.seq * shape.kv_width());
+        let texts = a.chunks_exact(row).zip(b.chunks_exact(kv_row)).zip(c.chunks_exact(kv_row));
+        for (((q, k), v), out) in texts.zip(y.chunks_exact_mut(row)) {
+            shape.forward([q, k, v], out, log_sums, strip);
         }
         layer.o.apply_onto(points, y, x, staging)
     }
 
     fn feed_forward(&self, layer: &Layer, points: &Points, buffers: &mut Buffers) -> Result<()> {
-        let Buffers { x, y, a, b, staging, .. } = buffers;
+        let Buffers { x, y, a, b, c, staging, .. } = buffers;
         norm(&layer.post_norm, self.model.eps, points, x, y)?;
         layer.gate.apply(points, y, a, staging)?; // (points * tokens, intermediate_size)
         layer.up.apply(points, y, b, staging)?;
-        kernels::swiglu(a, b);
-        layer.down.apply_onto(points, a, x, staging)
+        c.resize(a.len(), 0.0);
+        kernels::swiglu(a, b, c);
+        layer.down.apply_onto(points, c, x, staging)
     }
 
     /// Logits and losses from the residual stream, some rows at a time.
@@ -305,8 +306,9 @@ struct Buffers {
     a: Vec<f32>,
     b: Vec<f32>,
     c: Vec<f32>,
-    /// `(seq, seq)`
-    scores: Vec<f32>,
+    /// `(heads, seq)`
+    log_sums: Vec<f32>,
+    strip: Strip,
     staging: Staging,
 }
 
@@ -319,9 +321,7 @@ struct Model {
     num_key_value_heads: usize,
     head_dim: usize,
     eps: f64,
-    /// `(positions, head_dim / 2)`
-    cos: Vec<f32>,
-    sin: Vec<f32>,
+    rotary: Rotary,
     embedding: Moving,
     layers: Vec<Layer>,
     norm: Moving,
@@ -367,7 +367,6 @@ impl Model {
                 down: linear("mlp.down_proj")?,
             })
         };
-        let (cos, sin) = llama.rotary_tables()?;
         let head = if config.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
         Ok(Self {
             hidden_size: config.hidden_size,
@@ -376,8 +375,7 @@ impl Model {
             num_key_value_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
             eps: config.rms_norm_eps,
-            cos,
-            sin,
+            rotary: llama.rotary()?,
             embedding: moving("model.embed_tokens.weight")?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             norm: moving("model.norm.weight")?,

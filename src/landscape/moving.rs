@@ -3,11 +3,12 @@
 //! What the points of a stack share is added to the weights, and what they do not is a product of its own; see
 //! [`super::evaluator`].
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 
-use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::plane::{Delta, Plane};
+use crate::model::host::Numbers;
 use crate::model::kernels;
 use crate::model::matmul::{Into, Matrix, MatrixMut, multiply};
 use crate::model::params::Params;
@@ -67,50 +68,19 @@ impl Moving {
         let [d1, d2] = &self.deltas;
         let open = |delta: &'a Option<Delta>| delta.as_ref().map(OpenDelta::of).transpose();
         let deltas = [open(d1)?, open(d2)?];
-        Ok(Open { origin: Values::of(&self.origin)?, deltas, columns })
-    }
-}
-
-/// The numbers of a tensor on the CPU.
-struct Values<'a> {
-    /// candle's guard, whose type has no public name.
-    storage: Box<dyn Deref<Target = Storage> + 'a>,
-    range: (usize, usize),
-}
-
-impl<'a> Values<'a> {
-    fn of(tensor: &'a Tensor) -> Result<Self> {
-        let (storage, layout) = tensor.storage_and_layout();
-        match layout.contiguous_offsets() {
-            Some(range) if tensor.dtype() == DType::F32 && tensor.device().is_cpu() => {
-                Ok(Self { storage: Box::new(storage), range })
-            }
-            _ => bail!("a tensor is not contiguous f32 on the CPU"),
-        }
-    }
-}
-
-impl Deref for Values<'_> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        match &**self.storage {
-            Storage::Cpu(CpuStorage::F32(values)) => &values[self.range.0..self.range.1],
-            // `of` has made sure that there is no other case.
-            _ => &[],
-        }
+        Ok(Open { origin: Numbers::of(&self.origin)?, deltas, columns })
     }
 }
 
 /// A [`Moving`] with its numbers at hand.
 pub(super) struct Open<'a> {
-    origin: Values<'a>,
+    origin: Numbers<'a>,
     deltas: [Option<OpenDelta<'a>>; 2],
     columns: usize,
 }
 
 enum OpenDelta<'a> {
-    Dense(Values<'a>),
+    Dense(Numbers<'a>),
     Entry(usize),
 }
 
@@ -118,7 +88,7 @@ impl<'a> OpenDelta<'a> {
     fn of(delta: &'a Delta) -> Result<Self> {
         Ok(match delta {
             Delta::Entry(index) => Self::Entry(*index),
-            Delta::Dense(tensor) => Self::Dense(Values::of(tensor)?),
+            Delta::Dense(tensor) => Self::Dense(Numbers::of(tensor)?),
         })
     }
 }

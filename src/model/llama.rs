@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::config::{LlamaConfig, RopeScaling};
+use super::kernels::Rotary;
 use super::ops;
 use super::params::Params;
 
@@ -37,10 +38,10 @@ impl Llama {
         &self.config
     }
 
-    /// Cosines and sines of the rotary embedding, both `(max_position_embeddings, head_dim / 2)`, row by row.
-    pub fn rotary_tables(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+    /// The tables of the rotary embedding as plain numbers.
+    pub fn rotary(&self) -> Result<Rotary> {
         let table = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1();
-        Ok((table(&self.cos)?, table(&self.sin)?))
+        Ok(Rotary { cos: table(&self.cos)?, sin: table(&self.sin)?, half: self.config.head_dim / 2 })
     }
 
     /// Logits of the next token at every position. `ids` is `(batch, seq)` of `u32`, the result
@@ -57,9 +58,11 @@ impl Llama {
         ops::cross_entropy(&self.rows(params, inputs)?, &targets.flatten_all()?)
     }
 
-    /// Mean of [`Self::token_losses`], a scalar.
+    /// Mean of [`Self::token_losses`] over the targets that are not [`ops::IGNORED`], a scalar.
     pub fn loss(&self, params: &Params, inputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        self.token_losses(params, inputs, targets)?.mean_all()
+        let losses = self.token_losses(params, inputs, targets)?; // (batch * seq)
+        let predicted = targets.flatten_all()?.ne(ops::IGNORED)?.to_dtype(losses.dtype())?.sum_all()?;
+        losses.sum_all()?.div(&predicted)
     }
 
     /// Logits as rows, `(batch * seq, vocab_size)`.

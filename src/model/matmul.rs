@@ -75,8 +75,17 @@ pub enum Into {
 ///
 /// # Panics
 /// Where the shapes do not fit, as an index out of range does.
-#[expect(clippy::needless_pass_by_value, reason = "the view is of no use after the product")]
 pub fn multiply(out: MatrixMut, into: Into, a: Matrix, b: Matrix, scale: f32) {
+    multiply_on(1, out, into, a, b, scale);
+}
+
+/// The same on at most so many threads of the rayon pool that the calling thread belongs to. Their number
+/// changes no bit of the result.
+///
+/// # Panics
+/// As [`multiply`].
+#[expect(clippy::needless_pass_by_value, reason = "the view is of no use after the product")]
+pub fn multiply_on(threads: usize, out: MatrixMut, into: Into, a: Matrix, b: Matrix, scale: f32) {
     let (m, n, k) = (out.rows, out.columns, a.columns);
     assert_eq!((a.rows, b.rows, b.columns), (m, k, n), "the shapes of a product do not fit");
     if m == 0 || n == 0 || k == 0 {
@@ -108,7 +117,7 @@ pub fn multiply(out: MatrixMut, into: Into, a: Matrix, b: Matrix, scale: f32) {
             false,
             false,
             false,
-            Parallelism::None,
+            if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None },
         );
     }
 }

@@ -48,14 +48,20 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gate.silu()?.mul(up)
 }
 
-/// Cross-entropy in nats of each row, `log(sum(exp(logits))) - logits[target]`. `logits` is
-/// `(rows, vocab_size)`, `targets` `(rows)` of `u32`; the result is `(rows)`.
+/// The target of a position whose token is not to be predicted.
+pub const IGNORED: u32 = u32::MAX;
+
+/// Cross-entropy in nats of each row, `log(sum(exp(logits))) - logits[target]`, and 0 where the target is
+/// [`IGNORED`]. `logits` is `(rows, vocab_size)`, `targets` `(rows)` of `u32`; the result is `(rows)`.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let ignored = targets.eq(IGNORED)?; // (rows)
+    let targets = ignored.where_cond(&targets.zeros_like()?, targets)?;
     let picked = logits.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?; // (rows)
     // The maximum is subtracted for range only; the result does not depend on it, so no gradient flows there.
     let max = logits.max_keepdim(1)?.detach(); // (rows, 1)
     let sum = logits.broadcast_sub(&max)?.exp()?.sum(1)?; // (rows)
-    (sum.log()? + max.squeeze(1)?)? - picked
+    let losses = ((sum.log()? + max.squeeze(1)?)? - picked)?;
+    ignored.where_cond(&losses.zeros_like()?, &losses)
 }
 
 /// `exp(x) / sum(exp(x))` over the last dimension.

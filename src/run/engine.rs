@@ -347,7 +347,7 @@ impl<'a> Engine<'a> {
     fn record(&mut self, report: &StepReport, seconds: f64, eval_loss: Option<f64>) {
         let point = Point {
             step: report.step,
-            loss: report.loss,
+            loss: report.norms.loss,
             held_out: eval_loss,
             grad_norm: report.norms.grad_norm,
             learning_rate: report.learning_rate,
@@ -355,7 +355,7 @@ impl<'a> Engine<'a> {
         self.board.push_step(point, self.trainer.layer_norms(&report.norms));
         let metrics = Metrics {
             step: report.step,
-            loss: report.loss,
+            loss: report.norms.loss,
             grad_norm: report.norms.grad_norm,
             lr: report.learning_rate,
             tokens: self.tokens,
@@ -464,7 +464,7 @@ impl<'a> Engine<'a> {
                 Activity::Finished => Phase::Finished,
             },
             step: self.trainer.steps_taken(),
-            loss: self.last.as_ref().map(|report| report.loss),
+            loss: self.last.as_ref().map(|report| report.norms.loss),
             held_out: self.held_out,
             grad_norm: self.last.as_ref().map(|report| report.norms.grad_norm),
             clip: self.trainer.optimizer().clip(),
@@ -491,7 +491,7 @@ impl<'a> Engine<'a> {
     fn write_state(&mut self, state: RunState) {
         self.state.state = state;
         self.state.step = self.trainer.steps_taken();
-        self.state.loss = self.last.as_ref().map(|report| report.loss);
+        self.state.loss = self.last.as_ref().map(|report| report.norms.loss);
         self.state_written = Instant::now();
         if let Err(error) = self.dir.write_state(&self.state) {
             log::warn!("{error}");

@@ -225,12 +225,23 @@ impl Batch {
         self.rows.iter().map(|row| row.len() - 1).sum()
     }
 
+    /// Inputs of a row.
+    pub fn seq(&self) -> usize {
+        self.rows.first().map_or(0, |row| row.len() - 1)
+    }
+
+    /// Inputs and targets, row by row.
+    pub fn flat(&self) -> (Vec<u32>, Vec<u32>) {
+        let width = self.seq();
+        let inputs = self.rows.iter().flat_map(|row| &row[..width]).copied().collect();
+        let targets = self.rows.iter().flat_map(|row| &row[1..]).copied().collect();
+        (inputs, targets)
+    }
+
     /// Inputs and targets, both `(rows, length - 1)` of `u32`.
     pub fn tensors(&self, device: &Device) -> CandleResult<(Tensor, Tensor)> {
-        let width = self.rows.first().map_or(0, |row| row.len() - 1);
-        let shape = (self.rows.len(), width);
-        let inputs: Vec<u32> = self.rows.iter().flat_map(|row| &row[..width]).copied().collect();
-        let targets: Vec<u32> = self.rows.iter().flat_map(|row| &row[1..]).copied().collect();
+        let shape = (self.rows.len(), self.seq());
+        let (inputs, targets) = self.flat();
         Ok((Tensor::from_vec(inputs, shape, device)?, Tensor::from_vec(targets, shape, device)?))
     }
 

@@ -1,12 +1,12 @@
 //! AdamW, Adam and SGD, whose state is ours to save and whose rate may change between steps.
 
-use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
-use std::cell::Cell;
 
-use crate::model::ops::{CHUNK, contiguous, square_sums};
-use crate::model::params::Vars;
+use crate::model::host;
+use crate::model::kernels;
+use crate::model::ops::CHUNK;
+use crate::model::params::{Params, Vars};
 use crate::protocol::OptimizerKind;
 
 /// Decay of the mean of the gradients.
@@ -16,15 +16,55 @@ const BETA2: f64 = 0.95;
 /// Keeps the division by a small root finite.
 const EPSILON: f64 = 1e-8;
 
+/// The loss of a step and its gradient, in the parameters' order; `None` for a parameter that is not trained.
+#[derive(Debug)]
+pub enum Gradient<'a> {
+    /// In this machine's memory, as [`crate::model::backprop`] leaves it.
+    Host {
+        /// In nats.
+        loss: f64,
+        /// Row by row.
+        tensors: &'a [Option<Vec<f32>>],
+    },
+    /// Where candle computed it.
+    Device {
+        /// A scalar.
+        loss: Tensor,
+        /// As the parameters.
+        tensors: Vec<Option<Tensor>>,
+    },
+}
+
 /// What one step did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepNorms {
-    /// Norm of the gradient of each parameter before clipping, in the parameters' order.
+    /// The loss that was descended.
+    pub loss: f64,
+    /// Norm of the gradient of each parameter before clipping, in the parameters' order; 0 for one that is not
+    /// trained.
     pub per_tensor: Vec<f64>,
     /// Norm of the whole gradient before clipping.
     pub grad_norm: f64,
+    /// Norm of the whole gradient after clipping.
+    pub clipped_norm: f64,
     /// Norm of the change of the weights.
     pub update_norm: f64,
+    /// Norm of the weights that are trained, before the change.
+    pub weight_norm: f64,
+}
+
+/// Why a step was not taken. The weights and moments are those before it.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The loss is infinite or not a number.
+    #[error("the loss is not finite")]
+    Loss,
+    /// So are gradients, of the parameters at these places.
+    #[error("{} gradients are not finite", .0.len())]
+    Gradients(Vec<usize>),
+    /// The arithmetic failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
 }
 
 /// An optimizer with its state.
@@ -36,8 +76,8 @@ pub struct Optimizer {
     clip: f64,
     /// Updates since the moments were empty.
     updates: u64,
-    /// First and second moment of each parameter, in the parameters' order; made at the first step.
-    moments: Vec<(Tensor, Tensor)>,
+    /// First and second moment of each trained parameter, in the parameters' order; made at the first step.
+    moments: Vec<Option<[Tensor; 2]>>,
 }
 
 impl Optimizer {
@@ -56,218 +96,244 @@ impl Optimizer {
         self.clip
     }
 
-    /// Changes the weights in place along the gradients.
+    /// Updates since the moments were empty.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Bytes of its moments for so many trained numbers.
+    pub fn bytes(kind: OptimizerKind, elements: usize) -> usize {
+        if kind == OptimizerKind::Sgd { 0 } else { 2 * size_of::<f32>() * elements }
+    }
+
+    /// Changes the weights in place along the gradient.
     ///
     /// AdamW as in arXiv 1711.05101, algorithm 2, with the decay scaled by the rate as in PyTorch and left out
     /// for everything that is no matrix; Adam is the same without decay; SGD is `w -= rate * g`. Every gradient
     /// is scaled by `min(1, clip / norm)` with the norm over all parameters.
-    ///
-    /// Where a gradient is not finite nothing changes, and the inner error is the index of the first parameter
-    /// whose gradient is bad.
     pub fn step(
         &mut self,
         vars: &Vars,
-        grads: &GradStore,
+        gradient: &Gradient,
         rate: f64,
-    ) -> Result<std::result::Result<StepNorms, usize>> {
-        let gradients = vars.gradients(grads)?;
-        let squares = square_sums(&gradients)?;
-        if let Some(bad) = squares.iter().position(|square| !square.is_finite()) {
-            return Ok(Err(bad));
+    ) -> std::result::Result<StepNorms, Refusal> {
+        if self.moments.is_empty() {
+            self.moments = self.empty_moments(vars, gradient)?;
         }
-        let grad_norm = squares.iter().sum::<f64>().sqrt();
-        let scale = if self.clip > 0.0 && grad_norm > self.clip { self.clip / grad_norm } else { 1.0 };
-        if self.moments.is_empty() && self.kind != OptimizerKind::Sgd {
-            self.moments = gradients
-                .iter()
-                .map(|grad| Ok((grad.zeros_like()?, grad.zeros_like()?)))
-                .collect::<Result<_>>()?;
+        match gradient {
+            Gradient::Host { loss, tensors } => self.step_on_host(vars, *loss, tensors, rate),
+            Gradient::Device { loss, tensors } => self.step_on_device(vars, loss, tensors, rate),
         }
-        self.updates += 1;
-        let updates = i32::try_from(self.updates).unwrap_or(i32::MAX);
-        let mut update_square = 0.0;
-        for (index, ((_, var), grad)) in vars.iter().zip(&gradients).enumerate() {
-            let weight = var.as_tensor();
-            let decay = match self.kind {
-                OptimizerKind::AdamW if weight.rank() == 2 => self.weight_decay,
-                _ => 0.0,
-            };
-            update_square += match self.moments.get(index) {
-                Some((first, second)) if self.kind != OptimizerKind::Sgd => {
-                    blend(first, grad, BETA1, scale, 1)?;
-                    blend(second, grad, BETA2, scale, 2)?;
-                    let adam = Adam {
-                        rate: rate / (1.0 - BETA1.powi(updates)),
-                        root: 1.0 / (1.0 - BETA2.powi(updates)).sqrt(),
-                        keep: 1.0 - rate * decay,
-                        moved: Cell::new(0.0),
+    }
+
+    /// The moments under the parameters' names: `NAME.exp_avg` and `NAME.exp_avg_sq`, as PyTorch calls them.
+    pub fn state(&self, vars: &Vars) -> Params {
+        let named = |((name, _), moments): ((&str, _), &Option<[Tensor; 2]>)| {
+            let [first, second] = moments.as_ref()?.each_ref().map(Tensor::clone);
+            Some([(format!("{name}{FIRST}"), first), (format!("{name}{SECOND}"), second)])
+        };
+        vars.iter().zip(&self.moments).filter_map(named).flatten().collect()
+    }
+
+    /// Goes on from saved moments; fails with the name of one that is missing or of another shape.
+    pub fn restore(
+        &mut self,
+        vars: &Vars,
+        trained: impl Fn(&str) -> bool,
+        updates: u64,
+        state: &Params,
+    ) -> std::result::Result<(), String> {
+        let moment = |name: &str, of: &Tensor| match state.get(name) {
+            Some(tensor) if tensor.dims() == of.dims() => Ok(tensor.clone()),
+            Some(tensor) => Err(format!("{name} is {:?}, the weight is {:?}", tensor.dims(), of.dims())),
+            None => Err(format!("{name} is missing")),
+        };
+        self.updates = updates;
+        self.moments = if self.kind == OptimizerKind::Sgd || updates == 0 {
+            Vec::new()
+        } else {
+            vars.iter()
+                .map(|(name, var)| {
+                    let pair = || {
+                        Ok([
+                            moment(&format!("{name}{FIRST}"), var)?,
+                            moment(&format!("{name}{SECOND}"), var)?,
+                        ])
                     };
-                    adam.apply(weight, first, second)?
+                    trained(name).then(pair).transpose()
+                })
+                .collect::<std::result::Result<_, String>>()?
+        };
+        Ok(())
+    }
+
+    fn empty_moments(&self, vars: &Vars, gradient: &Gradient) -> Result<Vec<Option<[Tensor; 2]>>> {
+        let trained = |place: usize| match gradient {
+            Gradient::Host { tensors, .. } => tensors[place].is_some(),
+            Gradient::Device { tensors, .. } => tensors[place].is_some(),
+        };
+        let pair = |var: &Tensor| Ok([var.detach().zeros_like()?, var.detach().zeros_like()?]);
+        let kept = |place: usize| trained(place) && self.kind != OptimizerKind::Sgd;
+        vars.iter().enumerate().map(|(place, (_, var))| kept(place).then(|| pair(var)).transpose()).collect()
+    }
+
+    /// The norm of the gradient and what scales it down.
+    fn clipping(&self, squares: &[f64]) -> (f64, f64) {
+        let norm = squares.iter().sum::<f64>().sqrt();
+        (norm, if self.clip > 0.0 && norm > self.clip { self.clip / norm } else { 1.0 })
+    }
+
+    /// The factors of update number `updates` for a weight of this rank.
+    fn adam(&self, updates: u64, rank: usize, clip: f64, rate: f64) -> kernels::Adam {
+        let updates = i32::try_from(updates).unwrap_or(i32::MAX);
+        let decays = self.kind == OptimizerKind::AdamW && rank == 2;
+        kernels::Adam {
+            beta1: BETA1 as f32,
+            beta2: BETA2 as f32,
+            clip: clip as f32,
+            rate: (rate / (1.0 - BETA1.powi(updates))) as f32,
+            root: (1.0 / (1.0 - BETA2.powi(updates)).sqrt()) as f32,
+            keep: if decays { (1.0 - rate * self.weight_decay) as f32 } else { 1.0 },
+            epsilon: EPSILON as f32,
+        }
+    }
+
+    fn step_on_host(
+        &mut self,
+        vars: &Vars,
+        loss: f64,
+        gradients: &[Option<Vec<f32>>],
+        rate: f64,
+    ) -> std::result::Result<StepNorms, Refusal> {
+        let squares: Vec<f64> = gradients
+            .iter()
+            .map(|gradient| {
+                let chunks = gradient.as_deref().unwrap_or_default().par_chunks(CHUNK);
+                chunks.map(|chunk| kernels::dot(chunk, chunk)).collect::<Vec<f64>>().into_iter().sum()
+            })
+            .collect();
+        refuse(loss, &squares)?;
+        let (grad_norm, scale) = self.clipping(&squares);
+        self.updates += 1;
+        let mut sums = [0.0; 2];
+        for (((_, var), moments), gradient) in vars.iter().zip(&self.moments).zip(gradients) {
+            let Some(gradient) = gradient else { continue };
+            let weight = var.as_tensor();
+            let parts: Vec<[f64; 2]> = match moments {
+                Some([first, second]) => {
+                    let adam = self.adam(self.updates, weight.rank(), scale, rate);
+                    host::write(weight, |w| {
+                        host::write(first, |m| {
+                            host::write(second, |v| {
+                                let gradients = gradient.par_chunks(CHUNK);
+                                let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+                                let all = w.par_chunks_mut(CHUNK).zip(moments).zip(gradients);
+                                all.map(|((w, (m, v)), g)| adam.step(w, m, v, g)).collect()
+                            })
+                        })
+                    })???
                 }
-                _ => {
-                    let descent = Descent { rate: rate * scale, moved: Cell::new(0.0) };
-                    descent.apply(weight, grad)?
-                }
+                None => host::write(weight, |w| {
+                    let rate = (rate * scale) as f32;
+                    let all = w.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
+                    all.map(|(w, g)| kernels::descend(w, rate, g)).collect()
+                })?,
             };
-        }
-        Ok(Ok(StepNorms {
-            per_tensor: squares.iter().map(|square| square.sqrt()).collect(),
-            grad_norm,
-            update_norm: update_square.sqrt(),
-        }))
-    }
-}
-
-fn contiguous_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
-    match (layout.contiguous_offsets(), storage) {
-        (Some((start, end)), CpuStorage::F32(values)) => Ok(&mut values[start..end]),
-        _ => bail!("the tensor is not contiguous f32"),
-    }
-}
-
-/// `moment = beta * moment + (1 - beta) * (scale * grad)^power`, in place.
-fn blend(moment: &Tensor, grad: &Tensor, beta: f64, scale: f64, power: i32) -> Result<()> {
-    if moment.device().is_cpu() {
-        return moment.inplace_op2(grad, &Blend { beta: beta as f32, scale: scale as f32, power });
-    }
-    let grad = (grad * scale)?;
-    let grad = if power == 2 { grad.sqr()? } else { grad };
-    assign(moment, &((moment * beta)? + (grad * (1.0 - beta))?)?)
-}
-
-/// Overwrites a tensor that no graph holds.
-fn assign(target: &Tensor, value: &Tensor) -> Result<()> {
-    target.slice_set(&value.contiguous()?, 0, 0)
-}
-
-struct Blend {
-    beta: f32,
-    scale: f32,
-    power: i32,
-}
-
-impl InplaceOp2 for Blend {
-    fn name(&self) -> &'static str {
-        "blend"
-    }
-
-    fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
-        let (moment, grad) = (contiguous_mut(s1, l1)?, contiguous(s2, l2)?);
-        let (beta, rest) = (self.beta, 1.0 - self.beta);
-        moment.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK)).for_each(|(moment, grad)| {
-            if self.power == 2 {
-                let scale = self.scale * self.scale;
-                moment.iter_mut().zip(grad).for_each(|(m, g)| *m = beta * *m + rest * (scale * g * g));
-            } else {
-                moment.iter_mut().zip(grad).for_each(|(m, g)| *m = beta * *m + rest * (self.scale * g));
+            for part in parts {
+                sums = [sums[0] + part[0], sums[1] + part[1]];
             }
-        });
-        Ok(())
-    }
-}
-
-/// `w = keep * w - rate * first / (root * sqrt(second) + epsilon)`.
-struct Adam {
-    /// The learning rate over the bias correction of the first moment.
-    rate: f64,
-    /// One over the root of the bias correction of the second moment.
-    root: f64,
-    keep: f64,
-    /// Sum of the squares of the changes.
-    moved: Cell<f64>,
-}
-
-impl Adam {
-    /// Returns the sum of the squares of the changes.
-    fn apply(&self, weight: &Tensor, first: &Tensor, second: &Tensor) -> Result<f64> {
-        if weight.device().is_cpu() {
-            weight.inplace_op3(first, second, self)?;
-            return Ok(self.moved.get());
         }
-        let step = (first / ((second.sqrt()? * self.root)? + EPSILON)?)?;
-        let moved = ((weight.detach() * self.keep)? - (step * self.rate)?)?;
-        let square = square_sums(&[(&moved - weight.detach())?])?[0];
-        assign(weight, &moved)?;
-        Ok(square)
-    }
-}
-
-impl InplaceOp3 for Adam {
-    fn name(&self) -> &'static str {
-        "adam"
+        Ok(norms(loss, &squares, grad_norm, scale, sums))
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &mut CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<()> {
-        let (weight, first, second) = (contiguous_mut(s1, l1)?, contiguous(s2, l2)?, contiguous(s3, l3)?);
-        let (rate, root) = (self.rate as f32, self.root as f32);
-        let (keep, epsilon) = (self.keep as f32, EPSILON as f32);
-        let chunks = weight
-            .par_chunks_mut(CHUNK)
-            .zip(first.par_chunks(CHUNK))
-            .zip(second.par_chunks(CHUNK))
-            .map(|((weight, first), second)| {
-                let mut square = 0.0_f64;
-                for ((w, m), v) in weight.iter_mut().zip(first).zip(second) {
-                    let moved = keep * *w - rate * m / (root * v.sqrt() + epsilon);
-                    square += f64::from(moved - *w).powi(2);
-                    *w = moved;
+    /// Computes the step in full, reads back once whether it is sound, and only then keeps it.
+    fn step_on_device(
+        &mut self,
+        vars: &Vars,
+        loss: &Tensor,
+        gradients: &[Option<Tensor>],
+        rate: f64,
+    ) -> std::result::Result<StepNorms, Refusal> {
+        let zero = loss.zeros_like()?.to_dtype(DType::F32)?;
+        let square = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.sqr()?.sum_all();
+        let squares = gradients.iter().map(|gradient| gradient.as_ref().map_or(Ok(zero.clone()), square));
+        let squares = squares.collect::<Result<Vec<Tensor>>>()?;
+        let norm = Tensor::stack(&squares, 0)?.sum_all()?.sqrt()?;
+        // clip / max(norm, clip), which never divides by zero.
+        let scale = if self.clip > 0.0 {
+            let clip = (norm.ones_like()? * self.clip)?;
+            Some(clip.div(&norm.maximum(&clip)?)?)
+        } else {
+            None
+        };
+        let updates = self.updates + 1;
+        let mut next = Vec::with_capacity(gradients.len());
+        let mut sums = [zero.clone(), zero.clone()];
+        for (((_, var), moments), gradient) in vars.iter().zip(&self.moments).zip(gradients) {
+            let Some(gradient) = gradient else {
+                next.push(None);
+                continue;
+            };
+            let weight = var.as_detached_tensor();
+            let gradient = gradient.to_dtype(weight.dtype())?;
+            let gradient = match &scale {
+                Some(scale) => gradient.broadcast_mul(scale)?,
+                None => gradient,
+            };
+            let (moved, moments) = match moments {
+                Some([first, second]) => {
+                    let adam = self.adam(updates, weight.rank(), 1.0, rate);
+                    let first = ((first * BETA1)? + (&gradient * (1.0 - BETA1))?)?;
+                    let second = ((second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
+                    let root = ((second.sqrt()? * f64::from(adam.root))? + EPSILON)?;
+                    let step = (first.div(&root)? * f64::from(adam.rate))?;
+                    (((&weight * f64::from(adam.keep))? - step)?, Some([first, second]))
                 }
-                square
-            })
-            .collect::<Vec<f64>>();
-        self.moved.set(chunks.into_iter().sum());
-        Ok(())
-    }
-}
-
-/// `w -= rate * grad`.
-struct Descent {
-    rate: f64,
-    moved: Cell<f64>,
-}
-
-impl Descent {
-    /// Returns the sum of the squares of the changes.
-    fn apply(&self, weight: &Tensor, grad: &Tensor) -> Result<f64> {
-        if weight.device().is_cpu() {
-            weight.inplace_op2(grad, self)?;
-            return Ok(self.moved.get());
+                None => ((&weight - (gradient * rate)?)?, None),
+            };
+            sums = [(&sums[0] + square(&(&moved - &weight)?)?)?, (&sums[1] + square(&weight)?)?];
+            next.push(Some((moved, moments)));
         }
-        let step = (grad * self.rate)?;
-        assign(weight, &(weight.detach() - &step)?)?;
-        Ok(square_sums(&[step])?[0])
+        let mut read = vec![loss.to_dtype(DType::F32)?];
+        read.extend(sums);
+        read.extend(squares);
+        let read =
+            Tensor::stack(&read, 0)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        let (loss, sums, squares) = (read[0], [read[1], read[2]], &read[3..]);
+        refuse(loss, squares)?;
+        self.updates = updates;
+        for (((_, var), kept), next) in vars.iter().zip(&mut self.moments).zip(next) {
+            let Some((moved, moments)) = next else { continue };
+            var.set(&moved.contiguous()?)?;
+            if moments.is_some() {
+                *kept = moments;
+            }
+        }
+        let (grad_norm, scale) = self.clipping(squares);
+        Ok(norms(loss, squares, grad_norm, scale, sums))
     }
 }
 
-impl InplaceOp2 for Descent {
-    fn name(&self) -> &'static str {
-        "descent"
-    }
+/// What follows a parameter's name in the names of its moments.
+const FIRST: &str = ".exp_avg";
+const SECOND: &str = ".exp_avg_sq";
 
-    fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
-        let (weight, grad) = (contiguous_mut(s1, l1)?, contiguous(s2, l2)?);
-        let rate = self.rate as f32;
-        let chunks = weight
-            .par_chunks_mut(CHUNK)
-            .zip(grad.par_chunks(CHUNK))
-            .map(|(weight, grad)| {
-                let mut square = 0.0_f64;
-                for (w, g) in weight.iter_mut().zip(grad) {
-                    *w -= rate * g;
-                    square += f64::from(rate * g).powi(2);
-                }
-                square
-            })
-            .collect::<Vec<f64>>();
-        self.moved.set(chunks.into_iter().sum());
-        Ok(())
+fn refuse(loss: f64, squares: &[f64]) -> std::result::Result<(), Refusal> {
+    if !loss.is_finite() {
+        return Err(Refusal::Loss);
+    }
+    let bad = squares.iter().enumerate().filter(|(_, square)| !square.is_finite());
+    let bad: Vec<usize> = bad.map(|(place, _)| place).collect();
+    if bad.is_empty() { Ok(()) } else { Err(Refusal::Gradients(bad)) }
+}
+
+fn norms(loss: f64, squares: &[f64], grad_norm: f64, scale: f64, sums: [f64; 2]) -> StepNorms {
+    StepNorms {
+        loss,
+        per_tensor: squares.iter().map(|square| square.sqrt()).collect(),
+        grad_norm,
+        clipped_norm: grad_norm * scale,
+        update_norm: sums[0].sqrt(),
+        weight_norm: sums[1].sqrt(),
     }
 }

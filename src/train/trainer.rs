@@ -1,14 +1,13 @@
 //! The trainer: one optimizer step at a time, each a function of the seed and the step's number.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 
 use super::corpus::{Batch, Corpus};
-use super::optimizer::{Optimizer, StepNorms};
+use super::optimizer::{Gradient, Optimizer, Refusal, StepNorms};
 use super::schedule::Schedule;
+use crate::model::backprop::{Backprop, Texts};
 use crate::model::llama::Llama;
+use crate::model::matmul::Into;
 use crate::model::params::{Params, Vars};
 use crate::protocol::{LayerNorm, OptimizerKind};
 
@@ -71,11 +70,6 @@ impl Objective {
     }
 }
 
-/// Parts into which the rows of a batch are split on the CPU, each worked on by one thread: a small model's
-/// operations are too short to be worth splitting themselves. The number is fixed, and their gradients are added
-/// in order, so that the number of threads changes no bit of the result.
-const SHARDS: usize = 4;
-
 /// What a trainer follows besides its objective.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe {
@@ -98,13 +92,11 @@ pub struct Recipe {
 pub struct StepReport {
     /// Its number, from 1.
     pub step: u64,
-    /// Loss of its batch before the update, in nats a token.
-    pub loss: f64,
     /// The learning rate it took.
     pub learning_rate: f64,
     /// Tokens it predicted.
     pub tokens: usize,
-    /// Norms of its gradient and update.
+    /// Its loss and the norms of its gradient and update.
     pub norms: StepNorms,
 }
 
@@ -117,8 +109,8 @@ pub struct Trainer {
     objective: Objective,
     recipe: Recipe,
     optimizer: Optimizer,
-    /// Pools of one thread each, among which the shards of a batch are dealt.
-    lanes: Vec<rayon::ThreadPool>,
+    /// What computes gradients on the CPU; elsewhere candle does.
+    backprop: Option<Backprop>,
     /// What a person has multiplied the schedule by.
     rate_factor: f64,
     step: u64,
@@ -134,10 +126,10 @@ impl Trainer {
         device: &Device,
         threads: usize,
     ) -> candle_core::Result<Self> {
-        let lane =
-            |_| rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(candle_core::Error::wrap);
+        let backprop =
+            device.is_cpu().then(|| Backprop::new(&llama, &params, |_| true, threads)).transpose()?;
         Ok(Self {
-            lanes: (0..threads.clamp(1, SHARDS)).map(lane).collect::<candle_core::Result<_>>()?,
+            backprop,
             llama,
             vars: params.into_vars()?,
             device: device.clone(),
@@ -208,99 +200,88 @@ impl Trainer {
     /// Takes one step.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let step = self.step + 1;
-        let failed = |source| TrainError::Candle { step, source };
-        let (loss, tokens, grads) = self.gradient(step).map_err(failed)?;
-        if !loss.is_finite() {
-            return Err(TrainError::NotFinite { step, what: "the loss".to_owned() });
-        }
+        let batches = self.batches(step);
+        let tokens = batches.iter().map(Batch::predicted).sum();
         let learning_rate = self.learning_rate();
-        let norms = match self.optimizer.step(&self.vars, &grads, learning_rate).map_err(failed)? {
-            Ok(norms) => norms,
-            Err(index) => {
-                let name = self.vars.iter().nth(index).map_or("a tensor", |(name, _)| name);
-                return Err(TrainError::NotFinite { step, what: format!("the gradient of {name}") });
+        let norms = self.descend(&batches, tokens, learning_rate).map_err(|refusal| match refusal {
+            Refusal::Candle(source) => TrainError::Candle { step, source },
+            Refusal::Loss => TrainError::NotFinite { step, what: "the loss".to_owned() },
+            Refusal::Gradients(places) => {
+                let name = self.vars.iter().nth(places[0]).map_or("a tensor", |(name, _)| name);
+                TrainError::NotFinite { step, what: format!("the gradient of {name}") }
             }
-        };
+        })?;
         self.step = step;
-        Ok(StepReport { step, loss, learning_rate, tokens, norms })
+        Ok(StepReport { step, learning_rate, tokens, norms })
     }
 
-    /// Mean loss over the batches of a step, the tokens predicted, and the gradient of that loss.
-    fn gradient(&self, step: u64) -> candle_core::Result<(f64, usize, GradStore)> {
+    /// The batches of a step.
+    fn batches(&self, step: u64) -> Vec<Batch> {
         let batches = self.recipe.accumulate.max(1) as u64;
         let batch = |index| self.objective.batch(self.recipe.seed, (step - 1) * batches + index);
-        let batches: Vec<Batch> = (0..batches).map(batch).collect();
-        let tokens = batches.iter().map(Batch::predicted).sum();
-        let mut sum: Option<(f64, GradStore)> = None;
-        // A batch at a time, so that no more gradients wait than it has shards.
+        (0..batches).map(batch).collect()
+    }
+
+    /// Descends the mean loss of these batches, which predict so many tokens.
+    fn descend(&mut self, batches: &[Batch], tokens: usize, rate: f64) -> Result<StepNorms, Refusal> {
+        let params = self.vars.detached();
+        let Some(backprop) = &mut self.backprop else {
+            let (loss, tensors) = self.composed_gradient(batches, tokens)?;
+            return self.optimizer.step(&self.vars, &Gradient::Device { loss, tensors }, rate);
+        };
+        let mut loss = 0.0;
+        for (index, batch) in batches.iter().enumerate() {
+            let into = if index == 0 { Into::Overwrite } else { Into::Add };
+            let (inputs, targets) = batch.flat();
+            let texts = Texts { inputs: &inputs, targets: &targets, seq: batch.seq() };
+            loss += backprop.add(&params, &texts, (tokens as f32).recip(), into)?;
+        }
+        let gradient = Gradient::Host { loss: loss / tokens as f64, tensors: backprop.gradients() };
+        backprop.pool().install(|| self.optimizer.step(&self.vars, &gradient, rate))
+    }
+
+    /// The same from candle's graph, for devices that are not the CPU.
+    fn composed_gradient(
+        &self,
+        batches: &[Batch],
+        tokens: usize,
+    ) -> candle_core::Result<(Tensor, Vec<Option<Tensor>>)> {
+        let params = self.vars.params();
+        let mut sum: Option<(Tensor, Vec<Option<Tensor>>)> = None;
         for batch in batches {
-            let shards = batch.split(if self.device.is_cpu() { SHARDS } else { 1 });
-            for part in self.parts(&shards, tokens) {
-                let (loss, mut grads) = part?;
-                let total = match &sum {
-                    None => loss,
-                    Some((earlier_loss, earlier)) => {
-                        for (_, var) in self.vars.iter() {
-                            let tensor = var.as_tensor();
-                            if let (Some(earlier), Some(new)) = (earlier.get(tensor), grads.get(tensor)) {
-                                let both = (earlier + new)?;
-                                grads.insert(tensor, both);
-                            }
-                        }
-                        earlier_loss + loss
+            let (inputs, targets) = batch.tensors(&self.device)?;
+            let loss = self.llama.loss(&params, &inputs, &targets)?;
+            let loss = (loss * (batch.predicted() as f64 / tokens as f64))?;
+            let grads = loss.backward()?;
+            let mut tensors = self.vars.gradients(&grads)?.into_iter().map(Some).collect::<Vec<_>>();
+            let mut loss = loss.detach();
+            if let Some((earlier_loss, earlier)) = sum {
+                loss = (earlier_loss + loss)?;
+                for (new, earlier) in tensors.iter_mut().zip(earlier) {
+                    if let (Some(new), Some(earlier)) = (new, earlier) {
+                        *new = (earlier + &*new)?;
                     }
-                };
-                sum = Some((total, grads));
+                }
             }
+            sum = Some((loss, tensors));
         }
         match sum {
-            Some((loss, grads)) => Ok((loss, tokens, grads)),
+            Some(sum) => Ok(sum),
             None => candle_core::bail!("a step needs at least one row"),
         }
     }
 
-    /// Each shard's share of the loss and of its gradient, in order; `tokens` are those of the whole step. A lane
-    /// takes the next shard when it is done with one, so a core that is busy otherwise holds up little. One shard
-    /// alone is left to the matrix products' own threads.
-    fn parts(&self, shards: &[Batch], tokens: usize) -> Vec<candle_core::Result<(f64, GradStore)>> {
-        if let [shard] = shards {
-            return vec![self.part(shard, tokens)];
-        }
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(shard) = shards.get(index) else { return done };
-                done.push((index, self.part(shard, tokens)));
-            }
-        };
-        let failed = |_| vec![(0, Err(candle_core::Error::Msg("a thread of the step panicked".to_owned())))];
-        let mut parts: Vec<_> = std::thread::scope(|scope| {
-            let lanes = self.lanes.iter().map(|lane| scope.spawn(|| lane.install(work)));
-            let lanes: Vec<_> = lanes.collect();
-            lanes.into_iter().flat_map(|lane| lane.join().unwrap_or_else(failed)).collect()
-        });
-        parts.sort_by_key(|(index, _)| *index);
-        parts.into_iter().map(|(_, part)| part).collect()
-    }
-
-    fn part(&self, shard: &Batch, tokens: usize) -> candle_core::Result<(f64, GradStore)> {
-        let (inputs, targets) = shard.tensors(&self.device)?;
-        let loss = self.llama.loss(&self.vars.params(), &inputs, &targets)?;
-        let loss = (loss * (shard.predicted() as f64 / tokens as f64))?;
-        Ok((scalar(&loss)?, loss.backward()?))
-    }
-
     /// Mean loss of what is held out, if anything is.
-    pub fn held_out_loss(&self) -> candle_core::Result<Option<f64>> {
-        match &self.objective {
-            Objective::Corpus { held_out, .. } => {
-                let (inputs, targets) = held_out.tensors(&self.device)?;
-                scalar(&self.llama.loss(&self.params(), &inputs, &targets)?).map(Some)
-            }
-            Objective::Text(_) => Ok(None),
+    pub fn held_out_loss(&mut self) -> candle_core::Result<Option<f64>> {
+        let Objective::Corpus { held_out, .. } = &self.objective else { return Ok(None) };
+        let params = self.vars.detached();
+        if let Some(backprop) = &mut self.backprop {
+            let (inputs, targets) = held_out.flat();
+            let texts = Texts { inputs: &inputs, targets: &targets, seq: held_out.seq() };
+            return Ok(Some(backprop.loss(&params, &texts)? / held_out.predicted() as f64));
         }
+        let (inputs, targets) = held_out.tensors(&self.device)?;
+        scalar(&self.llama.loss(&params, &inputs, &targets)?).map(Some)
     }
 
     /// Gradient norm of each layer, embedding first, from the norms of the tensors.

@@ -1,0 +1,65 @@
+//! The numbers of tensors that lie in this machine's memory.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+
+use candle_core::{CpuStorage, DType, Error, InplaceOp1, Layout, Result, Storage, Tensor, bail};
+
+/// The numbers of one contiguous `f32` tensor on the CPU, borrowed: nothing may write to it meanwhile.
+pub struct Numbers<'a> {
+    /// candle's guard, whose type has no public name.
+    storage: Box<dyn Deref<Target = Storage> + 'a>,
+    range: (usize, usize),
+}
+
+impl<'a> Numbers<'a> {
+    /// Opens a tensor; fails for one that is elsewhere, of another type or not contiguous.
+    pub fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        match layout.contiguous_offsets() {
+            Some(range) if tensor.dtype() == DType::F32 && tensor.device().is_cpu() => {
+                Ok(Self { storage: Box::new(storage), range })
+            }
+            _ => bail!("a tensor is not contiguous f32 on the CPU"),
+        }
+    }
+}
+
+impl Deref for Numbers<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &**self.storage {
+            Storage::Cpu(CpuStorage::F32(values)) => &values[self.range.0..self.range.1],
+            // `of` has made sure that there is no other case.
+            _ => &[],
+        }
+    }
+}
+
+/// Lets `change` write to the numbers of a contiguous `f32` tensor on the CPU, which no graph may hold.
+pub fn write<R>(tensor: &Tensor, change: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+    let write = Write { change: RefCell::new(Some(change)), result: RefCell::new(None) };
+    tensor.inplace_op1(&write)?;
+    write.result.into_inner().ok_or_else(|| Error::msg("nothing was written"))
+}
+
+/// candle lends a tensor's numbers only to an operation.
+struct Write<F, R> {
+    change: RefCell<Option<F>>,
+    result: RefCell<Option<R>>,
+}
+
+impl<R, F: FnOnce(&mut [f32]) -> R> InplaceOp1 for Write<F, R> {
+    fn name(&self) -> &'static str {
+        "write"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (Some((start, end)), CpuStorage::F32(values)) = (layout.contiguous_offsets(), storage) else {
+            bail!("a tensor is not contiguous f32");
+        };
+        *self.result.borrow_mut() = self.change.take().map(|change| change(&mut values[start..end]));
+        Ok(())
+    }
+}
