@@ -37,6 +37,30 @@ impl Reading {
     }
 }
 
+/// The text of `ids` and of up to `count` tokens that follow, each the likeliest, until one ends the text.
+pub fn write_on(
+    llama: &Llama,
+    params: &Params,
+    tokenizer: &Tokenizer,
+    ids: &[u32],
+    count: usize,
+    device: &Device,
+) -> Result<String> {
+    let mut ids = ids.to_vec();
+    let context = llama.config().max_position_embeddings;
+    for _ in 0..count {
+        let seen = &ids[ids.len().saturating_sub(context)..];
+        let logits = llama.forward(params, &Tensor::new(seen, device)?.unsqueeze(0)?)?; // (1, seq, vocab_size)
+        let last = logits.narrow(1, seen.len() - 1, 1)?.flatten_all()?;
+        let next = last.argmax(0)?.to_scalar::<u32>()?;
+        if tokenizer.eos() == Some(next) {
+            break;
+        }
+        ids.push(next);
+    }
+    Ok(ids.iter().map(|id| tokenizer.token(*id).text).collect())
+}
+
 /// `x - log(sum(exp(x)))`.
 fn log_softmax(logits: &[f64]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version both sides must share. It changes whenever a type in this file does.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a screen says to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub enum Command {
     Run,
     /// Stop after the step in hand.
     Pause,
+    /// Go back to the newest state that is kept from before the last step.
+    Back,
     /// Take this many steps, then pause.
     Step(u64),
     /// Evaluate the slice again, around the weights as they are now.
@@ -194,6 +196,8 @@ pub struct Status {
     pub drift: Option<Drift>,
     /// A slice is being evaluated.
     pub slicing: bool,
+    /// The step to which one can go back.
+    pub back: Option<u64>,
 }
 
 /// What the engine is doing.
@@ -248,13 +252,22 @@ pub struct Point {
     pub grad_norm: f64,
     /// Learning rate.
     pub learning_rate: f64,
+    /// The loss stands out from those before it.
+    pub spike: bool,
+}
+
+impl Point {
+    /// Whether it stays when a history is thinned.
+    fn is_kept(&self) -> bool {
+        self.held_out.is_some() || self.spike
+    }
 }
 
 /// The steps of a run, thinned so that a run of any length stays small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct History {
     points: Vec<Point>,
-    /// Every `stride`-th step is kept, and every step with a held-out loss.
+    /// Every `stride`-th step is kept, and every step with a held-out loss or a spike.
     stride: u64,
 }
 
@@ -272,7 +285,7 @@ impl History {
     pub fn push(&mut self, point: Point) {
         // The newest point is always there; it makes room for the next unless it is one to keep.
         if let Some(last) = self.points.last()
-            && last.held_out.is_none()
+            && !last.is_kept()
             && !last.step.is_multiple_of(self.stride)
         {
             self.points.pop();
@@ -282,19 +295,23 @@ impl History {
             self.stride *= 2;
             let (stride, newest) = (self.stride, point.step);
             let mut kept = 0_usize;
-            let many_held_out =
-                self.points.iter().filter(|p| p.held_out.is_some()).count() > Self::CAPACITY / 2;
+            let many_kept = self.points.iter().filter(|p| p.is_kept()).count() > Self::CAPACITY / 2;
             self.points.retain(|p| {
                 if p.step == newest || p.step.is_multiple_of(stride) {
                     return true;
                 }
-                if p.held_out.is_none() {
+                if !p.is_kept() {
                     return false;
                 }
                 kept += 1;
-                !many_held_out || kept.is_multiple_of(2)
+                !many_kept || kept.is_multiple_of(2)
             });
         }
+    }
+
+    /// Forgets the steps behind this one.
+    pub fn rewind(&mut self, step: u64) {
+        self.points.retain(|point| point.step <= step);
     }
 
     /// The steps, oldest first.

@@ -43,7 +43,7 @@ pub struct Settings {
     pub seed: u64,
     /// Steps between two measurements of the held-out loss.
     pub eval_every: u64,
-    /// Steps between two checkpoints; without it, only the end is saved.
+    /// Steps between two checkpoints; without it, one is saved every ten minutes, and the end.
     pub save_every: Option<u64>,
     /// Checkpoints that are kept.
     pub keep_last: usize,
@@ -57,6 +57,31 @@ pub struct Settings {
     pub threads: usize,
     /// Wait for a key before the first step.
     pub paused: bool,
+    /// Only the answers of questions are learnt.
+    #[serde(default)]
+    pub answers_only: bool,
+    /// Patterns of the names of tensors that stay as they are.
+    #[serde(default)]
+    pub freeze: Vec<String>,
+    /// Measurements of the held-out loss without a better one after which training ends.
+    #[serde(default)]
+    pub early_stop: Option<u64>,
+    /// Steps between two samples of what the model writes.
+    #[serde(default)]
+    pub sample_every: Option<u64>,
+    /// What is computed in; without it bf16 on CUDA and f32 elsewhere.
+    #[serde(default)]
+    pub precision: Option<Precision>,
+}
+
+/// The numbers that gradients are computed with; weights and moments are f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 16 bits, 8 of them the exponent.
+    Bf16,
 }
 
 /// What is trained.

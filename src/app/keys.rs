@@ -11,6 +11,8 @@ pub enum Action {
     Step,
     /// Ten steps.
     StepTen,
+    /// Back to an earlier state.
+    Back,
     /// A higher learning rate.
     Faster,
     /// A lower learning rate.
@@ -167,27 +169,28 @@ bindings! {
         [key(' ')] RunPause 1 "run" "run, or pause after the step in hand"
         [key('s'), key('.')] Step 2 "step" "take one step, then pause"
         [key('S')] StepTen 0 "10 steps" "take ten steps, then pause"
+        [key('b')] Back 3 "back" "go back to before the last step, or the last state that is kept in memory"
         [key('+'), key('=')] Faster 0 "rate up" "raise the learning rate by a quarter"
         [key('-')] Slower 0 "rate down" "lower the learning rate likewise"
-        [key('o')] Optimizer 11 "optimizer" "go on with the next optimizer, its moments empty"
-        [key('w')] Save 8 "save" "write a checkpoint"
+        [key('o')] Optimizer 12 "optimizer" "go on with the next optimizer, its moments empty"
+        [key('w')] Save 9 "save" "write a checkpoint"
     Engine:
-        [key('r')] Redraw 6 "redraw" "evaluate the slice around the weights as they are now"
-        [key('n')] NewPlane 4 "new plane" "draw two new random directions"
-        [key('[')] ZoomIn 9 "closer" "zoom in on the plane"
-        [key(']')] ZoomOut 10 "wider" "zoom out"
+        [key('r')] Redraw 7 "redraw" "evaluate the slice around the weights as they are now"
+        [key('n')] NewPlane 5 "new plane" "draw two new random directions"
+        [key('[')] ZoomIn 10 "closer" "zoom in on the plane"
+        [key(']')] ZoomOut 11 "wider" "zoom out"
         [key('g')] Grid 0 "grid" "at most 17, 33 or 65 points a side"
-        [key('p')] Prompt 3 "prompt" "edit the prompt; its last token is the target"
+        [key('p')] Prompt 4 "prompt" "edit the prompt; its last token is the target"
     Picture:
         [key('L')] LogScale 0 "log scale" "colours, or the focused loss chart, by the logarithm"
-        [key('c')] ColorMap 7 "colours" "next colour map"
+        [key('c')] ColorMap 8 "colours" "next colour map"
         [key('m')] MarkerStyle 0 "marker" "cells of braille dots, half blocks or plain characters"
-        [key('T')] Theme 12 "theme" "next theme"
+        [key('T')] Theme 13 "theme" "next theme"
     Screen:
         [named(KeyCode::Tab)] FocusNext 0 "focus" "focus the next pane; arrows or hjkl move in it"
-        [named(KeyCode::BackTab)] FocusPrevious 0 "back" "focus the pane before"
+        [named(KeyCode::BackTab)] FocusPrevious 0 "focus back" "focus the pane before"
         [key('z')] Zoom 0 "zoom pane" "give the focused pane the whole screen, or take it back"
-        [key('7')] Log 5 "log" "show or hide the log"
+        [key('7')] Log 6 "log" "show or hide the log"
         [named(KeyCode::Esc)] Clear 0 "clear" "all panes again; no cursor; the newest log lines"
         [key('D')] Detach 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
         [key('q'), control('c')] Quit 0 "quit" "leave: go on training, or save and stop"

@@ -173,6 +173,13 @@ impl App {
             Action::RunPause => (Command::Run, "running".into()),
             Action::Step => (Command::Step(1), "one step".into()),
             Action::StepTen => (Command::Step(10), "ten steps".into()),
+            Action::Back => {
+                let Some(step) = status.and_then(|status| status.back) else {
+                    self.view.hint = Some(Hint::Refused("no earlier state is kept in memory".into()));
+                    return Vec::new();
+                };
+                (Command::Back, format!("back to step {step}"))
+            }
             Action::Redraw => (Command::RedrawSlice, "drawing the slice again".into()),
             Action::NewPlane => (Command::NewPlane, "drawing two new directions".into()),
             Action::ZoomOut => (Command::Zoom(1.5), "showing more of the plane".into()),

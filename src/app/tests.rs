@@ -29,6 +29,7 @@ fn status(phase: Phase) -> Status {
         viewers: 1,
         drift: None,
         slicing: false,
+        back: None,
     }
 }
 
@@ -145,7 +146,8 @@ fn an_engine_that_has_not_spoken_takes_no_commands() {
 #[test]
 fn updates_replace_what_they_carry_and_leave_the_rest() {
     let mut app = app(Phase::Running);
-    let point = |step| Point { step, loss: 1.0, held_out: None, grad_norm: 1.0, learning_rate: 1.0 };
+    let point =
+        |step| Point { step, loss: 1.0, held_out: None, grad_norm: 1.0, learning_rate: 1.0, spike: false };
     update(&mut app, Update { slice: Some(slice(9)), points: vec![point(1), point(2)], ..Update::default() });
     update(&mut app, Update { points: vec![point(3)], ..Update::default() });
     let steps: Vec<u64> = app.engine.history.points().iter().map(|point| point.step).collect();

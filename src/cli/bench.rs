@@ -225,11 +225,13 @@ impl Subject {
             weight_decay: 0.1,
             clip: 1.0,
             accumulate: 1,
+            dtype: DType::F32,
         };
         let (rows, context) = (self.preset.batch_size, self.preset.context);
         let learnt = Learnt::Corpus { train: self.corpus.clone(), held_out: self.batch(), rows, context };
         let llama = Llama::new(&self.config, DType::F32, &Device::Cpu)?;
-        let mut trainer = Trainer::new(llama, self.params.clone(), learnt, recipe, &Device::Cpu, threads)?;
+        let mut trainer =
+            Trainer::new(llama, self.params.clone(), |_| true, learnt, recipe, &Device::Cpu, threads)?;
         trainer.step()?;
         let (started, mut tokens) = (Instant::now(), 0);
         while started.elapsed() < duration {
@@ -337,7 +339,9 @@ fn update(step: u64, slice: Option<Slice>) -> Update {
         viewers: 1,
         drift: None,
         slicing: true,
+        back: None,
     };
-    let point = Point { step, loss, held_out: None, grad_norm: 1.0 / loss, learning_rate: 1e-3 };
+    let point =
+        Point { step, loss, held_out: None, grad_norm: 1.0 / loss, learning_rate: 1e-3, spike: false };
     Update { status: Some(status), points: vec![point], slice, ..Update::default() }
 }

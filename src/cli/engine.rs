@@ -4,18 +4,23 @@ use std::io::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::run::dir::RunDir;
-use crate::run::host::{Mode, host};
+use crate::run::host::{Begin, Mode, host};
+use crate::settings::Settings;
 
 /// Own a run folder and train it, for screens that connect.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The run folder, with its `settings.json`
+    /// The run folder; the settings come through standard input
     dir: PathBuf,
     #[arg(long, value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
+    /// Go on with a run that is there: from this step's checkpoint, or from the beginning with 0
+    #[arg(long)]
+    from: Option<u64>,
 }
 
 /// The one line that an engine prints: where it listens, or why it can't begin.
@@ -39,20 +44,22 @@ impl Args {
         // Fails only for the leader of a process group, which has no terminal to leave.
         let _ = rustix::process::setsid();
         let mut greeted = false;
-        let result = RunDir::open(&self.dir).map_err(Into::into).and_then(|dir| {
-            let ready = |socket: &std::path::Path| {
-                greeted = true;
-                greet(&Greeting::Socket(socket.to_owned()));
-            };
-            host(&dir, Mode::ForScreens, ready, &mut |_, _| {})
+        let ready = |socket: &std::path::Path| {
+            greeted = true;
+            greet(&Greeting::Socket(socket.to_owned()));
+        };
+        let result = serde_json::from_reader(std::io::stdin()).context("the settings can't be read");
+        let result = result.and_then(|settings: Settings| {
+            let dir = RunDir::open(&self.dir)?;
+            Ok(host(&dir, &settings, Mode::ForScreens, Begin::of(self.from), ready, &mut |_, _| {})?)
         });
         match result {
             // A screen that is connected has been told.
             Err(error) if !greeted => {
                 greet(&Greeting::Error(error.to_string()));
-                Err(error.into())
+                Err(error)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
             Ok(_) => Ok(()),
         }
     }

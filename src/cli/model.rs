@@ -103,7 +103,7 @@ impl BatchArgs {
                     "builtin-qa" => DataSource::BuiltinQa,
                     path => DataSource::Path(PathBuf::from(path)),
                 };
-                (self.rows_of(&data, 0, false, most, &checkpoint.tokenizer)?, "data")
+                (self.rows_of(&data, 0, None, most, &checkpoint.tokenizer)?, "data")
             }
             (None, None) => {
                 let settings = run(model).and_then(|dir| dir.settings().ok());
@@ -112,22 +112,26 @@ impl BatchArgs {
                     DataSource::Text(text) => (text_batch(text, &checkpoint.tokenizer, most)?, "text"),
                     data => {
                         let tokenizer = &checkpoint.tokenizer;
-                        (self.rows_of(data, settings.seed, true, most, tokenizer)?, "held-out")
+                        (
+                            self.rows_of(data, settings.seed, Some(settings.answers_only), most, tokenizer)?,
+                            "held-out",
+                        )
                     }
                 }
             }
         };
-        if let Some(id) = batch.rows().iter().flatten().find(|id| **id as usize >= vocab_size) {
+        if let Some(id) = batch.rows().flatten().find(|id| **id as usize >= vocab_size) {
             bail!("token {id} is outside the model's {vocab_size} tokens: the tokenizer is another model's");
         }
         Ok((batch, source))
     }
 
+    /// The first rows of data; of a run's, those that it holds out, where it may learn answers only.
     fn rows_of(
         &self,
         data: &DataSource,
         seed: u64,
-        held_out: bool,
+        run: Option<bool>,
         most: usize,
         tokenizer: &Tokenizer,
     ) -> anyhow::Result<Batch> {
@@ -135,8 +139,8 @@ impl BatchArgs {
         if context > most {
             bail!("--context {context} is longer than the model's {most}");
         }
-        let (train, apart) = prepare::corpora(data, seed, tokenizer)?;
-        let corpus = if held_out { apart } else { train };
+        let (train, apart) = prepare::corpora(data, seed, run.unwrap_or(false), tokenizer)?;
+        let corpus = if run.is_some() { apart } else { train };
         if corpus.tokens().len() < 2 {
             bail!("the data has {} tokens: a loss needs two", corpus.tokens().len());
         }

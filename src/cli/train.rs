@@ -1,23 +1,21 @@
 //! `train`: train a model, and watch it where there is a terminal.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use serde::Serialize;
 
 use super::engine::Greeting;
-use super::screen;
+use super::{headless, resume, screen};
 use crate::model::device::DeviceChoice;
-use crate::protocol::{OptimizerKind, Outcome, Phase, RunInfo, Status};
+use crate::protocol::OptimizerKind;
 use crate::run::dir::{RunDir, name_from};
-use crate::run::host::{Mode, Report, host};
-use crate::settings::{DataSource, ModelSource, Settings, SliceEvery};
+use crate::run::host::Begin;
+use crate::settings::{DataSource, ModelSource, Precision, Settings, SliceEvery};
 use crate::train::preset::Preset;
 use crate::train::schedule::Shape;
 
@@ -51,15 +49,15 @@ pub(super) struct Args {
     /// Number of the last step [default: on a screen none, without one 1000]
     #[arg(long, value_name = "N")]
     steps: Option<NonZero<u64>>,
-    /// Optimizer to start with
-    #[arg(long, value_name = "NAME", default_value = "adamw")]
-    optimizer: OptimizerName,
+    /// Optimizer to start with [default: adamw]
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<OptimizerName>,
     /// Highest learning rate [default: 5e-3 for nano, 3e-3 micro, 1e-3 mini, 1e-5 with --model]
     #[arg(long, value_name = "RATE", value_parser = positive)]
     lr: Option<f64>,
-    /// Decay of matrices by adamw
-    #[arg(long, value_name = "DECAY", default_value = "0.1", value_parser = not_negative)]
-    weight_decay: f64,
+    /// Decay of matrices by adamw [default: 0.1]
+    #[arg(long, value_name = "DECAY", value_parser = not_negative)]
+    weight_decay: Option<f64>,
     /// Shape of the learning rate over the steps [default: cosine, constant with --text]
     #[arg(long, value_name = "SHAPE")]
     schedule: Option<ScheduleName>,
@@ -75,33 +73,48 @@ pub(super) struct Args {
     /// Tokens in a row [default: 64 for nano, 128 micro, 256 mini, 128 with --model]
     #[arg(long, value_name = "TOKENS")]
     context: Option<NonZero<usize>>,
-    /// Batches whose gradients make one step
-    #[arg(long, value_name = "BATCHES", default_value = "1")]
-    accumulate: NonZero<usize>,
-    /// Gradient norm above which gradients are scaled down; 0 for never
-    #[arg(long, value_name = "NORM", default_value = "1", value_parser = not_negative)]
-    clip: f64,
-    /// Seed of weights, batches and what is held out
-    #[arg(long, value_name = "SEED", default_value = "0")]
-    seed: u64,
-    /// Steps between two measurements of the held-out loss
-    #[arg(long, value_name = "STEPS", default_value = "50")]
-    eval_every: NonZero<u64>,
-    /// Steps between two checkpoints; the end is saved in any case
+    /// Batches whose gradients make one step [default: 1]
+    #[arg(long, value_name = "BATCHES")]
+    accumulate: Option<NonZero<usize>>,
+    /// Gradient norm above which gradients are scaled down; 0 for never [default: 1]
+    #[arg(long, value_name = "NORM", value_parser = not_negative)]
+    clip: Option<f64>,
+    /// Seed of weights, batches and what is held out [default: 0]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Learn only the answers of builtin-qa, or the completions of .jsonl with "prompt" and "completion"
+    #[arg(long)]
+    answers_only: bool,
+    /// Leave the tensors of such names as they are, such as 'model.layers.[0-3].*'; may be given more than once
+    #[arg(long, value_name = "GLOB")]
+    freeze: Vec<String>,
+    /// Compute gradients in f32 or bf16; weights stay f32 [default: bf16 on CUDA, f32 elsewhere]
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<PrecisionName>,
+    /// Steps between two measurements of the held-out loss [default: 50]
+    #[arg(long, value_name = "STEPS")]
+    eval_every: Option<NonZero<u64>>,
+    /// End once so many measurements of the held-out loss in a row were no better
+    #[arg(long, value_name = "COUNT")]
+    early_stop: Option<NonZero<u64>>,
+    /// Steps between two samples of what the model writes, in the log and the event file
+    #[arg(long, value_name = "STEPS")]
+    sample_every: Option<NonZero<u64>>,
+    /// Steps between two checkpoints; the end is saved in any case [default: every ten minutes]
     #[arg(long, value_name = "STEPS")]
     save_every: Option<NonZero<u64>>,
-    /// Checkpoints to keep
-    #[arg(long, value_name = "COUNT", default_value = "2")]
-    keep_last: NonZero<usize>,
+    /// Checkpoints to keep, and the one with the best held-out loss [default: 2]
+    #[arg(long, value_name = "COUNT")]
+    keep_last: Option<NonZero<usize>>,
     /// When the slice is drawn again: a number of steps, auto or off [default: auto, headless off]
     #[arg(long, value_name = "WHEN", value_parser = slice_every)]
     slice_every: Option<SliceEvery>,
-    /// Points a side of the finest picture: 9, 17, 33 or 65
-    #[arg(long, value_name = "SIDE", default_value = "33")]
-    grid: usize,
-    /// Where to compute: auto, cpu, cuda, cuda:N or metal
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
-    device: DeviceChoice,
+    /// Points a side of the finest picture: 9, 17, 33 or 65 [default: 33]
+    #[arg(long, value_name = "SIDE")]
+    grid: Option<usize>,
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal [default: auto]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    device: Option<DeviceChoice>,
     /// Threads to compute with [default: all]
     #[arg(long, value_name = "COUNT", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
@@ -111,6 +124,14 @@ pub(super) struct Args {
     /// The run's folder itself [default: a new one under the state folder's llamascape/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// Go on with this run where its newest checkpoint, or that of a step, has left it
+    #[arg(
+        long,
+        value_name = "RUN[@STEP]",
+        conflicts_with_all = ["preset", "model", "data", "text", "optimizer", "batch_size", "context", "accumulate", "seed",
+            "answers_only", "freeze", "name", "run_dir"]
+    )]
+    resume: Option<String>,
     /// Wait for a key before the first step
     #[arg(long, conflicts_with = "headless")]
     paused: bool,
@@ -146,6 +167,12 @@ enum ScheduleName {
     Cosine,
     Linear,
     Constant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PrecisionName {
+    F32,
+    Bf16,
 }
 
 fn number(text: &str, fits: fn(f64) -> bool, kind: &str) -> Result<f64, String> {
@@ -195,6 +222,25 @@ fn run_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+impl ScheduleName {
+    fn shape(self) -> Shape {
+        match self {
+            Self::Cosine => Shape::Cosine,
+            Self::Linear => Shape::Linear,
+            Self::Constant => Shape::Constant,
+        }
+    }
+}
+
+impl PrecisionName {
+    fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
 impl Args {
     /// The threads that were asked for.
     pub(super) fn threads(&self) -> Option<NonZero<usize>> {
@@ -204,19 +250,61 @@ impl Args {
     /// Trains.
     pub(super) fn run(self, threads: usize) -> anyhow::Result<()> {
         let headless = self.headless || !std::io::stdout().is_terminal();
-        let settings = self.settings(threads, headless)?;
         let look = self.screen.look()?;
-        if headless {
-            let dir = self.create(settings)?;
-            return self.train_headless(&dir);
-        }
-        if self.json {
+        if self.json && !headless {
             bail!("--json prints a summary at the end of a run without a screen: add --headless");
         }
-        crate::terminal::check_size()?;
-        let dir = self.create(settings)?;
-        let socket = start_engine(&dir, threads).inspect_err(|_| dir.discard())?;
-        screen::watch(&socket, &dir.settings()?.name, look, false)
+        if !headless {
+            crate::terminal::check_size()?;
+        }
+        let (dir, begin, settings) = if let Some(run) = &self.resume {
+            resume::find(run, |earlier| self.resumed(earlier, threads, headless))?
+        } else {
+            let dir = self.create(self.settings(threads, headless)?)?;
+            let settings = dir.settings()?;
+            (dir, Begin::New, settings)
+        };
+        if headless {
+            return headless::train(&dir, &settings, begin, self.json, self.quiet);
+        }
+        let socket = start_engine(&dir, &settings, begin).inspect_err(|_| {
+            if begin == Begin::New {
+                dir.discard();
+            }
+        })?;
+        screen::watch(&socket, &settings.name, look, false)
+    }
+
+    /// The settings of a run that goes on, with what the flags change of them.
+    fn resumed(&self, mut settings: Settings, threads: usize, headless: bool) -> Settings {
+        fn change<T>(setting: &mut T, flag: Option<T>) {
+            if let Some(flag) = flag {
+                *setting = flag;
+            }
+        }
+        let number = |flag: Option<NonZero<u64>>| flag.map(NonZero::get);
+        change(&mut settings.steps, number(self.steps).map(Some));
+        change(&mut settings.learning_rate, self.lr);
+        change(&mut settings.weight_decay, self.weight_decay);
+        change(&mut settings.schedule, self.schedule.map(ScheduleName::shape));
+        change(&mut settings.warmup, self.warmup);
+        change(&mut settings.decay_steps, number(self.decay_steps));
+        change(&mut settings.clip, self.clip);
+        change(&mut settings.eval_every, number(self.eval_every));
+        change(&mut settings.early_stop, number(self.early_stop).map(Some));
+        change(&mut settings.sample_every, number(self.sample_every).map(Some));
+        change(&mut settings.save_every, number(self.save_every).map(Some));
+        change(&mut settings.keep_last, self.keep_last.map(NonZero::get));
+        change(&mut settings.slice_every, self.slice_every.or(headless.then_some(SliceEvery::Off)));
+        change(&mut settings.grid, self.grid);
+        change(&mut settings.device, self.device);
+        change(&mut settings.precision, self.precision.map(PrecisionName::precision).map(Some));
+        if headless {
+            settings.steps = settings.steps.or(Some(HEADLESS_STEPS));
+        }
+        settings.threads = threads;
+        settings.paused = self.paused;
+        settings
     }
 
     /// What the flags come to. Paths are checked here, so that a slip of the finger costs nothing.
@@ -254,34 +342,35 @@ impl Args {
             data,
             steps,
             optimizer: match self.optimizer {
-                OptimizerName::Adamw => OptimizerKind::AdamW,
-                OptimizerName::Adam => OptimizerKind::Adam,
-                OptimizerName::Sgd => OptimizerKind::Sgd,
+                Some(OptimizerName::Adamw) | None => OptimizerKind::AdamW,
+                Some(OptimizerName::Adam) => OptimizerKind::Adam,
+                Some(OptimizerName::Sgd) => OptimizerKind::Sgd,
             },
             learning_rate: self.lr.unwrap_or(rate),
-            weight_decay: self.weight_decay,
-            schedule: match schedule {
-                ScheduleName::Cosine => Shape::Cosine,
-                ScheduleName::Linear => Shape::Linear,
-                ScheduleName::Constant => Shape::Constant,
-            },
+            weight_decay: self.weight_decay.unwrap_or(0.1),
+            schedule: schedule.shape(),
             warmup: self.warmup.unwrap_or(if one_text { 0 } else { 20 }),
             decay_steps: self.decay_steps.map_or(decay_steps, NonZero::get),
             batch_size: self.batch_size.map_or(preset.batch_size, NonZero::get),
             context: self.context.map_or(context, NonZero::get),
-            accumulate: self.accumulate.get(),
-            clip: self.clip,
-            seed: self.seed,
-            eval_every: self.eval_every.get(),
+            accumulate: self.accumulate.map_or(1, NonZero::get),
+            clip: self.clip.unwrap_or(1.0),
+            seed: self.seed.unwrap_or(0),
+            answers_only: self.answers_only,
+            freeze: self.freeze.clone(),
+            precision: self.precision.map(PrecisionName::precision),
+            eval_every: self.eval_every.map_or(50, NonZero::get),
+            early_stop: self.early_stop.map(NonZero::get),
+            sample_every: self.sample_every.map(NonZero::get),
             save_every: self.save_every.map(NonZero::get),
-            keep_last: self.keep_last.get(),
+            keep_last: self.keep_last.map_or(2, NonZero::get),
             slice_every: self.slice_every.unwrap_or(if headless {
                 SliceEvery::Off
             } else {
                 SliceEvery::Auto
             }),
-            grid: self.grid,
-            device: self.device,
+            grid: self.grid.unwrap_or(33),
+            device: self.device.unwrap_or(DeviceChoice::Auto),
             threads,
             paused: self.paused,
         })
@@ -302,20 +391,6 @@ impl Args {
         written.inspect_err(|_| dir.discard())?;
         Ok(dir)
     }
-
-    fn train_headless(&self, dir: &RunDir) -> anyhow::Result<()> {
-        let mut progress = Progress::new(self.quiet);
-        let report = host(dir, Mode::Headless, |_| {}, &mut |info, status| progress.show(info, status))?;
-        if let Outcome::Failed { error } = &report.outcome {
-            bail!("{error}");
-        }
-        if self.json {
-            super::print(&format!("{}\n", serde_json::to_string(&Summary::of(&report))?))?;
-        } else if !self.quiet {
-            super::print(&format!("{}\n", Summary::of(&report).line()))?;
-        }
-        Ok(())
-    }
 }
 
 /// The path made absolute, if something is there.
@@ -328,20 +403,24 @@ fn existing(path: &Path, flag: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Starts the process that trains, and waits until it listens or says why it can't.
-fn start_engine(dir: &RunDir, threads: usize) -> anyhow::Result<PathBuf> {
+fn start_engine(dir: &RunDir, settings: &Settings, begin: Begin) -> anyhow::Result<PathBuf> {
     let log = dir.path().join("engine.log");
     let errors = File::options().create(true).append(true).open(&log);
     let errors = errors.with_context(|| log.display().to_string())?;
     let program = std::env::current_exe().context("the program can't find itself")?;
     let mut engine = Command::new(program)
         .arg("engine")
-        .args(["--threads", &threads.to_string()])
+        .args(["--threads", &settings.threads.to_string()])
+        .args(begin.step().map(|step| format!("--from={step}")))
         .arg(dir.path())
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(errors)
         .spawn()
         .context("the engine can't be started")?;
+    if let Some(input) = engine.stdin.take() {
+        serde_json::to_writer(input, settings).context("the engine can't be told its settings")?;
+    }
     let mut line = String::new();
     if let Some(output) = engine.stdout.take() {
         BufReader::new(output).read_line(&mut line).context("the engine can't be heard")?;
@@ -353,125 +432,5 @@ fn start_engine(dir: &RunDir, threads: usize) -> anyhow::Result<PathBuf> {
             let reason = std::fs::read_to_string(&log).unwrap_or_default();
             bail!("the engine ended before it could say why: {}", reason.lines().last().unwrap_or("no word"))
         }
-    }
-}
-
-/// What a run without a screen came to.
-#[derive(Serialize)]
-struct Summary<'a> {
-    name: &'a str,
-    path: &'a str,
-    model: &'a str,
-    parameters: u64,
-    step: u64,
-    loss: Option<f64>,
-    eval_loss: Option<f64>,
-    grad_norm: Option<f64>,
-    tokens: u64,
-    seconds: f64,
-    tokens_per_second: Option<f64>,
-    checkpoint: Option<&'a str>,
-}
-
-impl<'a> Summary<'a> {
-    fn of(report: &'a Report) -> Self {
-        let status = &report.status;
-        let finite = |x: Option<f64>| x.filter(|x| x.is_finite());
-        Self {
-            name: &report.info.name,
-            path: &report.info.path,
-            model: &report.info.model,
-            parameters: report.info.parameters,
-            step: status.step,
-            loss: finite(status.loss),
-            eval_loss: finite(status.held_out),
-            grad_norm: finite(status.grad_norm),
-            tokens: report.tokens,
-            seconds: status.seconds,
-            tokens_per_second: finite(status.tokens_per_second),
-            checkpoint: match &report.outcome {
-                Outcome::Stopped { checkpoint, .. } => checkpoint.as_deref(),
-                Outcome::Failed { .. } => None,
-            },
-        }
-    }
-
-    fn line(&self) -> String {
-        let loss = |loss: Option<f64>| loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.4}"));
-        format!(
-            "{}: {} steps in {:.1} s, loss {}, held-out {}; {}",
-            self.name,
-            self.step,
-            self.seconds,
-            loss(self.loss),
-            loss(self.eval_loss),
-            self.checkpoint.unwrap_or("nothing saved")
-        )
-    }
-}
-
-/// Progress on stderr: a line that renews itself on a terminal, plain lines otherwise.
-struct Progress {
-    quiet: bool,
-    terminal: bool,
-    shown: Option<Instant>,
-    stage: String,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self { quiet, terminal, shown: None, stage: String::new() }
-    }
-
-    fn show(&mut self, info: &RunInfo, status: &Status) {
-        if self.quiet {
-            return;
-        }
-        match &status.phase {
-            Phase::Preparing(stages) => {
-                let done = stages.iter().rfind(|stage| stage.progress >= 1.0);
-                let Some(stage) = done.filter(|stage| stage.name != self.stage) else { return };
-                self.stage.clone_from(&stage.name);
-                self.line(&format!("{}: {}: {}", info.name, stage.name, stage.detail), true);
-            }
-            Phase::Running => {
-                let interval = Duration::from_millis(if self.terminal { 100 } else { 5000 });
-                if status.step == 0 || self.shown.is_some_and(|shown| shown.elapsed() < interval) {
-                    return;
-                }
-                self.shown = Some(Instant::now());
-                self.line(&Self::describe(info, status), false);
-            }
-            Phase::Paused | Phase::Finished | Phase::Stopping => {
-                if self.shown.take().is_some() {
-                    self.line(&Self::describe(info, status), true);
-                }
-            }
-        }
-    }
-
-    fn describe(info: &RunInfo, status: &Status) -> String {
-        let number = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
-        let last = info.last_step.map_or_else(String::new, |last| format!("/{last}"));
-        let rate = status.tokens_per_second.unwrap_or(0.0) / 1000.0;
-        format!(
-            "step {}{last}  loss {}  held-out {}  |g| {}  lr {:.2e}  {rate:.1}k tok/s",
-            status.step,
-            number(status.loss),
-            number(status.held_out),
-            number(status.grad_norm),
-            status.learning_rate,
-        )
-    }
-
-    fn line(&self, text: &str, lasting: bool) {
-        let mut stderr = std::io::stderr().lock();
-        // Nobody can be told where stderr itself is gone.
-        let _ = if self.terminal {
-            write!(stderr, "\r\x1b[K{text}{}", if lasting { "\n" } else { "" })
-        } else {
-            writeln!(stderr, "{text}")
-        };
     }
 }

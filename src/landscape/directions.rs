@@ -1,6 +1,8 @@
 //! Directions that are not random: the gradient, where the weights came from, where they could go, and how the
 //! loss curves.
 
+use std::borrow::Cow;
+
 use candle_core::{DType, Device, Result, Tensor, bail};
 use nalgebra::DMatrix;
 
@@ -8,7 +10,9 @@ use super::evaluator::Objective;
 use super::plane::{
     Direction, Normalization, Plane, add_scaled, orthogonalise, product, random_direction, rescale,
 };
+use crate::model::backprop::{Backprop, Texts};
 use crate::model::llama::Llama;
+use crate::model::matmul::Into;
 use crate::model::params::Params;
 use crate::protocol::{Explained, PlaneInfo, Spectrum};
 use crate::train::corpus::Batch;
@@ -29,6 +33,24 @@ pub struct LossFunction<'a> {
 impl LossFunction<'_> {
     /// The gradient at `params`, over the tensors of these names.
     pub fn gradient(&self, params: &Params, names: &[String]) -> Result<Direction> {
+        let batch = match self.objective {
+            Objective::Mean => Cow::Borrowed(self.batch),
+            Objective::Last => Cow::Owned(self.batch.clone().of_last()),
+        };
+        if self.device.is_cpu() {
+            let turned = |name: &str| names.iter().any(|other| other == name);
+            let mut backprop = Backprop::new(self.llama, params, turned, rayon::current_num_threads())?;
+            let (inputs, targets) = batch.flat();
+            let texts = Texts { inputs: &inputs, targets: &targets, seq: batch.seq() };
+            backprop.add(params, &texts, (batch.predicted() as f32).recip(), Into::Overwrite)?;
+            let gradients = params.iter().zip(backprop.into_gradients());
+            let turned = gradients.filter_map(|((name, tensor), gradient)| Some((name, tensor, gradient?)));
+            return turned
+                .map(|(name, tensor, gradient)| {
+                    Ok((name.to_owned(), Tensor::from_vec(gradient, tensor.dims(), self.device)?))
+                })
+                .collect();
+        }
         let mut weights: Params =
             params.iter().map(|(name, weight)| (name.to_owned(), weight.detach())).collect();
         let turned = names.iter().filter_map(|name| Some((name.clone(), params.get(name)?.clone())));
@@ -36,13 +58,8 @@ impl LossFunction<'_> {
         for (name, var) in vars.iter() {
             weights.insert(name, var.as_tensor().clone());
         }
-        let (inputs, targets) = self.batch.tensors(self.device)?;
-        let (rows, seq) = inputs.dims2()?;
-        let losses = self.llama.token_losses(&weights, &inputs, &targets)?; // (rows * seq)
-        let loss = match self.objective {
-            Objective::Mean => losses.mean_all()?,
-            Objective::Last => losses.reshape((rows, seq))?.narrow(1, seq - 1, 1)?.mean_all()?,
-        };
+        let (inputs, targets) = batch.tensors(self.device)?;
+        let loss = self.llama.loss(&weights, &inputs, &targets)?;
         let grads = vars.gradients(&loss.backward()?)?;
         Ok(vars.iter().map(|(name, _)| name.to_owned()).zip(grads).collect())
     }

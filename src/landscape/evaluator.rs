@@ -19,6 +19,7 @@ use crate::model::attention::{Attention, Strip};
 use crate::model::kernels::{self, Rotary, Turn};
 use crate::model::llama::Llama;
 use crate::model::matmul::Into;
+use crate::model::ops::IGNORED;
 use crate::model::params::Params;
 use crate::train::corpus::Batch;
 
@@ -93,7 +94,11 @@ impl Evaluator {
             bail!("{seq} tokens are more than the model's context");
         }
         let (inputs, targets) = (inputs.flatten_all()?.to_vec1()?, targets.flatten_all()?.to_vec1()?);
-        if let Some(id) = inputs.iter().chain(&targets).find(|id| **id as usize >= model.vocab_size) {
+        if let Some(id) = inputs
+            .iter()
+            .chain(targets.iter().filter(|id| **id != IGNORED))
+            .find(|id| **id as usize >= model.vocab_size)
+        {
             bail!("token {id} is outside the model's {} tokens", model.vocab_size);
         }
         let prefix = Prefix::default();
@@ -266,11 +271,13 @@ impl Evaluator {
                 // A text has `skipped` rows before the one that was kept, or keeps them all.
                 let skipped = self.targets.len() / tokens - 1;
                 let target = self.targets[row % tokens * (skipped + 1) + skipped];
-                token_losses.push(f64::from(kernels::cross_entropy(logits, target as usize)));
+                let predicted = target != IGNORED;
+                token_losses
+                    .push(predicted.then(|| f64::from(kernels::cross_entropy(logits, target as usize))));
             }
         }
-        let mean = |losses: &mut dyn Iterator<Item = f64>| {
-            let (sum, count) = losses.fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1));
+        let mean = |losses: &mut dyn Iterator<Item = Option<f64>>| {
+            let (sum, count) = losses.flatten().fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1));
             sum / f64::from(count)
         };
         let texts = self.inputs.len() / self.seq;

@@ -55,7 +55,10 @@ impl Llama {
     /// Loss in nats of each token of `targets` given those before it: `(batch * seq)`. `inputs` and `targets`
     /// are `(batch, seq)` of `u32`, the targets one place ahead of the inputs.
     pub fn token_losses(&self, params: &Params, inputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        ops::cross_entropy(&self.rows(params, inputs)?, &targets.flatten_all()?)
+        let logits = self.rows(params, inputs)?;
+        // Half a precision is too little for the sum over a vocabulary.
+        let logits = if logits.dtype() == DType::BF16 { logits.to_dtype(DType::F32)? } else { logits };
+        ops::cross_entropy(&logits, &targets.flatten_all()?)
     }
 
     /// Mean of [`Self::token_losses`] over the targets that are not [`ops::IGNORED`], a scalar.

@@ -117,6 +117,13 @@ impl Tokenizer {
         Ok(self.inner.encode_fast(text, true)?.get_ids().to_vec())
     }
 
+    /// The ids of a text, and the place of the first that holds something of what begins at this byte.
+    pub fn encode_from(&self, text: &str, byte: usize) -> Result<(Vec<u32>, usize), Error> {
+        let encoding = self.inner.encode(text, true)?;
+        let place = encoding.get_offsets().iter().position(|(_, end)| *end > byte);
+        Ok((encoding.get_ids().to_vec(), place.unwrap_or(encoding.len())))
+    }
+
     /// The ids of a text and nothing added.
     pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>, Error> {
         Ok(self.inner.encode_fast(text, false)?.get_ids().to_vec())

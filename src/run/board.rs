@@ -76,6 +76,12 @@ impl<T: Clone> Recent<T> {
         self.pushed += 1;
     }
 
+    /// Forgets all items: whoever has seen some is behind.
+    fn forget(&mut self) {
+        self.items.clear();
+        self.pushed += 1;
+    }
+
     /// What followed the first `seen` items, and whether all of it is still here.
     fn since(&self, seen: u64) -> (Vec<T>, bool) {
         let missed = (self.pushed - seen) as usize;
@@ -114,13 +120,25 @@ impl Board {
         self.change(|board, version| board.status = Stamped { value: Some(status), version });
     }
 
-    /// Publishes a step and the gradient norms of its layers.
-    pub fn push_step(&self, point: Point, layers: Vec<LayerNorm>) {
-        self.change(|board, version| {
+    /// Publishes a step.
+    pub fn push_point(&self, point: Point) {
+        self.change(|board, _| {
             board.history.push(point);
             board.points.push(point);
-            board.layers = Stamped { value: Some(layers), version };
         });
+    }
+
+    /// Takes back the steps behind this one.
+    pub fn rewind(&self, step: u64) {
+        self.change(|board, _| {
+            board.history.rewind(step);
+            board.points.forget();
+        });
+    }
+
+    /// Publishes the gradient norms of the newest step's layers.
+    pub fn set_layers(&self, layers: Vec<LayerNorm>) {
+        self.change(|board, version| board.layers = Stamped { value: Some(layers), version });
     }
 
     /// Publishes a slice.
@@ -186,17 +204,17 @@ mod tests {
     use super::*;
 
     fn point(step: u64) -> Point {
-        Point { step, loss: 1.0, held_out: None, grad_norm: 1.0, learning_rate: 0.1 }
+        Point { step, loss: 1.0, held_out: None, grad_norm: 1.0, learning_rate: 0.1, spike: false }
     }
 
     #[test]
     fn a_screen_gets_each_step_once() {
         let (board, mut cursor) = (Board::default(), Cursor::default());
-        board.push_step(point(1), vec![]);
-        board.push_step(point(2), vec![]);
+        board.push_point(point(1));
+        board.push_point(point(2));
         let steps = |update: &Update| update.points.iter().map(|p| p.step).collect::<Vec<_>>();
         assert_eq!(steps(&board.since(&mut cursor).0), [1, 2]);
-        board.push_step(point(3), vec![]);
+        board.push_point(point(3));
         let (update, _) = board.since(&mut cursor);
         assert_eq!((steps(&update), update.history), (vec![3], None));
         assert_eq!(board.since(&mut cursor).0, Update::default());
@@ -205,10 +223,22 @@ mod tests {
     #[test]
     fn a_screen_that_is_far_behind_gets_the_history_instead() {
         let (board, mut cursor) = (Board::default(), Cursor::default());
-        (1..=3 * RECENT as u64).for_each(|step| board.push_step(point(step), vec![]));
+        (1..=3 * RECENT as u64).for_each(|step| board.push_point(point(step)));
         let (update, _) = board.since(&mut cursor);
         assert!(update.points.is_empty());
         assert_eq!(update.history.unwrap().points().len(), 3 * RECENT);
+    }
+
+    #[test]
+    fn a_screen_forgets_the_steps_that_are_taken_back() {
+        let (board, mut cursor) = (Board::default(), Cursor::default());
+        (1..=9).for_each(|step| board.push_point(point(step)));
+        board.since(&mut cursor);
+        board.rewind(4);
+        board.push_point(point(5));
+        let (update, _) = board.since(&mut cursor);
+        let steps: Vec<u64> = update.history.unwrap().points().iter().map(|p| p.step).collect();
+        assert_eq!((steps, update.points), (vec![1, 2, 3, 4, 5], vec![]));
     }
 
     #[test]

@@ -220,7 +220,9 @@ impl RunDir {
 
     /// Forgets where the engine listened. A note that stays behind does no harm: the lock tells.
     pub fn forget_socket(&self) {
-        if let Err(error) = std::fs::remove_file(self.0.join("socket")) {
+        if let Err(error) = std::fs::remove_file(self.0.join("socket"))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             log::debug!("the socket's note stays: {error}");
         }
     }

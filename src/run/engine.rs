@@ -1,6 +1,5 @@
 //! The engine's loop: one thread that owns the model, obeys commands between steps and publishes what happens.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -9,15 +8,16 @@ use std::time::{Duration, Instant};
 use super::board::Board;
 use super::dir::{RunDir, RunState, StateFile};
 use super::host::Mode;
-use super::metrics::{Metrics, MetricsFile};
+use super::kept::Kept;
 use super::pictures::Pictures;
 use super::prepare::Prepared;
+use super::recorder::{Circumstances, Recorder};
+use super::saver::Saver;
 use super::slicer::{Report, Slicer};
-use crate::model::checkpoint;
 use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
-use crate::predict::Prompt;
-use crate::protocol::{Command, Outcome, Phase, Point, Status};
+use crate::predict::{Prompt, write_on};
+use crate::protocol::{Command, Outcome, Phase, Status};
 use crate::settings::{Settings, SliceEvery};
 use crate::train::trainer::{StepReport, Trainer};
 
@@ -36,8 +36,8 @@ pub enum Input {
 
 /// How long an engine that is done waits for the screen that started it.
 const FIRST_VIEWER: Duration = Duration::from_secs(10);
-/// Steps over which the speed is averaged.
-const SPEED_WINDOW: usize = 20;
+/// Tokens of a sample.
+const SAMPLE: usize = 32;
 /// `state.json` is written at most this often while training.
 const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -64,26 +64,27 @@ pub struct Engine<'a> {
     board: Arc<Board>,
     viewers: Arc<AtomicU32>,
     pictures: Option<Pictures>,
-    metrics: Option<MetricsFile>,
+    recorder: Recorder,
+    saver: Saver<'a>,
+    kept: Kept,
+    keeping_pace: Pace,
     activity: Activity,
     state: StateFile,
     state_written: Instant,
     started: Instant,
-    tokens: u64,
     last: Option<StepReport>,
-    held_out: Option<f64>,
-    speed: VecDeque<(usize, f64)>,
+    /// The newest held-out loss and its step.
+    held_out: Option<(u64, f64)>,
     prediction_pace: Pace,
     drift_pace: Pace,
     drift: Option<crate::protocol::Drift>,
-    /// Measured since the last line of metrics.
-    sharpness: Option<f64>,
     had_viewer: bool,
-    saved: Option<u64>,
+    /// Why the run can't go on without a person.
+    failure: Option<String>,
 }
 
 impl<'a> Engine<'a> {
-    /// An engine that has taken no step yet.
+    /// An engine whose trainer is where the run begins or goes on.
     #[expect(clippy::too_many_arguments, reason = "called once, by the host, with all that it has gathered")]
     pub fn new(
         dir: &'a RunDir,
@@ -95,31 +96,44 @@ impl<'a> Engine<'a> {
         state: StateFile,
         started: Instant,
     ) -> std::io::Result<Self> {
-        let activity = if settings.paused { Activity::Stepping(0) } else { Activity::Running };
+        let trainer = prepared.trainer;
+        let done = settings.steps.is_some_and(|last| trainer.steps_taken() >= last);
+        let activity = match settings.paused {
+            _ if done => Activity::Finished,
+            true => Activity::Stepping(0),
+            false => Activity::Running,
+        };
+        let recorder = Recorder::open(dir.path(), Arc::clone(&board), trainer.steps_taken())?;
+        let (every, keep_last) = (settings.save_every, settings.keep_last);
+        let resumed = prepared.state.as_ref();
+        let saver = Saver::new(dir, every, keep_last, prepared.data_sha256, resumed);
+        if let Some(warning) = saver.warning(&trainer) {
+            log::warn!("{warning}");
+        }
         Ok(Self {
             dir,
             mode,
-            trainer: prepared.trainer,
+            held_out: resumed.and_then(|state| Some((state.progress.step, state.eval_loss?))),
+            trainer,
             tokenizer: prepared.tokenizer,
             prompt: prepared.prompt,
             board,
             viewers,
             pictures: None,
-            metrics: Some(MetricsFile::open(&dir.path().join("metrics.jsonl"))?),
+            recorder,
+            saver,
+            kept: Kept::default(),
+            keeping_pace: Pace::default(),
             activity,
             state,
             state_written: Instant::now(),
             started,
-            tokens: 0,
             last: None,
-            held_out: None,
-            speed: VecDeque::new(),
             prediction_pace: Pace::default(),
             drift_pace: Pace::default(),
             drift: None,
-            sharpness: None,
             had_viewer: false,
-            saved: None,
+            failure: None,
             settings,
         })
     }
@@ -134,7 +148,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Trains until the last step or until told to stop. Returns how it ended, where it stood and the tokens
-    /// trained on.
+    /// trained on, by all processes that have worked on the run.
     pub fn run(mut self, inbox: &Receiver<Input>, watch: &mut dyn FnMut(&Status)) -> (Outcome, Status, u64) {
         self.publish(watch);
         self.predict();
@@ -157,7 +171,7 @@ impl<'a> Engine<'a> {
         let outcome = self.end();
         let status = self.status();
         watch(&status);
-        (outcome, status, self.tokens)
+        (outcome, status, self.trainer.tokens())
     }
 
     fn next(&mut self, inbox: &Receiver<Input>) -> Next {
@@ -186,7 +200,15 @@ impl<'a> Engine<'a> {
     /// Returns whether the engine has to end.
     fn obey(&mut self, input: Input) -> bool {
         match input {
-            Input::Stop | Input::Command(Command::SaveAndStop) => return true,
+            Input::Stop => return true,
+            Input::Command(Command::SaveAndStop) => {
+                let saved = self.trainer.steps_taken() == 0 || self.save().is_ok();
+                if !saved {
+                    // The work would be lost. A person can make room and try again, or end it by a signal.
+                    self.activity = Activity::Stepping(0);
+                }
+                return saved;
+            }
             Input::ViewersChanged => {}
             Input::Slice(report) => self.show(report),
             Input::Command(command) => self.command(command),
@@ -209,6 +231,7 @@ impl<'a> Engine<'a> {
                     self.begin_picture();
                 }
             }
+            Command::Back => self.go_back(),
             Command::RedrawSlice => self.begin_picture(),
             Command::NewPlane => self.change_picture(Pictures::new_plane),
             Command::Zoom(factor) => self.change_picture(|pictures| pictures.zoom(factor)),
@@ -224,7 +247,7 @@ impl<'a> Engine<'a> {
                 self.trainer.set_optimizer(kind);
                 log::info!("optimizer {}, its moments empty", kind.name());
             }
-            Command::Save => self.save(),
+            Command::Save => drop(self.save()),
             Command::SaveAndStop => {}
         }
     }
@@ -242,6 +265,29 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Goes back to the newest state that is kept from before the last step, and waits there.
+    fn go_back(&mut self) {
+        let now = self.trainer.steps_taken();
+        let Some(snapshot) = self.kept.take_before(now) else {
+            log::warn!("no state before step {now} is kept in memory");
+            return;
+        };
+        if let Err(reason) = self.trainer.restore(&snapshot) {
+            log::error!("step {} can't be gone back to: {reason}", snapshot.progress.step);
+            return;
+        }
+        let step = snapshot.progress.step;
+        log::info!("back at step {step}");
+        self.activity = Activity::Stepping(0);
+        self.last = None;
+        self.held_out = None;
+        self.recorder.rewind(step);
+        self.saver.rewind(step);
+        self.predict();
+        self.refresh_drift();
+        self.begin_picture();
+    }
+
     fn set_prompt(&mut self, text: &str) {
         let config = self.trainer.llama().config();
         match Prompt::new(text, &self.tokenizer, config.max_position_embeddings, config.vocab_size) {
@@ -254,52 +300,46 @@ impl<'a> Engine<'a> {
     }
 
     fn step(&mut self) {
+        self.keep();
         let before = self.weights_for_sharpness();
         let begun = Instant::now();
         let report = match self.trainer.step() {
             Ok(report) => report,
-            Err(error) => {
-                log::error!("{error}");
-                if self.mode == Mode::Headless {
-                    self.activity = Activity::Finished;
-                } else {
-                    self.activity = Activity::Stepping(0);
-                }
-                return;
-            }
+            Err(error) => return self.refuse(error.to_string()),
         };
         let seconds = begun.elapsed().as_secs_f64();
-        self.tokens += report.tokens as u64;
-        self.speed.push_back((report.tokens, seconds));
-        if self.speed.len() > SPEED_WINDOW {
-            self.speed.pop_front();
-        }
         if let Activity::Stepping(left) = &mut self.activity {
             *left -= 1;
         }
         if self.settings.steps.is_some_and(|last| report.step >= last) {
             self.activity = Activity::Finished;
         }
+        let scheduled = report.step.is_multiple_of(self.settings.eval_every);
         let waiting = matches!(self.activity, Activity::Stepping(0) | Activity::Finished);
+        let held_out = if scheduled || waiting { self.measure_held_out() } else { None };
+        let eval_loss = held_out.filter(|_| scheduled);
+        self.recorder.record(&self.trainer, &report, Circumstances { seconds, eval_loss, held_out });
+        let step = report.step;
+        self.last = Some(report);
+        if let Some(eval_loss) = eval_loss
+            && !self.saver.measured(step, eval_loss)
+        {
+            self.stop_early(step);
+        }
 
-        let eval_loss = if report.step.is_multiple_of(self.settings.eval_every) || waiting {
-            self.measure_held_out()
-        } else {
-            None
-        };
-        self.record(&report, seconds, eval_loss);
+        let waiting = matches!(self.activity, Activity::Stepping(0) | Activity::Finished);
         if waiting || self.prediction_pace.due() {
             self.predict();
         }
-        self.last = Some(report);
         if waiting || self.drift_pace.due() {
             self.refresh_drift();
         }
-        let step = self.trainer.steps_taken();
-        if self.activity == Activity::Finished
-            || self.settings.save_every.is_some_and(|every| step.is_multiple_of(every))
-        {
-            self.save();
+        if self.settings.sample_every.is_some_and(|every| step.is_multiple_of(every)) {
+            self.sample();
+        }
+        if self.activity == Activity::Finished || self.saver.due(step) {
+            // What failed is in the log, and the next one may not.
+            let _ = self.save();
         }
         let due = |pictures: &Pictures| match self.settings.slice_every {
             _ if waiting => self.mode == Mode::ForScreens,
@@ -311,6 +351,58 @@ impl<'a> Engine<'a> {
         };
         if self.pictures.as_ref().is_some_and(due) {
             self.begin_picture_after(before);
+        }
+    }
+
+    /// Keeps the state before a step, to come back to: each one that a person takes by hand, and of a running
+    /// training as many as cost little.
+    fn keep(&mut self) {
+        let by_hand = matches!(self.activity, Activity::Stepping(_));
+        if self.mode == Mode::Headless || !(by_hand || self.keeping_pace.due()) {
+            return;
+        }
+        let begun = Instant::now();
+        if let Err(error) = self.kept.push(&self.trainer) {
+            log::warn!("this step can't be gone back to: {error}");
+        }
+        self.keeping_pace.took(begun.elapsed());
+    }
+
+    /// A step that was not taken: a person decides what now, and without one the run has failed.
+    fn refuse(&mut self, error: String) {
+        log::error!("{error}");
+        self.recorder.refused();
+        self.activity = Activity::Stepping(0);
+        if self.mode == Mode::Headless {
+            self.activity = Activity::Finished;
+            self.failure = Some(error);
+        }
+    }
+
+    /// Ends the training where the held-out loss has not been better for long enough.
+    fn stop_early(&mut self, step: u64) {
+        let (Some(patience), Some(best)) = (self.settings.early_stop, self.saver.best()) else { return };
+        if (step - best.step) / self.settings.eval_every >= patience {
+            log::info!(
+                "the held-out loss was best at step {}, {:.4}: training ends",
+                best.step,
+                best.eval_loss
+            );
+            self.activity = Activity::Finished;
+        }
+    }
+
+    /// Lets the model write on from the prompt's beginning.
+    fn sample(&mut self) {
+        let Some(prompt) = &self.prompt else { return };
+        let (trainer, params) = (&self.trainer, self.trainer.params());
+        let known = &prompt.ids()[..prompt.ids().len() - 1];
+        match write_on(trainer.llama(), &params, &self.tokenizer, known, SAMPLE, trainer.device()) {
+            Ok(text) => {
+                log::info!("step {}: {}", trainer.steps_taken(), text.replace('\n', " "));
+                self.recorder.sample(trainer.steps_taken(), &text);
+            }
+            Err(error) => log::error!("nothing can be sampled: {error}"),
         }
     }
 
@@ -332,7 +424,7 @@ impl<'a> Engine<'a> {
         match self.trainer.held_out_loss() {
             Ok(Some(loss)) => {
                 log::info!("step {}: held-out loss {loss:.3}", self.trainer.steps_taken());
-                self.held_out = Some(loss);
+                self.held_out = Some((self.trainer.steps_taken(), loss));
                 Some(loss)
             }
             Ok(None) => None,
@@ -340,34 +432,6 @@ impl<'a> Engine<'a> {
                 log::error!("the held-out loss can't be measured: {error}");
                 None
             }
-        }
-    }
-
-    /// Publishes a step and appends it to `metrics.jsonl`.
-    fn record(&mut self, report: &StepReport, seconds: f64, eval_loss: Option<f64>) {
-        let point = Point {
-            step: report.step,
-            loss: report.norms.loss,
-            held_out: eval_loss,
-            grad_norm: report.norms.grad_norm,
-            learning_rate: report.learning_rate,
-        };
-        self.board.push_step(point, self.trainer.layer_norms(&report.norms));
-        let metrics = Metrics {
-            step: report.step,
-            loss: report.norms.loss,
-            grad_norm: report.norms.grad_norm,
-            lr: report.learning_rate,
-            tokens: self.tokens,
-            seconds,
-            eval_loss,
-            sharpness: self.sharpness.take(),
-        };
-        if let Some(file) = &mut self.metrics
-            && let Err(error) = file.append(&metrics)
-        {
-            log::error!("metrics.jsonl can't be written, training goes on without it: {error}");
-            self.metrics = None;
         }
     }
 
@@ -423,40 +487,24 @@ impl<'a> Engine<'a> {
 
     fn show(&mut self, report: Report) {
         if let Some(slice) = self.pictures.as_mut().and_then(|pictures| pictures.receive(report)) {
-            self.sharpness = slice.sharpness.map(|sharpness| sharpness.critical).or(self.sharpness);
+            self.recorder.slice(&slice);
             self.board.set_slice(slice);
             self.refresh_drift();
         }
     }
 
-    /// Writes `checkpoint-N` and removes what is older than the run keeps. A disk that fails is a line in the
-    /// log and never the end of the training.
-    fn save(&mut self) {
+    /// Writes a checkpoint, with the held-out loss of its weights.
+    fn save(&mut self) -> Result<(), String> {
         let step = self.trainer.steps_taken();
-        if self.saved == Some(step) {
-            return;
+        if self.held_out.is_none_or(|(measured, _)| measured != step) {
+            self.measure_held_out();
         }
-        let folder = self.dir.checkpoint(step);
-        let begun = Instant::now();
-        let config = self.trainer.llama().config();
-        if let Err(error) = checkpoint::save(&folder, config, &self.trainer.params(), &self.tokenizer) {
-            log::error!("checkpoint-{step} is not saved: {error}");
-            return;
-        }
-        self.saved = Some(step);
-        log::info!("checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
-        let steps = self.dir.checkpoints();
-        let surplus = steps.len().saturating_sub(self.settings.keep_last.max(1));
-        for old in steps.into_iter().take(surplus) {
-            if let Err(error) = std::fs::remove_dir_all(self.dir.checkpoint(old)) {
-                log::warn!("checkpoint-{old} can't be removed: {error}");
-            }
-        }
+        let eval_loss = self.held_out.map(|(_, loss)| loss);
+        let saved = self.saver.save(&self.trainer, &self.tokenizer, eval_loss);
+        saved.inspect_err(|error| log::error!("{error}"))
     }
 
     fn status(&self) -> Status {
-        let (tokens, seconds) =
-            self.speed.iter().fold((0, 0.0), |(tokens, seconds), step| (tokens + step.0, seconds + step.1));
         Status {
             phase: match self.activity {
                 Activity::Stepping(0) => Phase::Paused,
@@ -465,16 +513,17 @@ impl<'a> Engine<'a> {
             },
             step: self.trainer.steps_taken(),
             loss: self.last.as_ref().map(|report| report.norms.loss),
-            held_out: self.held_out,
+            held_out: self.held_out.map(|(_, loss)| loss),
             grad_norm: self.last.as_ref().map(|report| report.norms.grad_norm),
             clip: self.trainer.optimizer().clip(),
             learning_rate: self.trainer.learning_rate(),
             optimizer: self.trainer.optimizer().kind(),
-            tokens_per_second: (seconds > 0.0).then(|| tokens as f64 / seconds),
+            tokens_per_second: self.recorder.tokens_per_second(),
             seconds: self.started.elapsed().as_secs_f64(),
             viewers: self.viewers.load(Ordering::Relaxed),
             drift: self.drift,
             slicing: self.pictures.as_ref().is_some_and(Pictures::busy),
+            back: self.kept.before(self.trainer.steps_taken()),
         }
     }
 
@@ -504,11 +553,16 @@ impl<'a> Engine<'a> {
             pictures.cancel();
         }
         self.board.set_status(Status { phase: Phase::Stopping, ..self.status() });
-        if self.trainer.steps_taken() > 0 {
-            self.save();
+        if self.trainer.steps_taken() > 0
+            && let Err(error) = self.save()
+        {
+            self.failure.get_or_insert(error);
         }
         self.write_state(RunState::Stopped);
-        let checkpoint = self.saved.map(|step| self.dir.checkpoint(step).display().to_string());
+        if let Some(error) = self.failure.take() {
+            return Outcome::Failed { error };
+        }
+        let checkpoint = self.saver.newest().map(|folder| folder.display().to_string());
         Outcome::Stopped { step: self.trainer.steps_taken(), checkpoint }
     }
 }

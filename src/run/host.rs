@@ -44,6 +44,37 @@ pub enum HostError {
     Prepare(Box<PrepareError>),
 }
 
+/// Where a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At step 0, in a folder of its own.
+    New,
+    /// At step 0 once more, as no checkpoint was written: the settings make the run what it was.
+    Again,
+    /// At the checkpoint of this step.
+    From(u64),
+}
+
+impl Begin {
+    /// The same as a number: none for a new run, 0 where there is no checkpoint.
+    pub fn step(self) -> Option<u64> {
+        match self {
+            Self::New => None,
+            Self::Again => Some(0),
+            Self::From(step) => Some(step),
+        }
+    }
+
+    /// What [`Self::step`] stands for.
+    pub fn of(step: Option<u64>) -> Self {
+        match step {
+            None => Self::New,
+            Some(0) => Self::Again,
+            Some(step) => Self::From(step),
+        }
+    }
+}
+
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -58,15 +89,17 @@ pub struct Report {
 }
 
 /// Runs the engine of `dir` to its end. `ready` is called with the socket's path once screens can connect;
-/// `watch` with every new status. A run that can't be prepared leaves no folder behind.
+/// `watch` with every new status. A new run that can't be prepared leaves no folder behind; an old one stays as it is, and takes on other
+/// `settings` only once it can go on with them.
 pub fn host(
     dir: &RunDir,
+    settings: &Settings,
     mode: Mode,
+    begin: Begin,
     ready: impl FnOnce(&Path),
     watch: &mut dyn FnMut(&RunInfo, &Status),
 ) -> Result<Report, HostError> {
     let started = Instant::now();
-    let settings = dir.settings()?;
     let _lock = dir.lock()?;
     let io = |what: &str| {
         let what = what.to_owned();
@@ -80,14 +113,16 @@ pub fn host(
     let viewers = Arc::new(AtomicU32::new(0));
     let shared = Shared { board: Arc::clone(&board), inputs: inputs.clone(), viewers: Arc::clone(&viewers) };
 
-    let mut info = announce(&settings, dir.path());
+    let mut info = announce(settings, dir.path());
     board.set_run(info.clone());
+    let earlier = dir.state().ok();
+    let now = || format!("{:.0}", jiff::Timestamp::now());
     let mut state = StateFile {
         state: RunState::Running,
         step: 0,
         loss: None,
         model: info.model.clone(),
-        started: format!("{:.0}", jiff::Timestamp::now()),
+        started: earlier.as_ref().map_or_else(now, |earlier| earlier.started.clone()),
     };
     dir.write_state(&state)?;
     let socket = socket_folder()?.join(format!("{}-{}.sock", settings.name, std::process::id()));
@@ -95,8 +130,9 @@ pub fn host(
     dir.write_socket(&socket)?;
     ready(&socket);
 
-    let mut status = first_status(&settings);
-    let prepared = prepare(&settings, dir.path(), &mut |stages: &[Stage]| {
+    let mut status = first_status(settings);
+    let from = if let Begin::From(step) = begin { Some(dir.checkpoint(step)) } else { None };
+    let prepared = prepare(settings, dir.path(), from.as_deref(), &mut |stages: &[Stage]| {
         status.phase = Phase::Preparing(stages.to_vec());
         status.seconds = started.elapsed().as_secs_f64();
         board.set_status(status.clone());
@@ -105,13 +141,21 @@ pub fn host(
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            // Whoever is told finds the folder gone.
-            dir.discard();
+            // Whoever is told finds the folder gone, or as it was.
+            match earlier {
+                _ if begin == Begin::New => dir.discard(),
+                Some(earlier) => dir.write_state(&earlier)?,
+                None => {}
+            }
+            dir.forget_socket();
             board.close(Outcome::Failed { error: error.to_string() });
             server.finish();
             return Err(HostError::Prepare(Box::new(error)));
         }
     };
+    if begin != Begin::New {
+        dir.write_settings(settings)?;
+    }
     info = prepared.info.clone();
     board.set_run(info.clone());
     state.model = format!("{} {:.1}M", info.model, info.parameters as f64 / 1e6);
@@ -121,7 +165,8 @@ pub fn host(
         // The engine has ended where nobody listens.
         let _ = sender.send(Input::Slice(report));
     };
-    let engine = Engine::new(dir, mode, settings, prepared, Arc::clone(&board), viewers, state, started);
+    let engine =
+        Engine::new(dir, mode, settings.clone(), prepared, Arc::clone(&board), viewers, state, started);
     let engine = engine.and_then(|engine| engine.with_slicer(report)).map_err(io("the engine's threads"))?;
     let (outcome, status, tokens) = engine.run(&inbox, &mut |status| watch(&info, status));
     board.close(outcome.clone());
@@ -145,5 +190,6 @@ fn first_status(settings: &Settings) -> Status {
         viewers: 0,
         drift: None,
         slicing: false,
+        back: None,
     }
 }

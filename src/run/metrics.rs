@@ -1,79 +1,231 @@
-//! `metrics.jsonl`: one object a step, as people's scripts read it.
+//! What is measured at a step, each number under one name: `metrics.jsonl`, `TensorBoard`, the screen and CSV all
+//! take it from here.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::Write;
-use std::path::Path;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
 
-/// One line. Numbers that are not finite are null.
-#[derive(Debug, Clone, Serialize)]
-pub struct Metrics {
-    /// The step, from 1.
-    pub step: u64,
-    /// Loss in nats before the update.
-    pub loss: f64,
-    /// Gradient norm before clipping.
-    pub grad_norm: f64,
-    /// The learning rate taken.
-    pub lr: f64,
+use crate::protocol::{LayerNorm, Point};
+use crate::train::trainer::StepReport;
+
+/// All that is known of one step.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// What the trainer says.
+    pub report: StepReport,
+    /// Gradient norm of each layer.
+    pub layers: Vec<LayerNorm>,
     /// Tokens trained on so far.
     pub tokens: u64,
-    /// Seconds this step took.
+    /// Seconds the step took.
     pub seconds: f64,
     /// Held-out loss after the step, where it was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
-    /// Critical sharpness along the step of the newest slice, where one has come since the line before.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Critical sharpness along the step of the newest slice, where one has come since the step before.
     pub sharpness: Option<f64>,
+    /// Steps refused so far because something was not finite.
+    pub nonfinite: u64,
+    /// The loss stands out from those before it.
+    pub spike: bool,
+    /// Bytes of this process, where they were looked up.
+    pub memory: Option<u64>,
 }
 
-/// The file, open for appending. Every line is written whole, so a reader sees at most the last one torn.
+/// A number under its name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// The name; a slash groups.
+    pub name: Cow<'static, str>,
+    /// The number.
+    pub value: f64,
+    /// Two runs of one seed give the same.
+    pub reproducible: bool,
+}
+
+impl Record {
+    /// All numbers but the step's own, in the order of `metrics.jsonl`.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let StepReport { learning_rate, norms, tokens, .. } = &self.report;
+        let named = |name: &'static str, value: f64| Metric { name: name.into(), value, reproducible: true };
+        let timed = |name, value| Metric { reproducible: false, ..named(name, value) };
+        let mut metrics = vec![
+            named("loss", norms.loss),
+            named("grad_norm", norms.grad_norm),
+            named("lr", *learning_rate),
+            named("tokens", self.tokens as f64),
+            timed("seconds", self.seconds),
+            named("grad_norm_clipped", norms.clipped_norm),
+            named("update_ratio", norms.update_norm / norms.weight_norm),
+            named("nonfinite", self.nonfinite as f64),
+        ];
+        metrics.extend(self.layers.iter().map(|layer| Metric {
+            name: format!("grad_norm/{}", layer.name).into(),
+            value: layer.grad_norm,
+            reproducible: true,
+        }));
+        metrics.extend(self.eval_loss.map(|loss| named("eval_loss", loss)));
+        metrics.extend(self.sharpness.map(|sharpness| timed("sharpness", sharpness)));
+        metrics.extend(self.spike.then(|| named("spike", 1.0)));
+        metrics.push(timed("tokens_per_second", *tokens as f64 / self.seconds));
+        metrics.extend(self.memory.map(|bytes| timed("memory", bytes as f64)));
+        metrics
+    }
+
+    /// The same as a screen wants it.
+    pub fn point(&self) -> Point {
+        Point {
+            step: self.report.step,
+            loss: self.report.norms.loss,
+            held_out: self.eval_loss,
+            grad_norm: self.report.norms.grad_norm,
+            learning_rate: self.report.learning_rate,
+            spike: self.spike,
+        }
+    }
+}
+
+/// One object: the step and what two runs of one seed share, besides `seconds` and `sharpness`. Numbers that are not
+/// finite are null.
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("step", &self.report.step)?;
+        let kept = |metric: &Metric| metric.reproducible || matches!(&*metric.name, "seconds" | "sharpness");
+        for metric in self.metrics().into_iter().filter(kept) {
+            if matches!(&*metric.name, "tokens" | "nonfinite" | "spike") {
+                line.serialize_entry(&metric.name, &(metric.value as u64))?;
+            } else {
+                line.serialize_entry(&metric.name, &metric.value)?;
+            }
+        }
+        line.end()
+    }
+}
+
+/// `metrics.jsonl`, open for appending. Every line is written whole, so a reader sees at most the last one torn.
 #[derive(Debug)]
-pub struct MetricsFile(File);
+pub struct MetricsFile {
+    path: PathBuf,
+    file: File,
+}
 
 impl MetricsFile {
     /// Opens or makes the file.
     pub fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self(File::options().create(true).append(true).open(path)?))
+        Ok(Self { file: File::options().create(true).append(true).open(path)?, path: path.to_owned() })
     }
 
     /// Appends one line.
-    pub fn append(&mut self, metrics: &Metrics) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(metrics)?;
+    pub fn append(&mut self, record: &Record) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
-        self.0.write_all(&line)
+        self.file.write_all(&line)
     }
+
+    /// Drops the lines of the steps behind this one, in one stroke.
+    pub fn rewind(&mut self, step: u64) -> std::io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut kept = tempfile::NamedTempFile::new_in(folder)?;
+        for line in BufReader::new(File::open(&self.path)?).lines().map_while(Result::ok) {
+            if parse(&line).is_none_or(|line| step_of(&line) > step) {
+                break;
+            }
+            kept.write_all(line.as_bytes())?;
+            kept.write_all(b"\n")?;
+        }
+        kept.persist(&self.path).map_err(|error| error.error)?;
+        *self = Self::open(&self.path)?;
+        Ok(())
+    }
+}
+
+fn step_of(line: &Map<String, Value>) -> u64 {
+    line.get("step").and_then(Value::as_u64).unwrap_or(u64::MAX)
+}
+
+/// The lines of a file, up to the first that is torn.
+pub fn lines(path: &Path) -> std::io::Result<impl Iterator<Item = Map<String, Value>> + use<>> {
+    let lines = BufReader::new(File::open(path)?).lines();
+    Ok(lines.map_while(|line| parse(&line.ok()?)))
+}
+
+fn parse(line: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(line).ok()
+}
+
+/// A line as a screen wants it.
+pub fn point(line: &Map<String, Value>) -> Option<Point> {
+    let number = |name: &str| line.get(name).map(|value| value.as_f64().unwrap_or(f64::NAN));
+    Some(Point {
+        step: line.get("step")?.as_u64()?,
+        loss: number("loss")?,
+        held_out: number("eval_loss"),
+        grad_norm: number("grad_norm")?,
+        learning_rate: number("lr")?,
+        spike: line.contains_key("spike"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::optimizer::StepNorms;
+
+    fn record(step: u64) -> Record {
+        let norms = StepNorms {
+            loss: f64::NAN,
+            per_tensor: vec![0.5],
+            grad_norm: 0.5,
+            clipped_norm: 0.25,
+            update_norm: 0.25,
+            weight_norm: 2.0,
+        };
+        Record {
+            report: StepReport { step, learning_rate: 1e-2, tokens: 512, norms },
+            layers: vec![LayerNorm { name: "layer 0".to_owned(), grad_norm: 0.5 }],
+            tokens: 512 * step,
+            seconds: 0.25,
+            eval_loss: None,
+            sharpness: None,
+            nonfinite: 0,
+            spike: false,
+            memory: Some(1),
+        }
+    }
 
     #[test]
     fn a_line_is_one_object_with_null_for_what_is_not_finite() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         let mut file = MetricsFile::open(&path).unwrap();
-        let metrics = Metrics {
-            step: 1,
-            loss: f64::NAN,
-            grad_norm: 0.5,
-            lr: 1e-2,
-            tokens: 512,
-            seconds: 0.25,
-            eval_loss: None,
-            sharpness: None,
-        };
-        file.append(&metrics).unwrap();
-        file.append(&Metrics { eval_loss: Some(2.5), ..metrics }).unwrap();
+        file.append(&record(1)).unwrap();
+        file.append(&Record { eval_loss: Some(2.5), ..record(2) }).unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            r#"{"step":1,"loss":null,"grad_norm":0.5,"lr":0.01,"tokens":512,"seconds":0.25}"#
+            r#"{"step":1,"loss":null,"grad_norm":0.5,"lr":0.01,"tokens":512,"seconds":0.25,"grad_norm_clipped":0.25,"update_ratio":0.125,"nonfinite":0,"grad_norm/layer 0":0.5}"#
         );
         assert!(lines[1].ends_with(r#""eval_loss":2.5}"#));
+    }
+
+    #[test]
+    fn going_back_drops_what_came_after_and_a_torn_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut file = MetricsFile::open(&path).unwrap();
+        (1..=5).for_each(|step| file.append(&record(step)).unwrap());
+        file.file.write_all(b"{\"step\":6,\"lo").unwrap();
+        let steps = || lines(&path).unwrap().map(|line| step_of(&line)).collect::<Vec<_>>();
+        assert_eq!(steps(), [1, 2, 3, 4, 5]);
+        file.rewind(3).unwrap();
+        file.append(&record(4)).unwrap();
+        assert_eq!(steps(), [1, 2, 3, 4]);
+        let points: Vec<Point> = lines(&path).unwrap().filter_map(|line| point(&line)).collect();
+        assert!(points[0].loss.is_nan() && points[3].step == 4);
     }
 }

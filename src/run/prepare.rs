@@ -1,8 +1,9 @@
-//! From settings to a trainer at step 0, stage by stage.
+//! From settings to a trainer at step 0 or at a checkpoint, stage by stage.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
+use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::model::checkpoint::{self, Checkpoint};
 use crate::model::config::LlamaConfig;
@@ -12,12 +13,14 @@ use crate::model::params::Params;
 use crate::model::tokenizer::{self, Tokenizer};
 use crate::predict::Prompt;
 use crate::protocol::{RunInfo, Stage};
-use crate::settings::{DataSource, ModelSource, Settings};
-use crate::train::corpus::{Batch, Corpus, CorpusError, read_documents};
+use crate::settings::{DataSource, ModelSource, Precision, Settings};
+use crate::train::corpus::{Batch, Corpus, CorpusError};
+use crate::train::documents::{Document, read_documents};
 use crate::train::facts::{self, Style};
 use crate::train::preset::{Preset, initial_params};
+use crate::train::resume::{self, State};
 use crate::train::schedule::Schedule;
-use crate::train::trainer::{Objective, Recipe, Trainer};
+use crate::train::trainer::{Objective, Recipe, Snapshot, Trainer};
 
 /// The share of a person's own text that is held out.
 const HELD_OUT: f64 = 0.05;
@@ -25,6 +28,8 @@ const HELD_OUT: f64 = 0.05;
 const HELD_OUT_ROWS: usize = 16;
 /// The prompt of the built-in corpus.
 const CAPITAL: &str = "The capital of France is Paris";
+/// What stands before an answer of the built-in corpus.
+const ANSWER: &str = "\nAnswer:";
 
 /// Why training can't begin.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,30 @@ pub enum PrepareError {
         /// What the model can read.
         most: usize,
     },
+    /// A run goes on with something else than it was trained on.
+    #[error(
+        "the data is not what this run was trained on up to step {0}: begin a new run from its weights with --model"
+    )]
+    OtherData(u64),
+    /// A checkpoint does not fit the run.
+    #[error("{path}: {reason}, so the run can't go on from this checkpoint")]
+    OtherState {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A pattern that freezes nothing.
+    #[error("--freeze {pattern}: {problem}")]
+    Freeze {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// bf16 where it helps nobody.
+    #[error("--precision bf16 is for CUDA: on {0} gradients are computed in f32")]
+    Precision(String),
     /// The arithmetic failed, for want of memory for instance.
     #[error("the model can't be set up: {0}")]
     Candle(#[from] candle_core::Error),
@@ -63,7 +92,7 @@ pub enum PrepareError {
 /// All that an engine needs.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The trainer at step 0.
+    /// The trainer at step 0, or where a checkpoint left it.
     pub trainer: Trainer,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
@@ -71,6 +100,10 @@ pub struct Prepared {
     pub prompt: Option<Prompt>,
     /// What the run is.
     pub info: RunInfo,
+    /// SHA-256 of the tokens that are learnt.
+    pub data_sha256: String,
+    /// What the checkpoint knew besides, where the run goes on from one.
+    pub state: Option<State>,
 }
 
 /// What is known of a run before anything is prepared.
@@ -116,10 +149,11 @@ impl Stages<'_> {
     }
 }
 
-/// Prepares a run; `show` is told of the progress.
+/// Prepares a run, from the checkpoint `from` if there is one; `show` is told of the progress.
 pub fn prepare(
     settings: &Settings,
     folder: &Path,
+    from: Option<&Path>,
     show: &mut dyn FnMut(&[Stage]),
 ) -> Result<Prepared, PrepareError> {
     let device = device::open(settings.device)?;
@@ -129,12 +163,12 @@ pub fn prepare(
     (stages.show)(&stages.stages);
 
     let documents = Documents::read(&settings.data, settings.seed)?;
-    let bytes: usize = documents.train.iter().map(String::len).sum();
+    let bytes: usize = documents.train.iter().map(|document| document.text.len()).sum();
     let plural = if documents.train.len() == 1 { "" } else { "s" };
     let size = format!("{} document{plural}, {} KB", documents.train.len(), bytes.div_ceil(1000));
     stages.progress(0, 1.0, size);
 
-    let model = model(settings, &documents.train, &device, &mut stages)?;
+    let model = model(settings, from, &documents.train, &device, &mut stages)?;
     let mut info = announce(settings, folder);
     info.model = model.name;
     info.parameters = model.params.elements() as u64;
@@ -150,7 +184,7 @@ pub fn prepare(
             (Objective::Text(Batch::new(vec![prompt.ids().to_vec()])), Some(prompt))
         }
         data => {
-            let (train, held_out) = documents.corpora(&tokenizer)?;
+            let (train, held_out) = documents.corpora(&tokenizer, settings.answers_only)?;
             if settings.context > most {
                 return Err(PrepareError::Context { context: settings.context, most });
             }
@@ -180,6 +214,7 @@ pub fn prepare(
         weight_decay: settings.weight_decay,
         clip: settings.clip,
         accumulate: settings.accumulate,
+        dtype: dtype(settings.precision, &device, &info.device)?,
     };
     let llama = Llama::new(&model.config, DType::F32, &device)?;
     let detail = match &objective {
@@ -188,9 +223,55 @@ pub fn prepare(
         }
         Objective::Text(batch) => format!("{} tokens", batch.predicted() + 1),
     };
-    let trainer = Trainer::new(llama, model.params, objective, recipe, &device, settings.threads)?;
-    stages.progress(3, 1.0, detail);
-    Ok(Prepared { trainer, tokenizer, prompt, info })
+    let data_sha256 = objective.sha256();
+    let frozen = frozen(&settings.freeze, &model.params)?;
+    let trained = |name: &str| !frozen.is_match(name);
+    let mut trainer =
+        Trainer::new(llama, model.params, trained, objective, recipe, &device, settings.threads)?;
+    let state = match (model.resumed, from) {
+        (Some((snapshot, state)), Some(path)) => {
+            if state.data_sha256 != data_sha256 {
+                return Err(PrepareError::OtherData(state.progress.step));
+            }
+            trainer
+                .restore(&snapshot)
+                .map_err(|reason| PrepareError::OtherState { path: path.to_owned(), reason })?;
+            Some(state)
+        }
+        _ => None,
+    };
+    stages.progress(3, 1.0, format!("{detail}, {:.0} MB for training", trainer.bytes() as f64 / 1e6));
+    Ok(Prepared { trainer, tokenizer, prompt, info, data_sha256, state })
+}
+
+/// What gradients are computed in.
+fn dtype(precision: Option<Precision>, device: &Device, described: &str) -> Result<DType, PrepareError> {
+    match (precision, device.is_cuda()) {
+        (Some(Precision::Bf16) | None, true) => Ok(DType::BF16),
+        (Some(Precision::F32) | None, _) => Ok(DType::F32),
+        (Some(Precision::Bf16), false) => Err(PrepareError::Precision(described.to_owned())),
+    }
+}
+
+/// The patterns of tensors that stay as they are. Each must name some, and together not all.
+fn frozen(patterns: &[String], params: &Params) -> Result<GlobSet, PrepareError> {
+    let error =
+        |pattern: &str, problem: String| PrepareError::Freeze { pattern: pattern.to_owned(), problem };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = Glob::new(pattern).map_err(|cause| error(pattern, cause.kind().to_string()))?;
+        let matcher = glob.compile_matcher();
+        if !params.iter().any(|(name, _)| matcher.is_match(name)) {
+            return Err(error(pattern, "no tensor of the model has such a name".to_owned()));
+        }
+        set.add(glob);
+    }
+    let all = patterns.join(" ");
+    let set = set.build().map_err(|cause| error(&all, cause.to_string()))?;
+    if params.iter().all(|(name, _)| set.is_match(name)) {
+        return Err(error(&all, "leaves nothing to train".to_owned()));
+    }
+    Ok(set)
 }
 
 struct Model {
@@ -198,25 +279,40 @@ struct Model {
     config: LlamaConfig,
     params: Params,
     tokenizer: Tokenizer,
+    /// Where a run goes on.
+    resumed: Option<(Snapshot, State)>,
 }
 
 /// Opens the checkpoint, or trains a tokenizer on the documents and draws the preset's weights.
 fn model(
     settings: &Settings,
-    documents: &[String],
+    from: Option<&Path>,
+    documents: &[Document],
     device: &Device,
     stages: &mut Stages,
 ) -> Result<Model, PrepareError> {
+    if let Some(folder) = from {
+        let opened = resume::load(folder, device, &mut |share| {
+            stages.progress(2, share, "reading weights and moments");
+        });
+        let (opened, snapshot, state) = opened.map_err(|error| PrepareError::Checkpoint(Box::new(error)))?;
+        let Checkpoint { config, params, tokenizer, .. } = opened;
+        stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
+        stages.progress(2, 1.0, format!("{}, from step {}", count(params.elements()), state.progress.step));
+        let name = announce(settings, folder).model;
+        return Ok(Model { name, config, params, tokenizer, resumed: Some((snapshot, state)) });
+    }
     match &settings.model {
         ModelSource::Preset(name) => {
             let preset = Preset::named(name).ok_or_else(|| PrepareError::UnknownPreset(name.clone()))?;
             stages.progress(1, 0.1, "byte pairs");
-            let tokenizer = Tokenizer::train(documents.iter(), preset.vocab_size)?;
+            let tokenizer =
+                Tokenizer::train(documents.iter().map(|document| &document.text), preset.vocab_size)?;
             stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
             let config = preset.config(tokenizer.vocab_size(), settings.context, tokenizer.eos());
             let params = initial_params(&config, settings.seed, device)?;
             stages.progress(2, 1.0, count(params.elements()));
-            Ok(Model { name: name.clone(), config, params, tokenizer })
+            Ok(Model { name: name.clone(), config, params, tokenizer, resumed: None })
         }
         ModelSource::Checkpoint(path) => {
             let opened =
@@ -225,7 +321,7 @@ fn model(
             let Checkpoint { name, config, params, tokenizer } = opened;
             stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
             stages.progress(2, 1.0, count(params.elements()));
-            Ok(Model { name, config, params, tokenizer })
+            Ok(Model { name, config, params, tokenizer, resumed: None })
         }
     }
 }
@@ -236,32 +332,45 @@ fn count(parameters: usize) -> String {
 
 /// Texts to train on, and texts apart from them where the source brings its own.
 struct Documents {
-    train: Vec<String>,
-    held_out: Option<Vec<String>>,
+    train: Vec<Document>,
+    held_out: Option<Vec<Document>>,
 }
 
 impl Documents {
     fn read(data: &DataSource, seed: u64) -> Result<Self, PrepareError> {
         let facts = |style| {
             let sentences = facts::sentences(style, seed);
-            Self { train: sentences.train, held_out: Some(sentences.held_out) }
+            // The answer begins behind its label, with the space.
+            let document =
+                |text: String| Document { answer: text.find(ANSWER).map(|at| at + ANSWER.len()), text };
+            let documents = |texts: Vec<String>| texts.into_iter().map(document).collect();
+            Self { train: documents(sentences.train), held_out: Some(documents(sentences.held_out)) }
         };
         Ok(match data {
             DataSource::Builtin => facts(Style::Statements),
             DataSource::BuiltinQa => facts(Style::QuestionsAndAnswers),
             DataSource::Path(path) => Self { train: read_documents(path)?, held_out: None },
-            DataSource::Text(text) => Self { train: vec![text.clone()], held_out: None },
+            DataSource::Text(text) => Self { train: vec![Document::plain(text)], held_out: None },
         })
     }
 
     /// The documents as tokens, each with the token that ends a text behind it.
-    fn corpora(&self, tokenizer: &Tokenizer) -> Result<(Corpus, Corpus), PrepareError> {
-        let corpus = |texts: &[String]| -> Result<Corpus, PrepareError> {
-            let documents = texts
-                .iter()
-                .map(|text| Ok(tokenizer.encode(text)?.into_iter().chain(tokenizer.eos()).collect()))
-                .collect::<Result<Vec<Vec<u32>>, PrepareError>>()?;
-            Ok(Corpus::new(documents))
+    fn corpora(&self, tokenizer: &Tokenizer, answers_only: bool) -> Result<(Corpus, Corpus), PrepareError> {
+        let ended = |ids: Vec<u32>| ids.into_iter().chain(tokenizer.eos()).collect::<Vec<u32>>();
+        let answers = |document: &Document| -> Result<(Vec<u32>, usize), PrepareError> {
+            let byte = document.answer.unwrap_or(document.text.len());
+            let (ids, answer) = tokenizer.encode_from(&document.text, byte)?;
+            // Of a text without an answer not even the end is predicted.
+            let answer = if document.answer.is_some() { answer } else { usize::MAX };
+            Ok((ended(ids), answer))
+        };
+        let corpus = |documents: &[Document]| -> Result<Corpus, PrepareError> {
+            if answers_only {
+                let documents = documents.iter().map(answers).collect::<Result<Vec<_>, _>>()?;
+                return Ok(Corpus::of_answers(documents));
+            }
+            let ids = |document: &Document| Ok(ended(tokenizer.encode(&document.text)?));
+            Ok(Corpus::new(documents.iter().map(ids).collect::<Result<Vec<_>, PrepareError>>()?))
         };
         let train = corpus(&self.train)?;
         Ok(match &self.held_out {
@@ -275,13 +384,14 @@ impl Documents {
 pub fn corpora(
     data: &DataSource,
     seed: u64,
+    answers_only: bool,
     tokenizer: &Tokenizer,
 ) -> Result<(Corpus, Corpus), PrepareError> {
-    Documents::read(data, seed)?.corpora(tokenizer)
+    Documents::read(data, seed)?.corpora(tokenizer, answers_only)
 }
 
 /// The first few words of the first document: a prompt that the data itself suggests.
-fn opening(documents: &[String]) -> Option<String> {
-    let words: Vec<&str> = documents.first()?.split_whitespace().take(6).collect();
+fn opening(documents: &[Document]) -> Option<String> {
+    let words: Vec<&str> = documents.first()?.text.split_whitespace().take(6).collect();
     Some(words.join(" "))
 }

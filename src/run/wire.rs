@@ -58,8 +58,14 @@ mod tests {
 
     #[test]
     fn a_frame_comes_out_as_it_went_in_with_infinities() {
-        let point =
-            Point { step: 3, loss: f64::INFINITY, held_out: None, grad_norm: 0.5, learning_rate: 1e-3 };
+        let point = Point {
+            step: 3,
+            loss: f64::INFINITY,
+            held_out: None,
+            grad_norm: 0.5,
+            learning_rate: 1e-3,
+            spike: false,
+        };
         let sent = ToScreen::Update(Box::new(Update { points: vec![point], ..Update::default() }));
         let received: ToScreen = block_on(async {
             let mut pipe = Vec::new();

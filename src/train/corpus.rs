@@ -1,11 +1,13 @@
 //! What a model learns from: documents as tokens, and the batches drawn from them.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 
 use candle_core::{Device, Result as CandleResult, Tensor};
 use rand_chacha::rand_core::Rng;
 
 use crate::model::gaussian::generator;
+use crate::model::ops::IGNORED;
 
 /// Why a corpus can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +23,10 @@ pub enum CorpusError {
     /// Bytes that are no text.
     #[error("{0}: not UTF-8 text; --data takes .txt, .md and .jsonl files")]
     NotText(PathBuf),
-    /// A line of a .jsonl file that is no object with a "text" field.
-    #[error("{path}, line {line}: not an object with a \"text\" field of text")]
+    /// A line of a .jsonl file that holds no text.
+    #[error(
+        "{path}, line {line}: not an object with a \"text\" field of text, or with \"prompt\" and \"completion\""
+    )]
     NotJsonl {
         /// The file.
         path: PathBuf,
@@ -35,6 +39,11 @@ pub enum CorpusError {
     /// Nothing but white space.
     #[error("{0}: there is no text in it")]
     Empty(PathBuf),
+    /// Only answers are to be learnt, and none is known.
+    #[error(
+        "there are no answers to learn: --answers-only takes builtin-qa, or .jsonl with \"prompt\" and \"completion\""
+    )]
+    NoAnswers,
     /// Too little to cut one row from.
     #[error("the data has {tokens} tokens, one row needs {needed}: give more text or a smaller --context")]
     TooShort {
@@ -45,62 +54,12 @@ pub enum CorpusError {
     },
 }
 
-/// The documents of a file, or of all .txt, .md and .jsonl files under a folder in the order of their paths.
-pub fn read_documents(path: &Path) -> Result<Vec<String>, CorpusError> {
-    let read = |source| CorpusError::Read { path: path.to_owned(), source };
-    let mut documents = Vec::new();
-    if std::fs::metadata(path).map_err(read)?.is_dir() {
-        let mut files = Vec::new();
-        collect_files(path, &mut files)?;
-        files.sort();
-        if files.is_empty() {
-            return Err(CorpusError::NoFiles(path.to_owned()));
-        }
-        for file in files {
-            read_file(&file, &mut documents)?;
-        }
-    } else {
-        read_file(path, &mut documents)?;
-    }
-    documents.retain(|text| !text.trim().is_empty());
-    if documents.is_empty() { Err(CorpusError::Empty(path.to_owned())) } else { Ok(documents) }
-}
-
-fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), CorpusError> {
-    let read = |source| CorpusError::Read { path: folder.to_owned(), source };
-    for entry in std::fs::read_dir(folder).map_err(read)? {
-        let entry = entry.map_err(read)?;
-        let (path, kind) = (entry.path(), entry.file_type().map_err(read)?);
-        if kind.is_dir() {
-            collect_files(&path, files)?;
-        } else if matches!(path.extension().and_then(|e| e.to_str()), Some("txt" | "md" | "jsonl")) {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn read_file(path: &Path, documents: &mut Vec<String>) -> Result<(), CorpusError> {
-    let bytes = std::fs::read(path).map_err(|source| CorpusError::Read { path: path.to_owned(), source })?;
-    let text = String::from_utf8(bytes).map_err(|_| CorpusError::NotText(path.to_owned()))?;
-    if path.extension().is_none_or(|extension| extension != "jsonl") {
-        documents.push(text);
-        return Ok(());
-    }
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let value = serde_json::from_str::<serde_json::Value>(line).ok();
-        let Some(text) = value.as_ref().and_then(|value| value.get("text")?.as_str()) else {
-            return Err(CorpusError::NotJsonl { path: path.to_owned(), line: index + 1 });
-        };
-        documents.push(text.to_owned());
-    }
-    Ok(())
-}
-
 /// Tokens of documents, one after another.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     tokens: Vec<u32>,
+    /// Which tokens are not to be predicted, a flag for each; empty where all are.
+    ignored: Vec<bool>,
     /// Where each document starts, and the end of the last.
     starts: Vec<usize>,
 }
@@ -113,7 +72,18 @@ impl Corpus {
             tokens.extend(document);
             starts.push(tokens.len());
         }
-        Self { tokens, starts }
+        Self { tokens, ignored: Vec::new(), starts }
+    }
+
+    /// The same, but of each document only the tokens from a place on are to be predicted.
+    pub fn of_answers(documents: impl IntoIterator<Item = (Vec<u32>, usize)>) -> Self {
+        let mut ignored = Vec::new();
+        let tokens = |(document, answer): (Vec<u32>, usize)| {
+            ignored.extend((0..document.len()).map(|place| place < answer));
+            document
+        };
+        let documents: Vec<Vec<u32>> = documents.into_iter().map(tokens).collect();
+        Self { ignored, ..Self::new(documents) }
     }
 
     /// Splits off the last `share` of the tokens, cutting the document it falls into.
@@ -121,13 +91,14 @@ impl Corpus {
     pub fn split(mut self, share: f64) -> (Self, Self) {
         let at = ((1.0 - share) * self.tokens.len() as f64).round() as usize;
         let tail = self.tokens.split_off(at);
+        let ignored = self.ignored.split_off(at.min(self.ignored.len()));
         let next = self.starts.partition_point(|&start| start <= at);
         let mut starts = vec![0];
         starts.extend(self.starts.drain(next..).map(|start| start - at));
         if self.starts.last() != Some(&at) {
             self.starts.push(at);
         }
-        (self, Self { tokens: tail, starts })
+        (self, Self { tokens: tail, ignored, starts })
     }
 
     /// The tokens of all documents.
@@ -137,32 +108,57 @@ impl Corpus {
 
     /// Fails unless one row of `context` inputs can be cut from this.
     pub fn check(&self, context: usize) -> Result<(), CorpusError> {
-        if self.tokens.len() > context {
-            return Ok(());
+        if self.tokens.len() <= context {
+            return Err(CorpusError::TooShort { tokens: self.tokens.len(), needed: context + 1 });
         }
-        Err(CorpusError::TooShort { tokens: self.tokens.len(), needed: context + 1 })
+        if !self.ignored.is_empty() && self.ignored.iter().all(|ignored| *ignored) {
+            return Err(CorpusError::NoAnswers);
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of all tokens and of which of them are to be predicted, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        let ids = self.tokens.iter().flat_map(|id| id.to_le_bytes());
+        sha256(ids.chain(self.ignored.iter().map(|ignored| u8::from(*ignored))))
+    }
+
+    /// The places of tokens as a piece of a row.
+    fn extend(&self, row: &mut Row, places: Range<usize>) {
+        row.tokens.extend(&self.tokens[places.clone()]);
+        row.ignored.extend(self.ignored.get(places).into_iter().flatten());
     }
 
     /// One row of `length` tokens. A place is drawn, each token alike. In a document that is long enough the
     /// row is a window that starts there; shorter documents are taken whole, one drawn after another, until
     /// the row is full: a row of a corpus of sentences starts at the start of a sentence.
-    fn row(&self, generator: &mut impl Rng, length: usize) -> Vec<u32> {
-        let mut row = Vec::with_capacity(length);
-        while row.len() < length {
+    fn row(&self, generator: &mut impl Rng, length: usize) -> Row {
+        let mut row = Row::default();
+        while row.tokens.len() < length {
             let place = below(generator, self.tokens.len());
             let document = self.starts.partition_point(|&start| start <= place) - 1;
             let (start, end) = (self.starts[document], self.starts[document + 1]);
-            let missing = length - row.len();
-            let from = if row.is_empty() && end - start > length { place.min(end - length) } else { start };
-            row.extend(&self.tokens[from..end.min(from + missing)]);
+            let missing = length - row.tokens.len();
+            let from =
+                if row.tokens.is_empty() && end - start > length { place.min(end - length) } else { start };
+            self.extend(&mut row, from..end.min(from + missing));
         }
         row
     }
 
     /// Batch number `index` of a run: a function of the seed and that number alone.
     pub fn batch(&self, seed: u64, index: u64, rows: usize, context: usize) -> Batch {
+        /// Draws before a batch without a token to predict is taken as it is.
+        const DRAWS: usize = 100;
         let mut generator = generator(seed, &format!("batch {index}"));
-        Batch::new((0..rows).map(|_| self.row(&mut generator, context + 1)).collect())
+        let mut batch = || Batch { rows: (0..rows).map(|_| self.row(&mut generator, context + 1)).collect() };
+        let first = batch();
+        let again = std::iter::repeat_with(batch).take(DRAWS);
+        if first.predicted() > 0 {
+            first
+        } else {
+            again.into_iter().find(|b| b.predicted() > 0).unwrap_or(first)
+        }
     }
 
     /// The corpus from its beginning as rows of `context` inputs, at most `rows` of them; a shorter corpus is
@@ -172,7 +168,9 @@ impl Corpus {
         let length = (context + 1).min(self.tokens.len());
         let (mut batch, mut from) = (Vec::new(), 0);
         while batch.len() < rows && from + length <= self.tokens.len() {
-            batch.push(self.tokens[from..from + length].to_vec());
+            let mut row = Row::default();
+            self.extend(&mut row, from..from + length);
+            batch.push(row);
             from += length;
             let next = self.starts.partition_point(|&start| start < from);
             if let (Some(&start), Some(&end)) = (self.starts.get(next - 1), self.starts.get(next))
@@ -181,7 +179,7 @@ impl Corpus {
                 from = end;
             }
         }
-        Batch::new(batch)
+        Batch { rows: batch }
     }
 }
 
@@ -190,21 +188,39 @@ fn below(generator: &mut impl Rng, bound: usize) -> usize {
     ((u128::from(generator.next_u64()) * bound as u128) >> 64) as usize
 }
 
+/// The tokens of one row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Row {
+    tokens: Vec<u32>,
+    /// Which of them are not to be predicted; empty where all are.
+    ignored: Vec<bool>,
+}
+
+impl Row {
+    /// What is to be predicted at each input.
+    fn targets(&self) -> impl Iterator<Item = u32> {
+        let ignored = |place: usize| self.ignored.get(place).is_some_and(|ignored| *ignored);
+        let target = move |(place, id): (usize, &u32)| if ignored(place) { IGNORED } else { *id };
+        self.tokens.iter().enumerate().skip(1).map(target)
+    }
+}
+
 /// Rows of equal length: each token but the first of a row is predicted from those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    rows: Vec<Vec<u32>>,
+    rows: Vec<Row>,
 }
 
 impl Batch {
     /// A batch of these rows, which must be equally long and have at least two tokens each.
     pub fn new(rows: Vec<Vec<u32>>) -> Self {
-        Self { rows }
+        let row = |tokens| Row { tokens, ignored: Vec::new() };
+        Self { rows: rows.into_iter().map(row).collect() }
     }
 
-    /// The rows.
-    pub fn rows(&self) -> &[Vec<u32>] {
-        &self.rows
+    /// The tokens of each row.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        self.rows.iter().map(|row| &*row.tokens)
     }
 
     /// Its first rows, `count` of them at most.
@@ -214,31 +230,34 @@ impl Batch {
         self
     }
 
-    /// Its rows in at most `parts` batches of nearly equal size, in order.
-    pub fn split(&self, parts: usize) -> Vec<Self> {
-        let rows = self.rows.len().div_ceil(parts.max(1)).max(1);
-        self.rows.chunks(rows).map(|rows| Self::new(rows.to_vec())).collect()
+    /// The same with only the last token of each row to be predicted.
+    #[must_use]
+    pub fn of_last(mut self) -> Self {
+        for row in &mut self.rows {
+            let length = row.tokens.len();
+            row.ignored = (1..=length).map(|place| place < length).collect();
+        }
+        self
     }
 
     /// Tokens that are predicted.
     pub fn predicted(&self) -> usize {
-        self.rows.iter().map(|row| row.len() - 1).sum()
+        self.rows.iter().flat_map(Row::targets).filter(|target| *target != IGNORED).count()
     }
 
     /// Inputs of a row.
     pub fn seq(&self) -> usize {
-        self.rows.first().map_or(0, |row| row.len() - 1)
+        self.rows.first().map_or(0, |row| row.tokens.len() - 1)
     }
 
-    /// Inputs and targets, row by row.
+    /// Inputs and targets, row by row. A target that is not to be predicted is [`IGNORED`].
     pub fn flat(&self) -> (Vec<u32>, Vec<u32>) {
         let width = self.seq();
-        let inputs = self.rows.iter().flat_map(|row| &row[..width]).copied().collect();
-        let targets = self.rows.iter().flat_map(|row| &row[1..]).copied().collect();
-        (inputs, targets)
+        let inputs = self.rows.iter().flat_map(|row| &row.tokens[..width]).copied().collect();
+        (inputs, self.rows.iter().flat_map(Row::targets).collect())
     }
 
-    /// Inputs and targets, both `(rows, length - 1)` of `u32`.
+    /// The same as tensors, both `(rows, length - 1)` of `u32`.
     pub fn tensors(&self, device: &Device) -> CandleResult<(Tensor, Tensor)> {
         let shape = (self.rows.len(), self.seq());
         let (inputs, targets) = self.flat();
@@ -247,12 +266,25 @@ impl Batch {
 
     /// SHA-256 of the token ids, row by row as little-endian `u32`, in hexadecimal.
     pub fn sha256(&self) -> String {
-        use sha2::{Digest, Sha256};
-        let mut hash = Sha256::new();
-        self.rows.iter().flatten().for_each(|id| hash.update(id.to_le_bytes()));
-        let hex = |hex: String, byte: &u8| format!("{hex}{byte:02x}");
-        hash.finalize().iter().fold(String::new(), hex)
+        sha256(self.rows().flatten().flat_map(|id| id.to_le_bytes()))
     }
+}
+
+/// SHA-256 in hexadecimal.
+fn sha256(bytes: impl Iterator<Item = u8>) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    let mut buffer = Vec::with_capacity(1 << 16);
+    for byte in bytes {
+        buffer.push(byte);
+        if buffer.len() == buffer.capacity() {
+            hash.update(&buffer);
+            buffer.clear();
+        }
+    }
+    hash.update(&buffer);
+    let hex = |hex: String, byte: &u8| format!("{hex}{byte:02x}");
+    hash.finalize().iter().fold(String::new(), hex)
 }
 
 #[cfg(test)]
@@ -286,16 +318,16 @@ mod tests {
     #[test]
     fn rows_in_order_start_where_training_rows_may() {
         let batch = corpus().in_order(10, 5);
-        let starts: Vec<u32> = batch.rows().iter().map(|row| row[0]).collect();
+        let starts: Vec<u32> = batch.rows().map(|row| row[0]).collect();
         assert_eq!(starts, [0, 20, 26, 32, 38, 44, 50]);
-        assert_eq!(corpus().in_order(10, 99).rows(), [corpus().tokens()]);
+        assert_eq!(corpus().in_order(10, 99), Batch::new(vec![corpus().tokens().to_vec()]));
     }
 
     #[test]
     fn every_token_is_drawn() {
         let corpus = corpus();
         let seen: std::collections::BTreeSet<u32> =
-            corpus.batch(3, 1, 400, 8).rows().iter().flatten().copied().collect();
+            corpus.batch(3, 1, 400, 8).rows().flatten().copied().collect();
         let all: std::collections::BTreeSet<u32> = corpus.tokens().iter().copied().collect();
         assert_eq!(seen, all);
     }
@@ -317,21 +349,29 @@ mod tests {
     }
 
     #[test]
-    fn jsonl_without_text_is_refused_with_its_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jsonl");
-        std::fs::write(&path, "{\"text\": \"one\"}\n\n{\"txt\": 2}\n").unwrap();
-        let error = read_documents(&path).unwrap_err().to_string();
-        assert!(error.contains("a.jsonl, line 3"), "{error}");
+    fn of_answers_only_the_answers_are_predicted_wherever_a_row_begins() {
+        let corpus = Corpus::of_answers([(vec![1, 2, 3, 4], 2), (vec![5, 6, 7], 2), (vec![8, 9], 2)]);
+        for index in 0..50 {
+            let batch = corpus.batch(4, index, 1, 3);
+            let (inputs, targets) = batch.flat();
+            assert_eq!((inputs.len(), targets.len()), (3, 3));
+            for (target, id) in targets.iter().zip(batch.rows().flat_map(|row| &row[1..])) {
+                let answer = [3, 4, 7].contains(id);
+                assert_eq!(*target, if answer { *id } else { IGNORED }, "{batch:?}");
+            }
+            assert!(batch.predicted() > 0, "{batch:?}");
+        }
+        let none = Corpus::of_answers([(vec![1, 2, 3, 4], 4)]);
+        assert!(matches!(none.check(2), Err(CorpusError::NoAnswers)));
+        assert!(corpus.check(2).is_ok());
+        assert_ne!(corpus.sha256(), Corpus::new([vec![1, 2, 3, 4], vec![5, 6, 7], vec![8, 9]]).sha256());
     }
 
     #[test]
-    fn a_folder_gives_its_texts_in_the_order_of_their_paths() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("b")).unwrap();
-        std::fs::write(folder.path().join("b/2.md"), "second").unwrap();
-        std::fs::write(folder.path().join("a.txt"), "first").unwrap();
-        std::fs::write(folder.path().join("c.bin"), [0xff]).unwrap();
-        assert_eq!(read_documents(folder.path()).unwrap(), ["first", "second"]);
+    fn a_split_keeps_what_is_not_predicted() {
+        let corpus = Corpus::of_answers([(vec![1, 2, 3, 4], 2), (vec![5, 6, 7, 8], 3)]);
+        let (head, tail) = corpus.split(0.5);
+        assert_eq!(head.in_order(1, 3).flat().1, [IGNORED, 3, 4]);
+        assert_eq!(tail.in_order(1, 3).flat().1, [IGNORED, IGNORED, 8]);
     }
 }

@@ -135,16 +135,16 @@ impl Optimizer {
         vars.iter().zip(&self.moments).filter_map(named).flatten().collect()
     }
 
-    /// Goes on from saved moments; fails with the name of one that is missing or of another shape.
+    /// Goes on from copies of saved moments; fails with the name of one that is missing or of another shape.
     pub fn restore(
         &mut self,
         vars: &Vars,
-        trained: impl Fn(&str) -> bool,
+        trained: &[bool],
         updates: u64,
         state: &Params,
     ) -> std::result::Result<(), String> {
         let moment = |name: &str, of: &Tensor| match state.get(name) {
-            Some(tensor) if tensor.dims() == of.dims() => Ok(tensor.clone()),
+            Some(tensor) if tensor.dims() == of.dims() => tensor.copy().map_err(|error| error.to_string()),
             Some(tensor) => Err(format!("{name} is {:?}, the weight is {:?}", tensor.dims(), of.dims())),
             None => Err(format!("{name} is missing")),
         };
@@ -153,14 +153,10 @@ impl Optimizer {
             Vec::new()
         } else {
             vars.iter()
-                .map(|(name, var)| {
-                    let pair = || {
-                        Ok([
-                            moment(&format!("{name}{FIRST}"), var)?,
-                            moment(&format!("{name}{SECOND}"), var)?,
-                        ])
-                    };
-                    trained(name).then(pair).transpose()
+                .zip(trained)
+                .map(|((name, var), trained)| {
+                    let (first, second) = (format!("{name}{FIRST}"), format!("{name}{SECOND}"));
+                    trained.then(|| Ok([moment(&first, var)?, moment(&second, var)?])).transpose()
                 })
                 .collect::<std::result::Result<_, String>>()?
         };

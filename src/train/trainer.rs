@@ -1,13 +1,16 @@
 //! The trainer: one optimizer step at a time, each a function of the seed and the step's number.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
+use serde::{Deserialize, Serialize};
 
+use super::composed::Composed;
 use super::corpus::{Batch, Corpus};
 use super::optimizer::{Gradient, Optimizer, Refusal, StepNorms};
 use super::schedule::Schedule;
-use crate::model::backprop::{Backprop, Texts};
+use crate::model::backprop::{self, Backprop, Texts};
 use crate::model::llama::Llama;
 use crate::model::matmul::Into;
+use crate::model::ops::square_sums;
 use crate::model::params::{Params, Vars};
 use crate::protocol::{LayerNorm, OptimizerKind};
 
@@ -19,7 +22,7 @@ pub enum TrainError {
     NotFinite {
         /// The step that failed.
         step: u64,
-        /// `the loss`, or the first tensor whose gradient went bad.
+        /// What went bad first.
         what: String,
     },
     /// The arithmetic itself failed, for want of memory for instance.
@@ -58,6 +61,14 @@ impl Objective {
         }
     }
 
+    /// SHA-256 of the tokens that are learnt, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        match self {
+            Self::Corpus { train, .. } => train.sha256(),
+            Self::Text(batch) => batch.sha256(),
+        }
+    }
+
     /// The batch of a slice, about `tokens` of them or one row, and where it comes from: what is held out, or the
     /// text.
     pub fn slice_batch(&self, tokens: usize) -> (Batch, &'static str) {
@@ -85,6 +96,9 @@ pub struct Recipe {
     pub clip: f64,
     /// Batches whose gradients are averaged for one step.
     pub accumulate: usize,
+    /// What the arithmetic is done in, where candle does it; the weights and moments are f32 in any case. On the
+    /// CPU everything is f32.
+    pub dtype: DType,
 }
 
 /// What one step was.
@@ -109,27 +123,84 @@ pub struct Trainer {
     objective: Objective,
     recipe: Recipe,
     optimizer: Optimizer,
-    /// What computes gradients on the CPU; elsewhere candle does.
-    backprop: Option<Backprop>,
+    /// Which parameters are trained, in their order.
+    trained: Vec<bool>,
+    gradients: Gradients,
     /// What a person has multiplied the schedule by.
     rate_factor: f64,
     step: u64,
+    /// Tokens predicted so far.
+    tokens: u64,
+}
+
+/// What computes the gradients.
+#[derive(Debug)]
+enum Gradients {
+    /// Plain slices, on the CPU.
+    Host(Backprop),
+    /// candle's graph: the same model with tables in the type that is computed in.
+    Device(Llama),
+}
+
+/// How far a run has come: all of its state but weights and moments.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps taken.
+    #[serde(rename = "global_step")]
+    pub step: u64,
+    /// Tokens predicted so far.
+    pub tokens: u64,
+    /// What a person has multiplied the schedule by.
+    pub learning_rate_factor: f64,
+    /// The optimizer in use.
+    pub optimizer: OptimizerKind,
+    /// Its updates since its moments were empty.
+    pub optimizer_updates: u64,
+}
+
+/// A state to go back to or on from.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// How far it is.
+    pub progress: Progress,
+    /// The weights.
+    pub params: Params,
+    /// The optimizer's moments, as [`Optimizer::state`] names them.
+    pub moments: Params,
+}
+
+impl Snapshot {
+    /// A copy that no step changes.
+    pub fn frozen(&self) -> candle_core::Result<Self> {
+        Ok(Self { progress: self.progress, params: self.params.frozen()?, moments: self.moments.frozen()? })
+    }
+
+    /// Bytes of its tensors.
+    pub fn bytes(&self) -> usize {
+        size_of::<f32>() * (self.params.elements() + self.moments.elements())
+    }
 }
 
 impl Trainer {
-    /// A trainer at step 0, which computes with at most `threads` threads where that is the CPU.
+    /// A trainer of the parameters that `trained` picks, at step 0. It computes with at most `threads` threads
+    /// where that is the CPU.
     pub fn new(
         llama: Llama,
         params: Params,
+        trained: impl Fn(&str) -> bool,
         objective: Objective,
         recipe: Recipe,
         device: &Device,
         threads: usize,
     ) -> candle_core::Result<Self> {
-        let backprop =
-            device.is_cpu().then(|| Backprop::new(&llama, &params, |_| true, threads)).transpose()?;
+        let gradients = if device.is_cpu() {
+            Gradients::Host(Backprop::new(&llama, &params, &trained, threads)?)
+        } else {
+            Gradients::Device(Llama::new(llama.config(), recipe.dtype, device)?)
+        };
         Ok(Self {
-            backprop,
+            trained: params.iter().map(|(name, _)| trained(name)).collect(),
+            gradients,
             llama,
             vars: params.into_vars()?,
             device: device.clone(),
@@ -138,6 +209,7 @@ impl Trainer {
             optimizer: Optimizer::new(recipe.optimizer, recipe.weight_decay, recipe.clip),
             rate_factor: 1.0,
             step: 0,
+            tokens: 0,
         })
     }
 
@@ -159,6 +231,11 @@ impl Trainer {
     /// What is learnt.
     pub fn objective(&self) -> &Objective {
         &self.objective
+    }
+
+    /// Tokens predicted so far.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
     }
 
     /// Steps taken.
@@ -205,13 +282,10 @@ impl Trainer {
         let learning_rate = self.learning_rate();
         let norms = self.descend(&batches, tokens, learning_rate).map_err(|refusal| match refusal {
             Refusal::Candle(source) => TrainError::Candle { step, source },
-            Refusal::Loss => TrainError::NotFinite { step, what: "the loss".to_owned() },
-            Refusal::Gradients(places) => {
-                let name = self.vars.iter().nth(places[0]).map_or("a tensor", |(name, _)| name);
-                TrainError::NotFinite { step, what: format!("the gradient of {name}") }
-            }
+            refusal => TrainError::NotFinite { step, what: self.first_bad(&refusal) },
         })?;
         self.step = step;
+        self.tokens += tokens as u64;
         Ok(StepReport { step, learning_rate, tokens, norms })
     }
 
@@ -224,64 +298,119 @@ impl Trainer {
 
     /// Descends the mean loss of these batches, which predict so many tokens.
     fn descend(&mut self, batches: &[Batch], tokens: usize, rate: f64) -> Result<StepNorms, Refusal> {
-        let params = self.vars.detached();
-        let Some(backprop) = &mut self.backprop else {
-            let (loss, tensors) = self.composed_gradient(batches, tokens)?;
-            return self.optimizer.step(&self.vars, &Gradient::Device { loss, tensors }, rate);
-        };
-        let mut loss = 0.0;
-        for (index, batch) in batches.iter().enumerate() {
-            let into = if index == 0 { Into::Overwrite } else { Into::Add };
-            let (inputs, targets) = batch.flat();
-            let texts = Texts { inputs: &inputs, targets: &targets, seq: batch.seq() };
-            loss += backprop.add(&params, &texts, (tokens as f32).recip(), into)?;
-        }
-        let gradient = Gradient::Host { loss: loss / tokens as f64, tensors: backprop.gradients() };
-        backprop.pool().install(|| self.optimizer.step(&self.vars, &gradient, rate))
-    }
-
-    /// The same from candle's graph, for devices that are not the CPU.
-    fn composed_gradient(
-        &self,
-        batches: &[Batch],
-        tokens: usize,
-    ) -> candle_core::Result<(Tensor, Vec<Option<Tensor>>)> {
-        let params = self.vars.params();
-        let mut sum: Option<(Tensor, Vec<Option<Tensor>>)> = None;
-        for batch in batches {
-            let (inputs, targets) = batch.tensors(&self.device)?;
-            let loss = self.llama.loss(&params, &inputs, &targets)?;
-            let loss = (loss * (batch.predicted() as f64 / tokens as f64))?;
-            let grads = loss.backward()?;
-            let mut tensors = self.vars.gradients(&grads)?.into_iter().map(Some).collect::<Vec<_>>();
-            let mut loss = loss.detach();
-            if let Some((earlier_loss, earlier)) = sum {
-                loss = (earlier_loss + loss)?;
-                for (new, earlier) in tensors.iter_mut().zip(earlier) {
-                    if let (Some(new), Some(earlier)) = (new, earlier) {
-                        *new = (earlier + &*new)?;
-                    }
+        match &mut self.gradients {
+            Gradients::Host(backprop) => {
+                let params = self.vars.detached();
+                let mut loss = 0.0;
+                for (index, batch) in batches.iter().enumerate() {
+                    let into = if index == 0 { Into::Overwrite } else { Into::Add };
+                    let (inputs, targets) = batch.flat();
+                    let texts = Texts { inputs: &inputs, targets: &targets, seq: batch.seq() };
+                    loss += backprop.add(&params, &texts, (tokens as f32).recip(), into)?;
                 }
+                let gradient = Gradient::Host { loss: loss / tokens as f64, tensors: backprop.gradients() };
+                backprop.pool().install(|| self.optimizer.step(&self.vars, &gradient, rate))
             }
-            sum = Some((loss, tensors));
-        }
-        match sum {
-            Some(sum) => Ok(sum),
-            None => candle_core::bail!("a step needs at least one row"),
+            Gradients::Device(llama) => {
+                let source = Composed { llama, trained: &self.trained, dtype: self.recipe.dtype };
+                let (loss, tensors) = source.gradient(&self.vars, batches, tokens, &self.device)?;
+                self.optimizer.step(&self.vars, &Gradient::Device { loss, tensors }, rate)
+            }
         }
     }
 
     /// Mean loss of what is held out, if anything is.
     pub fn held_out_loss(&mut self) -> candle_core::Result<Option<f64>> {
         let Objective::Corpus { held_out, .. } = &self.objective else { return Ok(None) };
+        let tokens = held_out.predicted();
+        if tokens == 0 {
+            return Ok(None);
+        }
         let params = self.vars.detached();
-        if let Some(backprop) = &mut self.backprop {
+        if let Gradients::Host(backprop) = &mut self.gradients {
             let (inputs, targets) = held_out.flat();
             let texts = Texts { inputs: &inputs, targets: &targets, seq: held_out.seq() };
-            return Ok(Some(backprop.loss(&params, &texts)? / held_out.predicted() as f64));
+            return Ok(Some(backprop.loss(&params, &texts)? / tokens as f64));
         }
         let (inputs, targets) = held_out.tensors(&self.device)?;
         scalar(&self.llama.loss(&params, &inputs, &targets)?).map(Some)
+    }
+
+    /// What went bad first in a step that was refused.
+    fn first_bad(&self, refusal: &Refusal) -> String {
+        let name = |place: usize| self.vars.iter().nth(place).map_or("a tensor", |(name, _)| name).to_owned();
+        let weight = |(_, var): (&str, &Var)| {
+            square_sums(&[var.as_detached_tensor()]).is_ok_and(|sums| !sums[0].is_finite())
+        };
+        if let Some(place) = self.vars.iter().position(weight) {
+            return format!("{}, a weight,", name(place));
+        }
+        match (refusal, &self.gradients) {
+            // A gradient goes bad on its way back through the model: the last layer's first.
+            (Refusal::Gradients(places), _) => {
+                format!("the gradient of {}", places.last().map_or_else(String::new, |place| name(*place)))
+            }
+            (_, Gradients::Host(backprop)) => backprop.first_bad().unwrap_or_else(|| "the loss".to_owned()),
+            (_, Gradients::Device(_)) => "the loss".to_owned(),
+        }
+    }
+
+    /// The whole state. It shares its tensors with the trainer: the next step changes them.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            progress: Progress {
+                step: self.step,
+                tokens: self.tokens,
+                learning_rate_factor: self.rate_factor,
+                optimizer: self.optimizer.kind(),
+                optimizer_updates: self.optimizer.updates(),
+            },
+            params: self.vars.detached(),
+            moments: self.optimizer.state(&self.vars),
+        }
+    }
+
+    /// Goes on from another state of the same model, which stays as it is. Fails, and changes nothing, where the
+    /// optimizer's moments do not fit.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        let Snapshot { progress, params, moments } = snapshot;
+        let mut optimizer = Optimizer::new(progress.optimizer, self.recipe.weight_decay, self.recipe.clip);
+        optimizer.restore(&self.vars, &self.trained, progress.optimizer_updates, moments)?;
+        for (name, var) in self.vars.iter() {
+            let tensor = params.get(name).ok_or_else(|| format!("{name} is missing"))?;
+            var.set(tensor).map_err(|error| format!("{name}: {error}"))?;
+        }
+        self.optimizer = optimizer;
+        self.step = progress.step;
+        self.tokens = progress.tokens;
+        self.rate_factor = progress.learning_rate_factor;
+        Ok(())
+    }
+
+    /// Bytes of the optimizer's moments.
+    pub fn moment_bytes(&self) -> usize {
+        Optimizer::bytes(self.optimizer.kind(), self.trained_elements())
+    }
+
+    /// Numbers that are trained.
+    fn trained_elements(&self) -> usize {
+        let trained = self.vars.iter().zip(&self.trained).filter(|(_, trained)| **trained);
+        trained.map(|((_, var), _)| var.elem_count()).sum()
+    }
+
+    /// Bytes that training holds besides what is drawn and shown: weights, gradients, moments, and activations
+    /// on the CPU.
+    pub fn bytes(&self) -> usize {
+        let (rows, context) = match &self.objective {
+            Objective::Corpus { rows, context, .. } => (*rows, *context),
+            Objective::Text(batch) => (batch.rows().len(), batch.seq()),
+        };
+        let activations = match &self.gradients {
+            Gradients::Host(_) => backprop::bytes(self.llama.config(), rows, context),
+            Gradients::Device(_) => 0,
+        };
+        let all: usize = self.vars.iter().map(|(_, var)| var.elem_count()).sum();
+        size_of::<f32>() * (all + self.trained_elements()) + self.moment_bytes() + activations
     }
 
     /// Gradient norm of each layer, embedding first, from the norms of the tensors.

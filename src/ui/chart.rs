@@ -22,9 +22,14 @@ pub(super) struct Series {
 pub(super) struct Chart<'a> {
     pub(super) theme: &'a Theme,
     pub(super) series: Vec<Series>,
+    /// Points of the first line that stand out.
+    pub(super) marks: Vec<(f64, f64)>,
     /// The values' logarithm is drawn.
     pub(super) log: bool,
 }
+
+/// What stands at a point that stands out.
+const MARK: &str = "!";
 
 /// Something that has a least and a greatest value.
 #[derive(Clone, Copy)]
@@ -79,6 +84,12 @@ impl Chart<'_> {
         }
         let styles: Vec<Style> = self.series.iter().map(|series| series.style).collect();
         dots.draw(area, &styles, buffer);
+        let marks = self.marks.iter().map(|&(step, value)| (step, self.value(value)));
+        for (step, value) in marks.filter(|(_, value)| value.is_finite()) {
+            // A cell holds 2 x 4 dots.
+            let place = (area.x + (x(step) / 2) as u16, area.y + (y(value) / 4) as u16);
+            buffer[place].set_symbol(MARK).set_style(self.theme.palette.warn);
+        }
     }
 }
 
@@ -128,7 +139,7 @@ mod tests {
         let theme = Theme::named("mono", ColorDepth::None).unwrap();
         let mut buffer = Buffer::empty(area);
         let series = vec![Series { points, style: Style::new() }];
-        Chart { theme: &theme, series, log }.render(area, &mut buffer);
+        Chart { theme: &theme, series, marks: Vec::new(), log }.render(area, &mut buffer);
         for y in 0..area.height {
             for x in 0..area.width {
                 buffer[(x, y)].set_style(Style::reset());
@@ -169,8 +180,21 @@ mod tests {
         let line = (0..400).map(|step| (f64::from(step), f64::from(400 - step))).collect();
         let bead = vec![(0.0, 400.0)];
         let series = vec![Series { points: line, style: first }, Series { points: bead, style: second }];
-        Chart { theme: &theme, series, log: false }.render(buffer.area, &mut buffer);
+        Chart { theme: &theme, series, marks: Vec::new(), log: false }.render(buffer.area, &mut buffer);
         assert_eq!((Some(buffer[(4, 0)].fg), Some(buffer[(19, 2)].fg)), (second.fg, first.fg));
+    }
+
+    #[test]
+    fn a_point_that_stands_out_is_marked_where_it_is() {
+        let theme = Theme::named("dark", ColorDepth::True).unwrap();
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 20, 4));
+        let points = (0..=100).map(|step| (f64::from(step), if step == 50 { 9.0 } else { 1.0 })).collect();
+        let series = vec![Series { points, style: theme.palette.train }];
+        Chart { theme: &theme, series, marks: vec![(50.0, 9.0)], log: false }
+            .render(buffer.area, &mut buffer);
+        let marked: Vec<u16> = (0..20).filter(|x| buffer[(*x, 0)].symbol() == MARK).collect();
+        assert_eq!(marked, [12]);
+        assert_eq!(Some(buffer[(12, 0)].fg), theme.palette.warn.fg);
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub(super) fn status() -> Status {
             step_length: Some(0.0025),
         }),
         slicing: false,
+        back: None,
     }
 }
 
@@ -101,6 +102,7 @@ pub(super) fn app() -> App {
         held_out: step.is_multiple_of(50).then(|| 2.1 + 5.0 * (-(step as f64) / 80.0).exp()),
         grad_norm: 0.8,
         learning_rate: 3e-3,
+        spike: false,
     };
     let names = ["embed", "layer 0", "layer 1", "layer 2", "layer 3", "norm"];
     let update = Update {

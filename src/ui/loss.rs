@@ -50,13 +50,15 @@ impl Widget for Loss<'_> {
         let norm_rows = if inner.height >= ROWS_WITH_NORM { inner.height * 2 / 5 } else { 0 };
         let [above, below] =
             Layout::vertical([Constraint::Min(0), Constraint::Length(norm_rows)]).areas(inner);
-        Chart { theme, series: vec![train, held_out], log: app.view.log_loss }.render(above, buffer);
+        let marks = points.iter().filter(|p| p.spike).map(|p| (p.step as f64, p.loss)).collect();
+        let series = vec![train, held_out];
+        Chart { theme, series, marks, log: app.view.log_loss }.render(above, buffer);
         if norm_rows > 0 {
             let [name, chart] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(below);
             Line::styled("Gradient norm before clipping", palette.muted).render(name, buffer);
             let points = points.iter().map(|p| (p.step as f64, p.grad_norm)).collect();
             let series = vec![Series { points, style: palette.layer }];
-            Chart { theme, series, log: app.view.log_loss }.render(chart, buffer);
+            Chart { theme, series, marks: Vec::new(), log: app.view.log_loss }.render(chart, buffer);
         }
     }
 }

@@ -81,6 +81,16 @@ impl Backprop {
         self.gradients
     }
 
+    /// Where the numbers of the last batch first went bad on their way through the model, if they did.
+    pub fn first_bad(&self) -> Option<String> {
+        let layer = self.shards.iter().filter_map(Shard::first_bad).min()?;
+        Some(match layer.checked_sub(1) {
+            _ if layer == self.layout.layers.len() => "the residual stream before the head".to_owned(),
+            None => "the embedding of a token".to_owned(),
+            Some(before) => format!("the residual stream behind layer {before}"),
+        })
+    }
+
     /// The threads that compute.
     pub fn pool(&self) -> &ThreadPool {
         &self.pool

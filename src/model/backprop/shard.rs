@@ -327,6 +327,13 @@ impl Shard {
         self.loss
     }
 
+    /// The first layer that the residual stream enters with a number that is not finite; the number of layers for
+    /// the head.
+    pub(super) fn first_bad(&self) -> Option<usize> {
+        let streams = self.layers.iter().map(|saved| &saved.x).chain([&self.stream]);
+        streams.enumerate().find(|(_, stream)| stream.iter().any(|x| !x.is_finite())).map(|(layer, _)| layer)
+    }
+
     /// The gradient of the gain before the head.
     pub(super) fn d_norm(&self) -> &[f32] {
         &self.d_norm

@@ -20,7 +20,8 @@ pub use config::ConfigError;
 pub use error::Error;
 use error::dimensions;
 pub(crate) use error::quoted;
-pub use save::{save, write_folder};
+pub use safetensors::{read_tensors, write_tensors};
+pub use save::{save, sweep, write_folder, write_model};
 
 /// A model and all that is needed to use it.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use super::{Listed, check_listing, warn_of_others};
 use crate::model::config::LlamaConfig;
 use crate::model::params::Params;
 
-const WHOLE: &str = "model.safetensors";
+pub(super) const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// The format's own bound on the header, in bytes.
@@ -160,9 +160,22 @@ impl Shard {
     }
 }
 
+/// Reads all tensors of one file, in the order of their names.
+pub fn read_tensors(path: &Path, device: &Device) -> Result<Params, Error> {
+    let mut file = Shard::open(path.to_owned())?;
+    let mut names: Vec<String> = file.metadata.tensors().into_keys().collect();
+    names.sort_unstable();
+    names
+        .into_iter()
+        .map(|name| {
+            let tensor = file.tensor(&name, device)?;
+            Ok((name, tensor))
+        })
+        .collect()
+}
+
 /// Writes parameters as one file of f32, in their order, and has the disk confirm it.
-pub(super) fn write(folder: &Path, params: &Params) -> Result<(), Error> {
-    let path = folder.join(WHOLE);
+pub fn write_tensors(path: &Path, params: &Params) -> Result<(), Error> {
     let mut end = 0;
     let infos = params.iter().map(|(name, tensor)| {
         let begin = end;
@@ -177,24 +190,27 @@ pub(super) fn write(folder: &Path, params: &Params) -> Result<(), Error> {
         .map_err(|cause| cause.to_string())
         .and_then(|metadata| serde_json::to_string(&metadata).map_err(|cause| cause.to_string()))
         .map_err(|problem| {
-            Error::unsupported(&path, format!("these parameters cannot be saved ({problem})"))
+            Error::unsupported(path, format!("these parameters cannot be saved ({problem})"))
         })?;
     // Tensors begin at a multiple of 8 bytes.
     while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
 
-    let io = |cause| Error::io(&path)(cause);
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(&path).map_err(io)?);
+    let io = |cause| Error::io(path)(cause);
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(io)?);
     file.write_all(&(header.len() as u64).to_le_bytes()).map_err(io)?;
     file.write_all(header.as_bytes()).map_err(io)?;
+    let mut bytes = Vec::new();
     for (_, tensor) in params.iter() {
         let numbers = tensor
             .to_dtype(DType::F32)
             .and_then(|tensor| tensor.flatten_all()?.to_vec1::<f32>())
-            .map_err(Error::tensor(&path))?;
-        for number in numbers {
-            file.write_all(&number.to_le_bytes()).map_err(io)?;
+            .map_err(Error::tensor(path))?;
+        for numbers in numbers.chunks(1 << 12) {
+            bytes.clear();
+            bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            file.write_all(&bytes).map_err(io)?;
         }
     }
     let file = file.into_inner().map_err(|cause| io(cause.into_error()))?;

@@ -21,7 +21,7 @@ pub fn save(
     params: &Params,
     tokenizer: &Tokenizer,
 ) -> Result<(), Error> {
-    write_folder(folder, |staging| write_files(staging, config, params, tokenizer))
+    write_folder(folder, |staging| write_model(staging, config, params, tokenizer))
 }
 
 /// Has `fill` write the files of a folder, then puts the folder into place under its name.
@@ -42,7 +42,7 @@ pub fn write_folder<E: From<Error>>(
 }
 
 /// Writes the files of a model into a folder that is there.
-fn write_files(
+pub fn write_model(
     folder: &Path,
     config: &LlamaConfig,
     params: &Params,
@@ -53,7 +53,7 @@ fn write_files(
     write_file(&path, &text)?;
     write_json(&folder.join("tokenizer_config.json"), &tokenizer_to_json(config, tokenizer))?;
     write_json(&folder.join("generation_config.json"), &generation_to_json(config))?;
-    safetensors::write(folder, params)?;
+    safetensors::write_tensors(&folder.join(safetensors::WHOLE), params)?;
     write_json(&folder.join("config.json"), &to_json(config))
 }
 
@@ -107,25 +107,47 @@ impl Staging {
 
     fn put_into_place(self, folder: &Path) -> Result<(), Error> {
         sync_all(&self.0)?;
-        let replaced = hidden_sibling(folder, "replaced");
         if folder.exists() {
-            let _ = fs::remove_dir_all(&replaced);
-            fs::rename(folder, &replaced).map_err(Error::io(folder))?;
+            // In one stroke, so that there is a whole folder of that name at every moment.
+            exchange(&self.0, folder).map_err(Error::io(folder))?;
+        } else {
+            fs::rename(&self.0, folder).map_err(Error::io(folder))?;
         }
-        if let Err(cause) = fs::rename(&self.0, folder) {
-            // What was there comes back; if even that fails, the first error says why.
-            let _ = fs::rename(&replaced, folder);
-            return Err(Error::io(folder)(cause));
-        }
-        let _ = fs::remove_dir_all(&replaced);
         sync(parent_of(folder))
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // Gone already when it was put into place.
+        // Gone already when it was put into place, or what was there before.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Lets two folders change names, or where the file system can't do that in one stroke, in two.
+fn exchange(new: &Path, old: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+            let aside = hidden_sibling(old, "replaced");
+            fs::rename(old, &aside)?;
+            fs::rename(new, old)?;
+            fs::rename(&aside, new)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes what writers that were killed have left beside `folder`'s children. Nobody may be writing there.
+pub fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".checkpoint-") && (name.contains(".partial-") || name.contains(".replaced-")) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -1,0 +1,225 @@
+//! Where the numbers of each step go: the screen, `metrics.jsonl` and `TensorBoard`. A disk that fails is a line in
+//! the log, and training goes on without that file.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::board::Board;
+use super::metrics::{self, MetricsFile, Record};
+use super::tensorboard::{EventFile, Value};
+use crate::export::picture;
+use crate::protocol::{Point, Slice};
+use crate::train::trainer::{StepReport, Trainer};
+
+/// Steps over which the speed is averaged.
+const SPEED_WINDOW: usize = 20;
+/// The memory is looked up at most this often.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Records the steps of a run.
+#[derive(Debug)]
+pub struct Recorder {
+    board: Arc<Board>,
+    metrics: Option<MetricsFile>,
+    events: Option<EventFile>,
+    speed: VecDeque<(usize, f64)>,
+    spikes: Spikes,
+    memory: Memory,
+    /// Steps refused so far.
+    nonfinite: u64,
+    /// Critical sharpness since the last record.
+    sharpness: Option<f64>,
+}
+
+/// What the engine knows of a step besides the trainer's report.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// Seconds it took.
+    pub seconds: f64,
+    /// The held-out loss after it, where it was measured as the run's settings say.
+    pub eval_loss: Option<f64>,
+    /// The same where it was measured for whatever reason.
+    pub held_out: Option<f64>,
+}
+
+impl Recorder {
+    /// Opens the files of the run in `folder`, which goes on behind `step`. What they say of later steps is dropped;
+    /// what they say of earlier ones is put on the board.
+    pub fn open(folder: &Path, board: Arc<Board>, step: u64) -> std::io::Result<Self> {
+        let mut metrics = MetricsFile::open(&folder.join("metrics.jsonl"))?;
+        metrics.rewind(step)?;
+        let points = metrics::lines(&folder.join("metrics.jsonl"))?.filter_map(|line| metrics::point(&line));
+        points.for_each(|point| board.push_point(point));
+        Ok(Self {
+            board,
+            metrics: Some(metrics),
+            events: Some(EventFile::create(folder, step)?),
+            speed: VecDeque::new(),
+            spikes: Spikes::default(),
+            memory: Memory::default(),
+            nonfinite: 0,
+            sharpness: None,
+        })
+    }
+
+    /// Records a step that was taken.
+    pub fn record(&mut self, trainer: &Trainer, report: &StepReport, circumstances: Circumstances) {
+        let Circumstances { seconds, eval_loss, held_out } = circumstances;
+        self.speed.push_back((report.tokens, seconds));
+        if self.speed.len() > SPEED_WINDOW {
+            self.speed.pop_front();
+        }
+        let spike = self.spikes.is_one(report.norms.loss);
+        if spike {
+            log::warn!("step {}: the loss jumped to {:.3}", report.step, report.norms.loss);
+        }
+        let record = Record {
+            layers: trainer.layer_norms(&report.norms),
+            tokens: trainer.tokens(),
+            seconds,
+            eval_loss,
+            sharpness: self.sharpness.take(),
+            nonfinite: self.nonfinite,
+            spike,
+            memory: self.memory.look_up(),
+            report: report.clone(),
+        };
+        self.board.push_point(Point { held_out, ..record.point() });
+        self.board.set_layers(record.layers.clone());
+        if let Some(file) = &mut self.metrics
+            && let Err(error) = file.append(&record)
+        {
+            log::error!("metrics.jsonl can't be written, training goes on without it: {error}");
+            self.metrics = None;
+        }
+        let metrics = record.metrics();
+        let values = metrics.iter().map(|metric| (&*metric.name, Value::Scalar(metric.value)));
+        self.events(|events| events.append(report.step, values));
+    }
+
+    /// Counts a step that was refused.
+    pub fn refused(&mut self) {
+        self.nonfinite += 1;
+    }
+
+    /// Records what the model wrote.
+    pub fn sample(&mut self, step: u64, text: &str) {
+        // Indented, Markdown leaves it as it is.
+        let text = format!("    {}", text.replace('\n', "\n    "));
+        self.events(|events| events.append(step, [("sample", Value::Text(&text))]));
+    }
+
+    /// Records a slice at its finest, and its sharpness for the next step's line.
+    pub fn slice(&mut self, slice: &Slice) {
+        self.sharpness = slice.sharpness.map(|sharpness| sharpness.critical).or(self.sharpness);
+        if !slice.finest {
+            return;
+        }
+        match picture::png(slice) {
+            Ok((size, png)) => {
+                let image = Value::Image { size, png: &png };
+                self.events(|events| events.append(slice.step, [("landscape", image)]));
+            }
+            Err(error) => log::warn!("the picture of step {} can't be made: {error}", slice.step),
+        }
+    }
+
+    /// Forgets the steps behind this one.
+    pub fn rewind(&mut self, step: u64) {
+        self.board.rewind(step);
+        self.spikes = Spikes::default();
+        if let Some(file) = &mut self.metrics
+            && let Err(error) = file.rewind(step)
+        {
+            log::error!("metrics.jsonl still holds steps behind {step}: {error}");
+        }
+        self.events(|events| events.rewind(step));
+    }
+
+    /// Tokens trained on a second, over the last few steps.
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        let sum = |(tokens, seconds), step: &(usize, f64)| (tokens + step.0, seconds + step.1);
+        let (tokens, seconds) = self.speed.iter().fold((0, 0.0), sum);
+        (seconds > 0.0).then(|| tokens as f64 / seconds)
+    }
+
+    fn events(&mut self, write: impl FnOnce(&mut EventFile) -> std::io::Result<()>) {
+        if let Some(events) = &mut self.events
+            && let Err(error) = write(events)
+        {
+            log::error!("TensorBoard's file can't be written, training goes on without it: {error}");
+            self.events = None;
+        }
+    }
+}
+
+/// Finds losses that stand out, from a mean and a variance that forget.
+#[derive(Debug, Default)]
+struct Spikes {
+    mean: f64,
+    variance: f64,
+    seen: u32,
+}
+
+impl Spikes {
+    /// How much of the past one loss replaces.
+    const SHARE: f64 = 0.05;
+    /// Losses before which nothing stands out.
+    const WARM_UP: u32 = 20;
+    /// Standard deviations that stand out, if it is also a share of the mean.
+    const DEVIATIONS: f64 = 6.0;
+    const RISE: f64 = 0.2;
+
+    fn is_one(&mut self, loss: f64) -> bool {
+        let above = loss - self.mean;
+        let far = above > Self::DEVIATIONS * self.variance.sqrt() && above > Self::RISE * self.mean;
+        let spike = self.seen >= Self::WARM_UP && far;
+        let share = Self::SHARE.max(1.0 / f64::from(self.seen + 1));
+        self.mean += share * above;
+        self.variance = (1.0 - share) * (self.variance + share * above * above);
+        self.seen += 1;
+        spike
+    }
+}
+
+/// The memory of this process.
+#[derive(Debug, Default)]
+struct Memory {
+    system: Option<sysinfo::System>,
+    looked_up: Option<(Instant, u64)>,
+}
+
+impl Memory {
+    /// Bytes that it holds, as of a moment ago.
+    fn look_up(&mut self) -> Option<u64> {
+        if let Some((when, bytes)) = self.looked_up
+            && when.elapsed() < MEMORY_INTERVAL
+        {
+            return Some(bytes);
+        }
+        let pid = sysinfo::get_current_pid().ok()?;
+        let system = self.system.get_or_insert_default();
+        let only = sysinfo::ProcessRefreshKind::nothing().with_memory();
+        system.refresh_processes_specifics(sysinfo::ProcessesToUpdate::Some(&[pid]), false, only);
+        let bytes = system.process(pid)?.memory();
+        self.looked_up = Some((Instant::now(), bytes));
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_far_above_its_past_is_a_spike_and_noise_is_none() {
+        let noise = |step: u32| 2.0 + 0.1 * f64::from(step * 7919 % 13) / 13.0;
+        let mut spikes = Spikes::default();
+        assert!((0..200).all(|step| !spikes.is_one(noise(step))));
+        assert!(spikes.is_one(4.0));
+        let mut falling = Spikes::default();
+        assert!((1..400).all(|step| !falling.is_one(8.0 / f64::from(step).sqrt())));
+    }
+}

@@ -1,0 +1,173 @@
+//! The checkpoints of a run: when the disk has room for one, and which are kept.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::dir::RunDir;
+use crate::model::checkpoint::sweep;
+use crate::model::tokenizer::Tokenizer;
+use crate::train::resume::{self, Best, State};
+use crate::train::trainer::Trainer;
+
+/// Time between two checkpoints where nobody has said a number of steps.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// Bytes of a checkpoint besides its tensors: the tokenizer, mostly.
+const SMALL_FILES: u64 = 8 << 20;
+
+/// Writes the checkpoints of a run.
+#[derive(Debug)]
+pub struct Saver<'a> {
+    dir: &'a RunDir,
+    every: Option<u64>,
+    keep_last: usize,
+    data_sha256: String,
+    /// The newest step that is saved.
+    saved: Option<u64>,
+    saved_at: Instant,
+    best: Option<Best>,
+}
+
+impl<'a> Saver<'a> {
+    /// For a run that begins, or goes on from a checkpoint with this state.
+    pub fn new(
+        dir: &'a RunDir,
+        every: Option<u64>,
+        keep_last: usize,
+        data_sha256: String,
+        state: Option<&State>,
+    ) -> Self {
+        sweep(dir.path());
+        Self {
+            dir,
+            every,
+            keep_last: keep_last.max(1),
+            data_sha256,
+            saved: state.map(|state| state.progress.step),
+            saved_at: Instant::now(),
+            best: state.and_then(|state| state.best),
+        }
+    }
+
+    /// The newest checkpoint.
+    pub fn newest(&self) -> Option<PathBuf> {
+        self.saved.map(|step| self.dir.checkpoint(step))
+    }
+
+    /// The best held-out loss so far.
+    pub fn best(&self) -> Option<Best> {
+        self.best
+    }
+
+    /// Takes note of a held-out loss; returns whether it is the best so far.
+    pub fn measured(&mut self, step: u64, eval_loss: f64) -> bool {
+        let better = self.best.is_none_or(|best| eval_loss < best.eval_loss);
+        if better {
+            self.best = Some(Best { step, eval_loss });
+        }
+        better
+    }
+
+    /// Whether a checkpoint is due after this step.
+    pub fn due(&self, step: u64) -> bool {
+        match self.every {
+            Some(every) => step.is_multiple_of(every),
+            None => self.saved_at.elapsed() >= INTERVAL,
+        }
+    }
+
+    /// Forgets what is saved of the steps behind this one: they will be others.
+    pub fn rewind(&mut self, step: u64) {
+        self.saved = self.saved.filter(|saved| *saved <= step);
+        self.best = self.best.filter(|best| best.step <= step);
+    }
+
+    /// A warning where the disk has not the room for the checkpoints that the run will keep.
+    pub fn warning(&self, trainer: &Trainer) -> Option<String> {
+        let each = bytes(trainer);
+        // One more is there while the oldest is not yet removed.
+        let most = (self.keep_last as u64 + 2) * each;
+        let free = self.free()?;
+        (most > free).then(|| {
+            format!(
+                "a checkpoint takes {:.1} GB and the run keeps up to {} of them, but {} has {:.1} GB left: \
+                 give less with --keep-last, or another --run-dir",
+                each as f64 / 1e9,
+                self.keep_last + 1,
+                self.dir.path().display(),
+                free as f64 / 1e9
+            )
+        })
+    }
+
+    /// Writes `checkpoint-N` and removes what the run keeps no longer. Fails with one line; a disk that fails is
+    /// never the end of the training.
+    pub fn save(
+        &mut self,
+        trainer: &Trainer,
+        tokenizer: &Tokenizer,
+        eval_loss: Option<f64>,
+    ) -> Result<(), String> {
+        let step = trainer.steps_taken();
+        if self.saved == Some(step) {
+            return Ok(());
+        }
+        self.saved_at = Instant::now();
+        if let Some(free) = self.free()
+            && free < bytes(trainer)
+        {
+            let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+            return Err(format!(
+                "checkpoint-{step} is not saved: it takes {:.2} GB and {:.2} GB are free on the disk: make room",
+                gigabytes(bytes(trainer)),
+                gigabytes(free)
+            ));
+        }
+        let state = State {
+            progress: trainer.snapshot().progress,
+            data_sha256: self.data_sha256.clone(),
+            eval_loss,
+            best: self.best,
+        };
+        let begun = Instant::now();
+        let (folder, config) = (self.dir.checkpoint(step), trainer.llama().config());
+        resume::save(&folder, config, tokenizer, &trainer.snapshot(), &state)
+            .map_err(|error| format!("checkpoint-{step} is not saved: {error}"))?;
+        self.saved = Some(step);
+        log::info!("checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+        self.prune(step);
+        Ok(())
+    }
+
+    /// Removes all checkpoints but the last few and the one with the best held-out loss, and those of later steps:
+    /// the run went back to before them and took another way.
+    fn prune(&self, step: u64) {
+        let (steps, left): (Vec<u64>, Vec<u64>) =
+            self.dir.checkpoints().into_iter().partition(|other| *other <= step);
+        for step in left {
+            self.remove(step);
+        }
+        let eval_loss = |step: &u64| resume::state(&self.dir.checkpoint(*step)).ok()?.eval_loss;
+        let known = steps.iter().filter_map(|step| Some((*step, eval_loss(step)?)));
+        let best = known.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(step, _)| step);
+        let surplus = steps.len().saturating_sub(self.keep_last);
+        steps.into_iter().take(surplus).filter(|step| Some(*step) != best).for_each(|step| self.remove(step));
+    }
+
+    fn remove(&self, step: u64) {
+        if let Err(error) = std::fs::remove_dir_all(self.dir.checkpoint(step)) {
+            log::warn!("checkpoint-{step} can't be removed: {error}");
+        }
+    }
+
+    /// Bytes that the run's file system has left, where it says so.
+    fn free(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(self.dir.path()).ok()?;
+        Some(stat.f_bavail * stat.f_frsize)
+    }
+}
+
+/// Bytes of a checkpoint.
+fn bytes(trainer: &Trainer) -> u64 {
+    let params = size_of::<f32>() * trainer.params().elements();
+    (params + trainer.moment_bytes()) as u64 + SMALL_FILES
+}

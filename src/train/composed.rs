@@ -1,0 +1,66 @@
+//! The gradient from candle's graph, for devices that are not the CPU.
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+
+use super::corpus::Batch;
+use crate::model::llama::Llama;
+use crate::model::params::{Params, Vars};
+
+/// Computes gradients of the weights, which are f32, by a graph in `dtype`.
+#[derive(Debug)]
+pub struct Composed<'a> {
+    /// The model, its tables in `dtype`.
+    pub llama: &'a Llama,
+    /// Which parameters are trained, in their order.
+    pub trained: &'a [bool],
+    /// What is computed in.
+    pub dtype: DType,
+}
+
+impl Composed<'_> {
+    /// The mean loss over the `tokens` that these batches predict, a scalar on the device, and its gradient in
+    /// f32. Nothing is read back.
+    pub fn gradient(
+        &self,
+        vars: &Vars,
+        batches: &[Batch],
+        tokens: usize,
+        device: &Device,
+    ) -> Result<(Tensor, Vec<Option<Tensor>>)> {
+        let params = vars
+            .iter()
+            .zip(self.trained)
+            .map(|((name, var), trained)| {
+                let tensor = if *trained { var.as_tensor().clone() } else { var.as_detached_tensor() };
+                Ok((name.to_owned(), tensor.to_dtype(self.dtype)?))
+            })
+            .collect::<Result<Params>>()?;
+        let mut sum: Option<(Tensor, Vec<Option<Tensor>>)> = None;
+        for batch in batches.iter().filter(|batch| batch.predicted() > 0) {
+            let (inputs, targets) = batch.tensors(device)?;
+            let loss = self.llama.loss(&params, &inputs, &targets)?.to_dtype(DType::F32)?;
+            let loss = (loss * (batch.predicted() as f64 / tokens as f64))?;
+            let grads = loss.backward()?;
+            let gradient = |(name, var): (&str, &candle_core::Var)| match grads.get(var.as_tensor()) {
+                Some(grad) => grad.contiguous(),
+                None => bail!("{name} received no gradient"),
+            };
+            let each = vars.iter().zip(self.trained).map(|(var, trained)| trained.then(|| gradient(var)));
+            let mut tensors = each.map(Option::transpose).collect::<Result<Vec<_>>>()?;
+            let mut loss = loss.detach();
+            if let Some((earlier_loss, earlier)) = sum {
+                loss = (earlier_loss + loss)?;
+                for (new, earlier) in tensors.iter_mut().zip(earlier) {
+                    if let (Some(new), Some(earlier)) = (new, earlier) {
+                        *new = (earlier + &*new)?;
+                    }
+                }
+            }
+            sum = Some((loss, tensors));
+        }
+        match sum {
+            Some(sum) => Ok(sum),
+            None => bail!("a step needs a token to predict"),
+        }
+    }
+}

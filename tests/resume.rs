@@ -1,0 +1,253 @@
+//! A run that is killed and goes on is the run that was not: the real binary, killed for real.
+
+// What fails to unwrap fails the test.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+use llamascape::model::checkpoint::Checkpoint;
+use llamascape::protocol::OptimizerKind;
+use llamascape::train::resume::{self, State};
+use llamascape::train::trainer::{Progress, Snapshot};
+use tempfile::TempDir;
+
+/// Steps of every run here.
+const STEPS: &str = "30";
+
+fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llamascape"));
+    command
+        .args(["train", "--headless", "--quiet", "--eval-every", "10"])
+        .args(arguments)
+        .env("XDG_STATE_HOME", home)
+        .env("XDG_RUNTIME_DIR", home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn train(home: &Path, arguments: &[&str]) -> Output {
+    command(home, arguments).output().unwrap()
+}
+
+fn trained(home: &Path, arguments: &[&str]) {
+    let output = train(home, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The one line that a run which can't go on ends with.
+fn refused(home: &Path, arguments: &[&str]) -> String {
+    let output = train(home, arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    let said: Vec<&str> = error.lines().filter(|line| line.starts_with("llamascape: ")).collect();
+    assert_eq!((output.status.code(), said.len()), (Some(1), 1), "{arguments:?}: {error}");
+    error[error.find("llamascape: ").unwrap()..].to_owned()
+}
+
+/// Weights, moments and state at a step, and all metrics but the time.
+fn traces(run: &Path, step: u64) -> (Vec<Vec<u8>>, String) {
+    let files = ["model.safetensors", "optimizer.safetensors", "trainer_state.json"];
+    let folder = run.join(format!("checkpoint-{step}"));
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let without_time = |line: &str| {
+        let (before, after) = line.split_once("\"seconds\":").unwrap();
+        format!("{before}{}\n", after.split_once(',').unwrap().1)
+    };
+    (
+        files.map(|file| std::fs::read(folder.join(file)).unwrap()).to_vec(),
+        metrics.lines().map(without_time).collect(),
+    )
+}
+
+fn path(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_owned()
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Waits until something is so, and fails after a minute.
+fn wait_until(what: &str, so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !so() {
+        assert!(started.elapsed() < Duration::from_secs(60), "waited for {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_run_is_the_same_to_the_bit_with_any_threads_and_however_it_is_interrupted() {
+    let home = TempDir::new().unwrap();
+    let run = |name: &str| path(&home, name);
+    let whole = |name: &str, threads: &str| {
+        trained(home.path(), &["--steps", STEPS, "--threads", threads, "--run-dir", &run(name)]);
+        traces(Path::new(&run(name)), 30)
+    };
+    let straight = whole("one", "1");
+    assert_eq!(straight.1.lines().count(), 30);
+    for threads in ["2", "4"] {
+        assert!(whole(threads, threads) == straight, "{threads} threads");
+    }
+
+    let stopped = run("stopped");
+    trained(home.path(), &["--steps", "13", "--run-dir", &stopped]);
+    trained(home.path(), &["--steps", STEPS, "--resume", &stopped]);
+    assert!(traces(Path::new(&stopped), 30) == straight, "after a clean stop");
+
+    let killed = run("killed");
+    let metrics = PathBuf::from(&killed).join("metrics.jsonl");
+    let steps = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+    let mut arguments = vec!["--steps", STEPS, "--save-every", "4", "--run-dir", &killed];
+    for at in [2, 9, 22] {
+        let child = command(home.path(), &arguments).spawn().unwrap();
+        wait_until("some steps", || steps() >= at);
+        kill(child);
+        arguments = vec!["--steps", STEPS, "--resume", &killed];
+    }
+    trained(home.path(), &arguments);
+    assert!(traces(Path::new(&killed), 30) == straight, "after three kills");
+}
+
+#[test]
+fn what_a_run_can_not_go_on_from_is_said_in_one_line_and_nothing_is_lost() {
+    let home = TempDir::new().unwrap();
+    let data = path(&home, "data.txt");
+    let text = "A sentence that is long enough for a row, and another one. ".repeat(60);
+    std::fs::write(&data, &text).unwrap();
+    let run = path(&home, "run");
+    trained(home.path(), &["--data", &data, "--steps", "4", "--save-every", "2", "--run-dir", &run]);
+    let checkpoint = PathBuf::from(&run).join("checkpoint-4");
+    let before = traces(Path::new(&run), 4);
+    let go_on = ["--steps", "6", "--resume", &run];
+
+    std::fs::write(&data, text.replace("sentence", "sentient")).unwrap();
+    let error = refused(home.path(), &go_on);
+    assert!(error.contains("not what this run was trained on"), "{error}");
+    std::fs::write(&data, &text).unwrap();
+
+    let damage = |file: &str, bytes: Option<&[u8]>, said: &str| {
+        let path = checkpoint.join(file);
+        let whole = std::fs::read(&path).unwrap();
+        match bytes {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let error = refused(home.path(), &go_on);
+        assert!(error.contains(said), "{file}: {error}");
+        std::fs::write(&path, whole).unwrap();
+    };
+    let moments = std::fs::read(checkpoint.join("optimizer.safetensors")).unwrap();
+    damage("optimizer.safetensors", None, "No such file");
+    damage("optimizer.safetensors", Some(&moments[..moments.len() / 2]), "its header asks for");
+    damage("trainer_state.json", None, "not there");
+    damage("trainer_state.json", Some(b"{"), "no state of a run");
+    let other = path(&home, "other");
+    trained(home.path(), &["--steps", "1", "--run-dir", &other]);
+    let other = std::fs::read(PathBuf::from(other).join("checkpoint-1/tokenizer.json")).unwrap();
+    damage("tokenizer.json", Some(&other), "not what this run was trained on");
+    let error = refused(home.path(), &["--steps", "9", "--resume", &format!("{run}@3")]);
+    assert!(error.contains("no checkpoint of step 3, but of 2, 4"), "{error}");
+    assert!(refused(home.path(), &["--resume", &run]).contains("--steps"));
+
+    assert!(traces(Path::new(&run), 4) == before, "the checkpoint is as it was");
+    let busy = command(home.path(), &["--steps", "100000", "--resume", &run]).spawn().unwrap();
+    wait_until("the engine", || PathBuf::from(&run).join("socket").is_file());
+    assert!(refused(home.path(), &go_on).contains("another engine"));
+    kill(busy);
+    trained(home.path(), &["--steps", "6", "--resume", &format!("{run}@2")]);
+}
+
+#[test]
+fn a_disk_that_is_full_is_said_and_leaves_the_checkpoints_that_are_there() {
+    let home = TempDir::new().unwrap();
+    let run = path(&home, "run");
+    trained(home.path(), &["--steps", "2", "--run-dir", &run]);
+    let before = traces(Path::new(&run), 2).0;
+    // No file may grow beyond a megabyte: the weights take three.
+    let program = env!("CARGO_BIN_EXE_llamascape");
+    let script =
+        format!("trap '' XFSZ; ulimit -f 1000; exec {program} train --headless --steps 4 --resume {run}");
+    let limited = Command::new("sh")
+        .args(["-c", &script])
+        .env("XDG_STATE_HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(limited.stderr).unwrap();
+    assert_eq!(limited.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("llamascape: checkpoint-4 is not saved") && error.contains("model.safetensors"),
+        "{error}"
+    );
+    assert!(traces(Path::new(&run), 2).0 == before, "the checkpoint is as it was");
+    let hidden = std::fs::read_dir(&run).unwrap().flatten();
+    let hidden = hidden.filter(|entry| entry.file_name().to_string_lossy().starts_with(".checkpoint"));
+    assert_eq!(hidden.count(), 0);
+    trained(home.path(), &["--steps", "4", "--resume", &run]);
+}
+
+fn tiny() -> Checkpoint {
+    let path = format!("{}/tests/fixtures/tiny.gguf", env!("CARGO_MANIFEST_DIR"));
+    Checkpoint::open(Path::new(&path), &Device::Cpu, &mut |_| {}).unwrap()
+}
+
+/// Saves the tiny model again and again, over the last checkpoint every other time.
+#[test]
+#[ignore = "a process of its own, to be killed: the test below starts it"]
+fn a_process_that_saves_until_it_is_killed() {
+    let folder = PathBuf::from(std::env::var("LLAMASCAPE_TEST_FOLDER").unwrap());
+    let Checkpoint { config, params, tokenizer, .. } = tiny();
+    for round in 0.. {
+        let progress = Progress {
+            step: round / 2,
+            tokens: 0,
+            learning_rate_factor: 1.0,
+            optimizer: OptimizerKind::AdamW,
+            optimizer_updates: 1,
+        };
+        let state = State { progress, data_sha256: String::new(), eval_loss: None, best: None };
+        let snapshot = Snapshot { progress, params: params.clone(), moments: params.clone() };
+        let name = format!("checkpoint-{}", round / 2 % 3);
+        resume::save(&folder.join(name), &config, &tokenizer, &snapshot, &state).unwrap();
+    }
+}
+
+#[test]
+fn a_hundred_kills_while_saving_leave_no_half_checkpoint_and_never_none() {
+    let folder = TempDir::new().unwrap();
+    for round in 0..100 {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "a_process_that_saves_until_it_is_killed"])
+            .env("LLAMASCAPE_TEST_FOLDER", folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let newest = folder.path().join("checkpoint-0");
+        if round == 0 {
+            wait_until("the first checkpoint", || newest.is_dir());
+        } else {
+            // Any moment will do; these are spread over some forty saves.
+            std::thread::sleep(Duration::from_micros(5_000 + round * 977 % 40_000));
+        }
+        kill(child);
+        let mut whole = 0;
+        for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let (model, snapshot, _) = resume::load(&entry.path(), &Device::Cpu, &mut |_| {}).unwrap();
+            assert_eq!(model.params.len(), snapshot.moments.len());
+            whole += 1;
+        }
+        assert!(whole > 0, "after kill {round}");
+    }
+    llamascape::model::checkpoint::sweep(folder.path());
+    let hidden = std::fs::read_dir(folder.path()).unwrap().flatten();
+    assert_eq!(hidden.filter(|entry| entry.file_name().to_string_lossy().starts_with('.')).count(), 0);
+}
