@@ -24,6 +24,10 @@ fn a_person_steps_resizes_saves_and_leaves_a_terminal_as_it_was() {
     pty.press("s");
     let text = pty.until("the first step", |text| text.contains("step 1 ") && text.contains("as of step 1"));
     assert!(text.contains("paused"), "{text}");
+    pty.press("s");
+    pty.until("the second step", |text| text.contains("step 2 ") && text.contains("as of step 2"));
+    pty.press("b");
+    pty.until("the state before it", |text| text.contains("step 1 ") && text.contains("as of step 1"));
     pty.press("S");
     pty.until("ten more steps", |text| text.contains("step 11 "));
 

@@ -5,6 +5,7 @@ mod bench;
 mod directions;
 mod engine;
 mod eval;
+mod export;
 mod headless;
 mod interrupt;
 mod memory;
@@ -45,6 +46,8 @@ enum Command {
     Attach(attach::Args),
     /// List the runs of this user
     Runs(runs::Args),
+    /// The metrics of a run as a table
+    Export(export::Args),
     /// Loss and next-token probabilities of a text
     Eval(eval::Args),
     /// The loss on a plane through a model's weights, to a file
@@ -74,7 +77,7 @@ impl Cli {
             Some(Command::Probe(args)) => args.threads(),
             Some(Command::Bench(args)) => args.threads(),
             Some(Command::Engine(args)) => args.threads(),
-            Some(Command::Attach(_) | Command::Runs(_)) => None,
+            Some(Command::Attach(_) | Command::Runs(_) | Command::Export(_)) => None,
         };
         let available = std::thread::available_parallelism().map_or(1, NonZero::get);
         asked.map_or(available, NonZero::get)
@@ -88,6 +91,7 @@ impl Cli {
             Some(Command::Train(args)) => args.run(threads),
             Some(Command::Attach(args)) => args.run(),
             Some(Command::Runs(args)) => args.run(),
+            Some(Command::Export(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),

@@ -1,5 +1,6 @@
 //! Results as files that other programs read.
 
+pub mod metrics;
 pub mod picture;
 pub mod surface;
 

@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::protocol::{LayerNorm, Point};
 use crate::train::trainer::StepReport;
@@ -143,22 +144,22 @@ impl MetricsFile {
     }
 }
 
-fn step_of(line: &Map<String, Value>) -> u64 {
+fn step_of(line: &IndexMap<String, Value>) -> u64 {
     line.get("step").and_then(Value::as_u64).unwrap_or(u64::MAX)
 }
 
 /// The lines of a file, up to the first that is torn.
-pub fn lines(path: &Path) -> std::io::Result<impl Iterator<Item = Map<String, Value>> + use<>> {
+pub fn lines(path: &Path) -> std::io::Result<impl Iterator<Item = IndexMap<String, Value>> + use<>> {
     let lines = BufReader::new(File::open(path)?).lines();
     Ok(lines.map_while(|line| parse(&line.ok()?)))
 }
 
-fn parse(line: &str) -> Option<Map<String, Value>> {
+fn parse(line: &str) -> Option<IndexMap<String, Value>> {
     serde_json::from_str(line).ok()
 }
 
 /// A line as a screen wants it.
-pub fn point(line: &Map<String, Value>) -> Option<Point> {
+pub fn point(line: &IndexMap<String, Value>) -> Option<Point> {
     let number = |name: &str| line.get(name).map(|value| value.as_f64().unwrap_or(f64::NAN));
     Some(Point {
         step: line.get("step")?.as_u64()?,

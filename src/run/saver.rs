@@ -111,6 +111,9 @@ impl<'a> Saver<'a> {
         if self.saved == Some(step) {
             return Ok(());
         }
+        if let Some(weight) = trainer.bad_weight() {
+            return Err(format!("checkpoint-{step} is not saved: {weight} is not finite"));
+        }
         self.saved_at = Instant::now();
         if let Some(free) = self.free()
             && free < bytes(trainer)

@@ -336,14 +336,17 @@ impl Trainer {
         scalar(&self.llama.loss(&params, &inputs, &targets)?).map(Some)
     }
 
+    /// The first parameter with a number that is not finite.
+    pub fn bad_weight(&self) -> Option<&str> {
+        let bad = |var: &Var| square_sums(&[var.as_detached_tensor()]).is_ok_and(|sums| !sums[0].is_finite());
+        self.vars.iter().find(|(_, var)| bad(var)).map(|(name, _)| name)
+    }
+
     /// What went bad first in a step that was refused.
     fn first_bad(&self, refusal: &Refusal) -> String {
         let name = |place: usize| self.vars.iter().nth(place).map_or("a tensor", |(name, _)| name).to_owned();
-        let weight = |(_, var): (&str, &Var)| {
-            square_sums(&[var.as_detached_tensor()]).is_ok_and(|sums| !sums[0].is_finite())
-        };
-        if let Some(place) = self.vars.iter().position(weight) {
-            return format!("{}, a weight,", name(place));
+        if let Some(weight) = self.bad_weight() {
+            return format!("{weight}, a weight,");
         }
         match (refusal, &self.gradients) {
             // A gradient goes bad on its way back through the model: the last layer's first.
