@@ -14,7 +14,7 @@ pub use state::{Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, P
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_logger::{TuiWidgetEvent, TuiWidgetState};
 
-use crate::protocol::{Command, Outcome, Phase, ToScreen};
+use crate::protocol::{Command, LogLevel, LogLine, Outcome, Phase, ToScreen};
 
 /// How a screen starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,11 +100,7 @@ impl App {
             ToScreen::Welcome { .. } => self.link = Link::Live,
             ToScreen::Refused { reason } => return vec![Effect::Leave(Leave::Lost(reason))],
             ToScreen::Update(update) => {
-                if let Some(line) = update.log.last()
-                    && matches!(self.view.hint, Some(Hint::Asked(_)))
-                {
-                    self.view.hint = Some(Hint::Answer(line.message.clone()));
-                }
+                self.read_log(&update.log);
                 self.engine.apply(*update);
             }
             ToScreen::Closed(outcome @ Outcome::Stopped { .. }) if self.link != Link::Stopping => {
@@ -158,6 +154,22 @@ impl App {
             _ => {}
         }
         Vec::new()
+    }
+
+    /// Shows what the engine says in answer to a key, and what went wrong in any case. What it said before this
+    /// screen came is in the log.
+    fn read_log(&mut self, log: &[LogLine]) {
+        let Some(last) = log.last() else { return };
+        let wrong = log.iter().rfind(|line| line.level <= LogLevel::Warn);
+        if let Some(line) = wrong.filter(|_| self.engine.status.is_some()) {
+            self.view.hint = Some(Hint::Warning(line.message.clone()));
+            // It ends only once it has saved.
+            if self.link == Link::Stopping && line.level == LogLevel::Error {
+                self.link = Link::Live;
+            }
+        } else if matches!(self.view.hint, Some(Hint::Asked(_))) {
+            self.view.hint = Some(Hint::Answer(last.message.clone()));
+        }
     }
 
     /// An action that asks something of the engine.

@@ -127,13 +127,15 @@ pub enum Hint {
     Answer(String),
     /// Why nothing happened.
     Refused(String),
+    /// Something went wrong in the engine.
+    Warning(String),
 }
 
 impl Hint {
     /// The text. It may hold anything.
     pub fn text(&self) -> &str {
         match self {
-            Self::Asked(text) | Self::Answer(text) | Self::Refused(text) => text,
+            Self::Asked(text) | Self::Answer(text) | Self::Refused(text) | Self::Warning(text) => text,
         }
     }
 }

@@ -160,6 +160,33 @@ fn updates_replace_what_they_carry_and_leave_the_rest() {
 }
 
 #[test]
+fn what_goes_wrong_in_the_engine_is_seen_without_the_log() {
+    let mut app = app(Phase::Paused);
+    let line = |level, message: &str| LogLine { milliseconds: 0, level, message: message.into() };
+    let failed = line(LogLevel::Error, "checkpoint-7 is not saved: no space left");
+    keys(&mut app, "qs");
+    assert_eq!(app.link, Link::Stopping);
+    let log = vec![failed, line(LogLevel::Info, "held-out loss 2.0")];
+    update(&mut app, Update { log, ..Update::default() });
+    assert_eq!(app.view.hint, Some(Hint::Warning("checkpoint-7 is not saved: no space left".into())));
+    assert_eq!(app.link, Link::Live, "the engine goes on: its work is not saved");
+    assert_eq!(keys(&mut app, "w"), send(Command::Save));
+}
+
+#[test]
+fn one_goes_back_only_where_a_state_is_kept() {
+    let mut app = app(Phase::Paused);
+    assert_eq!(keys(&mut app, "b"), []);
+    assert!(matches!(app.view.hint, Some(Hint::Refused(_))));
+    update(
+        &mut app,
+        Update { status: Some(Status { back: Some(4), ..status(Phase::Paused) }), ..Update::default() },
+    );
+    assert_eq!(keys(&mut app, "b"), send(Command::Back));
+    assert_eq!(app.view.hint, Some(Hint::Asked("back to step 4".into())));
+}
+
+#[test]
 fn the_engine_answers_a_request_with_its_next_log_line() {
     let mut app = app(Phase::Running);
     keys(&mut app, "w");

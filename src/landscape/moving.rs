@@ -10,13 +10,8 @@ use candle_core::{Result, Tensor, bail};
 use super::plane::{Delta, Plane};
 use crate::model::host::Numbers;
 use crate::model::kernels;
-use crate::model::matmul::{Into, Matrix, MatrixMut, multiply};
+use crate::model::matmul::{Into, Matrix, MatrixMut, multiply, padded};
 use crate::model::params::Params;
-
-/// Columns beyond which rows that begin a multiple of 1 KiB apart fall into the same lines of a cache.
-const ALIASING: usize = 256;
-/// Numbers between the rows of a staged matrix that would alias otherwise.
-const PADDING: usize = 16;
 
 /// Points by their alpha and beta.
 pub(super) struct Points<'a>(pub(super) &'a [[f32; 2]]);
@@ -209,7 +204,7 @@ impl Staging {
     /// they differ.
     pub(super) fn stage<'a>(&'a mut self, weight: &'a Open, points: &Points) -> Staged<'a> {
         let columns = weight.columns;
-        let stride = if columns.is_multiple_of(ALIASING) { columns + PADDING } else { columns };
+        let stride = padded(columns);
         let shared = [points.shared(0), points.shared(1)];
         let dense = weight.dense(shared.map(|scale| scale.unwrap_or(0.0)));
         let base = if dense.iter().any(Option::is_some) {

@@ -290,6 +290,42 @@ pub fn cross_entropy_backward(logits: &mut [f32], target: usize, scale: f32) -> 
     loss
 }
 
+/// `out = x'`. `x` is `(rows, columns)`; the rows of each begin so many numbers apart as its stride says.
+pub fn transpose(
+    (x, x_stride): (&[f32], usize),
+    (rows, columns): (usize, usize),
+    (out, stride): (&mut [f32], usize),
+) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for top in (0..rows).step_by(LANES) {
+                for left in (0..columns).step_by(LANES) {
+                    if top + LANES <= rows && left + LANES <= columns {
+                        let mut square = [[0.0_f32; LANES]; LANES];
+                        for (i, line) in square.iter_mut().enumerate() {
+                            let at = (top + i) * x_stride + left;
+                            line.copy_from_slice(&x[at..at + LANES]);
+                        }
+                        let turned: [[f32; LANES]; LANES] =
+                            std::array::from_fn(|j| std::array::from_fn(|i| square[i][j]));
+                        for (j, line) in turned.iter().enumerate() {
+                            let at = (left + j) * stride + top;
+                            out[at..at + LANES].copy_from_slice(line);
+                        }
+                    } else {
+                        for i in top..rows.min(top + LANES) {
+                            for j in left..columns.min(left + LANES) {
+                                out[j * stride + i] = x[i * x_stride + j];
+                            }
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
 /// Scalar product in `f64`, in a fixed order.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     Arch::new().dispatch(
@@ -480,6 +516,18 @@ mod tests {
             let a: Vec<f32> = (0..length).map(|i| i as f32).collect();
             let wanted: usize = (0..length).map(|i| i * i).sum();
             assert_eq!(dot(&a, &a), wanted as f64);
+        }
+    }
+
+    #[test]
+    fn rows_and_columns_are_exchanged_at_any_size() {
+        for (rows, columns) in [(1, 1), (16, 16), (17, 33), (40, 15)] {
+            let x: Vec<f32> = (0..rows * (columns + 2)).map(|i| i as f32).collect();
+            let mut out = vec![0.0; columns * (rows + 1)];
+            transpose((&x, columns + 2), (rows, columns), (&mut out, rows + 1));
+            for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                assert_eq!(out[j * (rows + 1) + i], x[i * (columns + 2) + j]);
+            }
         }
     }
 

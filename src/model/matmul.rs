@@ -51,6 +51,12 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
+/// A distance for rows of so many numbers that keeps them out of each other's way: rows that begin a multiple of
+/// 1 KiB apart fall into the same lines of a cache.
+pub fn padded(columns: usize) -> usize {
+    if columns.is_multiple_of(256) { columns + 16 } else { columns }
+}
+
 /// Numbers from the first element to the last.
 fn extent(rows: usize, columns: usize, stride: usize) -> usize {
     assert!(columns <= stride || rows <= 1, "rows of {columns} overlap at a stride of {stride}");

@@ -321,11 +321,12 @@ impl<'a> Engine<'a> {
         self.recorder.record(&self.trainer, &report, Circumstances { seconds, eval_loss, held_out });
         let step = report.step;
         self.last = Some(report);
-        if let Some(eval_loss) = eval_loss
-            && !self.saver.measured(step, eval_loss)
-        {
+        let best = eval_loss.map(|eval_loss| self.saver.measured(step, eval_loss));
+        if best == Some(false) {
             self.stop_early(step);
         }
+        // Whoever stops early wants the best weights.
+        let wanted = best == Some(true) && self.settings.early_stop.is_some();
 
         let waiting = matches!(self.activity, Activity::Stepping(0) | Activity::Finished);
         if waiting || self.prediction_pace.due() {
@@ -337,7 +338,7 @@ impl<'a> Engine<'a> {
         if self.settings.sample_every.is_some_and(|every| step.is_multiple_of(every)) {
             self.sample();
         }
-        if self.activity == Activity::Finished || self.saver.due(step) {
+        if wanted || self.activity == Activity::Finished || self.saver.due(step) {
             // What failed is in the log, and the next one may not.
             let _ = self.save();
         }

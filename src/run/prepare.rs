@@ -82,8 +82,8 @@ pub enum PrepareError {
         problem: String,
     },
     /// bf16 where it helps nobody.
-    #[error("--precision bf16 is for CUDA: on {0} gradients are computed in f32")]
-    Precision(String),
+    #[error("--precision bf16 is for CUDA; elsewhere gradients are computed in f32")]
+    Precision,
     /// The arithmetic failed, for want of memory for instance.
     #[error("the model can't be set up: {0}")]
     Candle(#[from] candle_core::Error),
@@ -214,7 +214,7 @@ pub fn prepare(
         weight_decay: settings.weight_decay,
         clip: settings.clip,
         accumulate: settings.accumulate,
-        dtype: dtype(settings.precision, &device, &info.device)?,
+        dtype: dtype(settings.precision, &device)?,
     };
     let llama = Llama::new(&model.config, DType::F32, &device)?;
     let detail = match &objective {
@@ -245,11 +245,11 @@ pub fn prepare(
 }
 
 /// What gradients are computed in.
-fn dtype(precision: Option<Precision>, device: &Device, described: &str) -> Result<DType, PrepareError> {
+fn dtype(precision: Option<Precision>, device: &Device) -> Result<DType, PrepareError> {
     match (precision, device.is_cuda()) {
         (Some(Precision::Bf16) | None, true) => Ok(DType::BF16),
         (Some(Precision::F32) | None, _) => Ok(DType::F32),
-        (Some(Precision::Bf16), false) => Err(PrepareError::Precision(described.to_owned())),
+        (Some(Precision::Bf16), false) => Err(PrepareError::Precision),
     }
 }
 

@@ -5,7 +5,6 @@ use rayon::prelude::*;
 
 use crate::model::host;
 use crate::model::kernels;
-use crate::model::ops::CHUNK;
 use crate::model::params::{Params, Vars};
 use crate::protocol::OptimizerKind;
 
@@ -15,6 +14,8 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.95;
 /// Keeps the division by a small root finite.
 const EPSILON: f64 = 1e-8;
+/// Numbers that one thread turns at a time: their sums are added in order, so the threads do not matter.
+const CHUNK: usize = 1 << 12;
 
 /// The loss of a step and its gradient, in the parameters' order; `None` for a parameter that is not trained.
 #[derive(Debug)]
@@ -201,13 +202,7 @@ impl Optimizer {
         gradients: &[Option<Vec<f32>>],
         rate: f64,
     ) -> std::result::Result<StepNorms, Refusal> {
-        let squares: Vec<f64> = gradients
-            .iter()
-            .map(|gradient| {
-                let chunks = gradient.as_deref().unwrap_or_default().par_chunks(CHUNK);
-                chunks.map(|chunk| kernels::dot(chunk, chunk)).collect::<Vec<f64>>().into_iter().sum()
-            })
-            .collect();
+        let squares = squares(gradients);
         refuse(loss, &squares)?;
         let (grad_norm, scale) = self.clipping(&squares);
         self.updates += 1;
@@ -313,6 +308,21 @@ impl Optimizer {
 /// What follows a parameter's name in the names of its moments.
 const FIRST: &str = ".exp_avg";
 const SECOND: &str = ".exp_avg_sq";
+
+/// Sum of the squares of each gradient.
+fn squares(gradients: &[Option<Vec<f32>>]) -> Vec<f64> {
+    let of_each =
+        gradients.iter().enumerate().filter_map(|(place, gradient)| Some((place, gradient.as_ref()?)));
+    let chunks: Vec<(usize, &[f32])> = of_each
+        .flat_map(|(place, gradient)| gradient.chunks(CHUNK).map(move |chunk| (place, chunk)))
+        .collect();
+    let parts: Vec<f64> = chunks.par_iter().map(|(_, chunk)| kernels::dot(chunk, chunk)).collect();
+    let mut squares = vec![0.0; gradients.len()];
+    for ((place, _), part) in chunks.iter().zip(parts) {
+        squares[*place] += part;
+    }
+    squares
+}
 
 fn refuse(loss: f64, squares: &[f64]) -> std::result::Result<(), Refusal> {
     if !loss.is_finite() {

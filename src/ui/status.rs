@@ -91,7 +91,8 @@ impl StatusLine<'_> {
                 (format!("{head}{place}{end}"), palette.accent)
             }
             (_, Some(hint)) => {
-                let style = if matches!(hint, Hint::Refused(_)) { palette.warn } else { palette.accent };
+                let wrong = matches!(hint, Hint::Refused(_) | Hint::Warning(_));
+                let style = if wrong { palette.warn } else { palette.accent };
                 (text::escape(hint.text()), style)
             }
             _ => return None,

@@ -16,8 +16,9 @@ use candle_core::{Result, bail};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use self::layout::{Layout, Linear, Opened, Part};
-use self::shard::{Shape, Shard};
+use self::layout::{Layout, Linear, LinearLayout, Opened};
+use self::shard::{Back, Done, Shape, Shard};
+use super::kernels;
 use super::llama::Llama;
 use super::matmul::{Into, Matrix, MatrixMut, multiply};
 use super::ops::IGNORED;
@@ -46,6 +47,8 @@ pub struct Backprop {
     layout: Layout,
     pool: ThreadPool,
     shards: Vec<Shard>,
+    /// In the parameters' order: copies of matrices, column by column.
+    transposed: Vec<Vec<f32>>,
     /// In the parameters' order; `None` for one that is not trained.
     gradients: Vec<Option<Vec<f32>>>,
 }
@@ -67,6 +70,7 @@ impl Backprop {
             layout: Layout::of(llama.config(), params)?,
             pool: pool.map_err(candle_core::Error::wrap)?,
             shards: Vec::new(),
+            transposed: Vec::new(),
             gradients: params.iter().map(gradient).collect(),
         })
     }
@@ -99,8 +103,8 @@ impl Backprop {
     /// The sum of the losses of the tokens that are predicted, in nats, without a gradient.
     pub fn loss(&mut self, params: &Params, texts: &Texts) -> Result<f64> {
         self.deal(texts, 1)?;
-        let Self { shape, layout, pool, shards, .. } = self;
-        let opened = Opened::of(layout, params)?;
+        let Self { shape, layout, pool, shards, transposed, .. } = self;
+        let opened = Opened::of(layout, params, texts.inputs.len(), transposed, pool)?;
         let weights = opened.weights();
         pool.install(|| {
             shards.par_iter_mut().with_max_len(1).for_each(|shard| {
@@ -116,8 +120,8 @@ impl Backprop {
     /// sum without the factor.
     pub fn add(&mut self, params: &Params, texts: &Texts, scale: f32, into: Into) -> Result<f64> {
         self.deal(texts, self.layout.layers.len())?;
-        let Self { shape, layout, pool, shards, gradients } = self;
-        let opened = Opened::of(layout, params)?;
+        let Self { shape, layout, pool, shards, transposed, gradients } = self;
+        let opened = Opened::of(layout, params, texts.inputs.len(), transposed, pool)?;
         let weights = opened.weights();
         let work = || {
             shards.par_iter_mut().with_max_len(1).for_each(|shard| {
@@ -126,24 +130,31 @@ impl Backprop {
                 layers.for_each(|(index, layer)| shard.forward(shape, layer, index));
                 shard.head_backward(shape, &weights, scale);
             });
-            let mut gather = Gather { shards, gradients, into };
-            gather.gain(layout.norm, |shard| shard.d_norm());
-            gather.weights(&[(layout.head, None)], |shard, _| shard.head_operands());
-            for (index, layer) in weights.layers.iter().enumerate().rev() {
-                let places = &layout.layers[index];
-                // Nothing below this layer is trained: its gradients are of no use.
-                if !layout.below(index).any(|place| gather.gradients[place].is_some()) {
-                    return;
+            let mut gather = Gather { gradients, into };
+            gather.gain(layout.norm, shards.iter().map(Shard::d_norm));
+            let mut reached = weights.layers.len();
+            for (layer, of_layer) in weights.layers.iter().enumerate().rev() {
+                // Where nothing below is trained, its gradients are of no use.
+                if !layout.below(layer).any(|place| gather.gradients[place].is_some()) {
+                    break;
                 }
-                gather.shards.par_iter_mut().with_max_len(1).for_each(|shard| {
-                    shard.backward(shape, layer, index);
-                });
-                gather.gain(places.input_norm, |shard| shard.d_gains(0));
-                gather.gain(places.post_norm, |shard| shard.d_gains(1));
-                let parts = places.linear.map(|linear| (linear.weight, linear.bias));
-                gather.weights(&parts, |shard, part| shard.operands(index, Part::ALL[part]));
+                let (backs, done): (Vec<Back>, Vec<Done>) =
+                    shards.iter_mut().map(|shard| shard.split(layer)).unzip();
+                gather.weights(&layout.matrices(reached), &done, backs, |back| back.go(shape, of_layer));
+                gather.gains(layout.gains(reached), &done);
+                reached = layer;
             }
-            gather.embedding(layout.embedding, layout.embedding == layout.head, shape.hidden_size);
+            let done: Vec<Done> = shards.iter().map(|shard| shard.done(reached)).collect();
+            gather.weights(&layout.matrices(reached), &done, Vec::new(), |_: Back| {});
+            gather.gains(layout.gains(reached), &done);
+            if reached == 0 {
+                gather.embedding(
+                    layout.embedding,
+                    layout.embedding == layout.head,
+                    shape.hidden_size,
+                    shards,
+                );
+            }
         };
         pool.install(work);
         Ok(self.shards.iter().map(Shard::loss).sum())
@@ -186,93 +197,106 @@ pub fn bytes(config: &super::config::LlamaConfig, texts: usize, seq: usize) -> u
 
 /// Puts the gradients of weights together from what the shards have.
 struct Gather<'a> {
-    shards: &'a mut Vec<Shard>,
     gradients: &'a mut Vec<Option<Vec<f32>>>,
     into: Into,
 }
 
-/// A piece of a weight's gradient.
-struct Tile<'a> {
-    /// Which of the operands of a shard it is the product of.
-    part: usize,
-    first_row: usize,
-    values: &'a mut [f32],
+/// A piece of work of the backward pass.
+enum Task<'s, 'g> {
+    /// A shard goes back through a layer.
+    Back(Back<'s>),
+    /// Some rows of the gradient of a weight of the layer behind it.
+    Tile {
+        /// Which of the weights.
+        part: usize,
+        first_row: usize,
+        values: &'g mut [f32],
+    },
+}
+
+/// Some rows of the gradient of a weight, `values`, from what one shard knows.
+fn tile(operands: Linear, first_row: usize, values: &mut [f32], into: Into) {
+    let (width, tokens) = (operands.width(), operands.tokens);
+    let rows = values.len() / width;
+    multiply(
+        MatrixMut::new(values, rows, width, width),
+        into,
+        Matrix::new(&operands.gradient[first_row..], tokens, rows, operands.stride()).transposed(),
+        Matrix::new(operands.input, tokens, width, width),
+        1.0,
+    );
 }
 
 impl Gather<'_> {
-    /// The gradient of a gain or bias, which the shards have in full.
-    fn gain(&mut self, place: usize, of: impl Fn(&Shard) -> &[f32]) {
+    /// The gradient of a gain, which the shards have in full.
+    fn gain<'s>(&mut self, place: usize, shards: impl Iterator<Item = &'s [f32]>) {
         let Some(gradient) = &mut self.gradients[place] else { return };
         if self.into == Into::Overwrite {
             gradient.fill(0.0);
         }
-        for shard in &*self.shards {
-            super::kernels::add_scaled(gradient, 1.0, of(shard));
+        shards.for_each(|of_shard| kernels::add_scaled(gradient, 1.0, of_shard));
+    }
+
+    /// The gradients of a layer's gains, if this is one.
+    fn gains(&mut self, places: Option<[usize; 2]>, done: &[Done]) {
+        for (which, place) in places.into_iter().flatten().enumerate() {
+            self.gain(place, done.iter().map(|done| done.gains()[which]));
         }
     }
 
-    /// The gradients of weights, each `(out, in)` and at one of `places` with its bias: the products of a shard's
-    /// gradients `(tokens, out)` and inputs `(tokens, in)`, added up over the shards in order.
+    /// The gradients of matrices, `(out, in)`, and their biases: the products of a shard's gradients,
+    /// `(tokens, out)`, and inputs, `(tokens, in)`, added up over the shards in order. Meanwhile the shards go `back`
+    /// through the layer before.
     fn weights<'s>(
-        &'s mut self,
-        places: &[(usize, Option<usize>)],
-        operands: impl Fn(&'s Shard, usize) -> Linear<'s> + Sync,
+        &mut self,
+        matrices: &[LinearLayout],
+        done: &[Done<'s>],
+        backs: Vec<Back<'s>>,
+        back: impl Fn(Back<'s>) + Sync,
     ) {
-        let Self { shards, gradients, into } = self;
-        let shards: &'s Vec<Shard> = shards;
-        let mut taken: Vec<(usize, Option<Vec<f32>>)> =
-            places.iter().map(|(weight, _)| (*weight, gradients[*weight].take())).collect();
-        let tiles: Vec<Tile> = taken
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(part, (_, gradient))| Some((part, gradient.as_mut()?)))
-            .flat_map(|(part, gradient)| {
-                let width = operands(&shards[0], part).width;
-                gradient.chunks_mut(TILE * width).enumerate().map(move |(index, values)| Tile {
-                    part,
-                    first_row: index * TILE,
-                    values,
-                })
-            })
-            .collect();
-        tiles.into_par_iter().with_max_len(1).for_each(|tile| {
-            for (index, shard) in shards.iter().enumerate() {
-                let Linear { gradient, input, width } = operands(shard, tile.part);
-                let tokens = input.len() / width;
-                let (outputs, rows) = (gradient.len() / tokens, tile.values.len() / width);
-                let gradient = Matrix::new(&gradient[tile.first_row..], tokens, rows, outputs).transposed();
-                let into = if index == 0 { *into } else { Into::Add };
-                let out = MatrixMut::new(tile.values, rows, width, width);
-                multiply(out, into, gradient, Matrix::new(input, tokens, width, width), 1.0);
+        let into = self.into;
+        let mut taken: Vec<Option<Vec<f32>>> =
+            matrices.iter().map(|matrix| self.gradients[matrix.weight].take()).collect();
+        let tiles = taken.iter_mut().enumerate().filter_map(|(part, weight)| Some((part, weight.as_mut()?)));
+        let tiles = tiles.flat_map(|(part, gradient)| {
+            let rows = gradient.chunks_mut(TILE * done[0].operands(part).width()).enumerate();
+            rows.map(move |(index, values)| Task::Tile { part, first_row: index * TILE, values })
+        });
+        let tasks: Vec<Task> = backs.into_iter().map(Task::Back).chain(tiles).collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|task| match task {
+            Task::Back(shard) => back(shard),
+            Task::Tile { part, first_row, values } => {
+                for (index, done) in done.iter().enumerate() {
+                    let into = if index == 0 { into } else { Into::Add };
+                    tile(done.operands(part), first_row, values, into);
+                }
             }
         });
-        for (place, gradient) in taken {
-            gradients[place] = gradient;
-        }
-        for (part, (_, bias)) in places.iter().enumerate() {
-            let Some(bias) = bias.and_then(|place| gradients[place].as_mut()) else { continue };
-            if *into == Into::Overwrite {
+        for (part, (matrix, gradient)) in matrices.iter().zip(taken).enumerate() {
+            self.gradients[matrix.weight] = gradient;
+            let Some(bias) = matrix.bias.and_then(|place| self.gradients[place].as_mut()) else { continue };
+            if into == Into::Overwrite {
                 bias.fill(0.0);
             }
-            for shard in shards {
-                for row in operands(shard, part).gradient.chunks_exact(bias.len()) {
-                    super::kernels::add_scaled(bias, 1.0, row);
+            for done in done {
+                for row in done.operands(part).gradient.chunks_exact(bias.len()) {
+                    kernels::add_scaled(bias, 1.0, row);
                 }
             }
         }
     }
 
     /// The gradient of the rows of the embedding that were looked up, on top of what it has as a head.
-    fn embedding(&mut self, place: usize, tied: bool, width: usize) {
+    fn embedding(&mut self, place: usize, tied: bool, width: usize, shards: &[Shard]) {
         let Some(gradient) = &mut self.gradients[place] else { return };
         if !tied && self.into == Into::Overwrite {
             gradient.fill(0.0);
         }
-        for shard in &*self.shards {
+        for shard in shards {
             let (ids, rows) = shard.embedding_operands();
             for (id, row) in ids.iter().zip(rows.chunks_exact(width)) {
                 let at = *id as usize * width;
-                super::kernels::add_scaled(&mut gradient[at..at + width], 1.0, row);
+                kernels::add_scaled(&mut gradient[at..at + width], 1.0, row);
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use candle_core::Result;
 
-use super::layout::{LayerWeights, Linear, Part, Weights};
+use super::layout::{LayerWeights, Linear, Part, Weight, Weights};
 use crate::model::attention::{Attention, Strip};
 use crate::model::config::LlamaConfig;
 use crate::model::kernels::{self, Rotary, Turn};
 use crate::model::llama::Llama;
-use crate::model::matmul::{Into, Matrix, MatrixMut, multiply_on};
+use crate::model::matmul::{Into, Matrix, MatrixMut, multiply_on, padded};
 use crate::model::ops::IGNORED;
 
 /// What all shards of a model have in common.
@@ -50,22 +50,33 @@ impl Shape {
         Attention { heads: self.heads, kv_heads: self.kv_heads, head_dim: self.head_dim, seq }
     }
 
-    /// `out = x weight' + bias`, or added to it. `x` is `(tokens, in)`, `weight` `(out, in)`.
+    /// Numbers between two rows of logits.
+    fn logit_stride(&self) -> usize {
+        padded(self.vocab_size)
+    }
+
+    /// `out = x weight' + bias`, or added to it. `x` is `(tokens, in)`, `weight` `(out, in)`; the rows of `out` may
+    /// have room behind them.
     fn apply(
         &self,
-        (weight, bias): (&[f32], Option<&[f32]>),
+        (weight, bias): (Weight, Option<&[f32]>),
         x: &[f32],
         tokens: usize,
         out: &mut [f32],
         into: Into,
     ) {
-        let (inputs, outputs) = (x.len() / tokens, out.len() / tokens);
+        let (inputs, stride) = (x.len() / tokens, out.len() / tokens);
+        let outputs = weight.plain.len() / inputs;
+        let weight = match weight.transposed {
+            Some(transposed) => Matrix::new(transposed, inputs, outputs, padded(outputs)),
+            None => Matrix::new(weight.plain, outputs, inputs, inputs).transposed(),
+        };
         multiply_on(
             self.threads,
-            MatrixMut::new(out, tokens, outputs, outputs),
+            MatrixMut::new(out, tokens, outputs, stride),
             into,
             Matrix::new(x, tokens, inputs, inputs),
-            Matrix::new(weight, outputs, inputs, inputs).transposed(),
+            weight,
             1.0,
         );
         if let Some(bias) = bias {
@@ -75,12 +86,13 @@ impl Shape {
 
     /// `out = d weight`, or added to it: the gradient of the input of [`Self::apply`] from that of its output.
     fn apply_backward(&self, weight: &[f32], d: &[f32], tokens: usize, out: &mut [f32], into: Into) {
-        let (inputs, outputs) = (out.len() / tokens, d.len() / tokens);
+        let (inputs, stride) = (out.len() / tokens, d.len() / tokens);
+        let outputs = weight.len() / inputs;
         multiply_on(
             self.threads,
             MatrixMut::new(out, tokens, inputs, inputs),
             into,
-            Matrix::new(d, tokens, outputs, outputs),
+            Matrix::new(d, tokens, outputs, stride),
             Matrix::new(weight, outputs, inputs, inputs),
             1.0,
         );
@@ -142,10 +154,12 @@ pub(super) struct Shard {
     layers: Vec<Saved>,
     /// The residual stream, normalised for the head.
     normed: Vec<f32>,
-    /// `(tokens, vocab_size)`; on the way back their gradient.
+    /// `(tokens, vocab_size)`, the rows [`padded`]; on the way back their gradient.
     logits: Vec<f32>,
     d_norm: Vec<f32>,
-    flow: Flow,
+    /// Of even layers and of odd ones: while the gradients of one layer's weights are put together, the way back
+    /// through the next goes on.
+    flows: [Flow; 2],
     strip: Strip,
     /// Sum of the losses of its tokens.
     loss: f64,
@@ -166,7 +180,7 @@ impl Shard {
         let (width, kv_width) = (attention.width(), attention.kv_width());
         fit(&mut self.stream, hidden);
         fit(&mut self.normed, hidden);
-        fit(&mut self.logits, shape.vocab_size);
+        fit(&mut self.logits, shape.logit_stride());
         self.d_norm.resize(hidden, 0.0);
         if self.layers.len() < layers {
             self.layers.resize_with(layers, Saved::default);
@@ -183,18 +197,19 @@ impl Shard {
             fit(&mut saved.gate, inner);
             fit(&mut saved.up, inner);
         }
-        let flow = &mut self.flow;
-        for buffer in [&mut flow.behind, &mut flow.between, &mut flow.before, &mut flow.normed] {
-            fit(buffer, hidden);
+        for flow in &mut self.flows {
+            for buffer in [&mut flow.behind, &mut flow.between, &mut flow.before, &mut flow.normed] {
+                fit(buffer, hidden);
+            }
+            for buffer in [&mut flow.hidden, &mut flow.gate, &mut flow.up] {
+                fit(buffer, inner);
+            }
+            fit(&mut flow.heads, width);
+            fit(&mut flow.q, width);
+            fit(&mut flow.k, kv_width);
+            fit(&mut flow.v, kv_width);
+            flow.gains.iter_mut().for_each(|gain| gain.resize(hidden, 0.0));
         }
-        for buffer in [&mut flow.hidden, &mut flow.gate, &mut flow.up] {
-            fit(buffer, inner);
-        }
-        fit(&mut flow.heads, width);
-        fit(&mut flow.q, width);
-        fit(&mut flow.k, kv_width);
-        fit(&mut flow.v, kv_width);
-        flow.gains.iter_mut().for_each(|gain| gain.resize(hidden, 0.0));
     }
 
     /// Looks the tokens up.
@@ -208,7 +223,7 @@ impl Shard {
 
     /// Takes the residual stream through a layer; what its backward pass needs is kept in place `slot`.
     pub(super) fn forward(&mut self, shape: &Shape, weights: &LayerWeights, slot: usize) {
-        let Self { stream, seq, strip, flow, .. } = self;
+        let Self { stream, seq, strip, flows: [flow, _], .. } = self;
         let saved = &mut self.layers[slot];
         let tokens = self.inputs.len();
         let attention = shape.attention(*seq);
@@ -258,16 +273,17 @@ impl Shard {
     pub(super) fn head_backward(&mut self, shape: &Shape, weights: &Weights, scale: f32) {
         self.logits(shape, weights);
         self.loss = 0.0;
-        for (row, target) in self.logits.chunks_exact_mut(shape.vocab_size).zip(&self.targets) {
+        for (row, target) in self.logits.chunks_exact_mut(shape.logit_stride()).zip(&self.targets) {
+            let row = &mut row[..shape.vocab_size];
             if *target == IGNORED {
                 row.fill(0.0);
             } else {
                 self.loss += f64::from(kernels::cross_entropy_backward(row, *target as usize, scale));
             }
         }
-        let flow = &mut self.flow;
+        let flow = &mut self.flows[weights.layers.len() % 2];
         let (normed, before) = (&mut flow.normed, &mut flow.before);
-        shape.apply_backward(weights.head, &self.logits, self.inputs.len(), normed, Into::Overwrite);
+        shape.apply_backward(weights.head.plain, &self.logits, self.inputs.len(), normed, Into::Overwrite);
         self.d_norm.fill(0.0);
         flow.between.fill(0.0);
         let (d, residual) = (&*normed, &*flow.between);
@@ -282,44 +298,28 @@ impl Shard {
         );
     }
 
-    /// Takes the gradient of the residual stream back through a layer.
-    pub(super) fn backward(&mut self, shape: &Shape, weights: &LayerWeights, slot: usize) {
-        let Self { flow, strip, seq, .. } = self;
-        let saved = &self.layers[slot];
+    /// The way back through a layer, and what is known of the layer behind it or of the head.
+    pub(super) fn split(&mut self, layer: usize) -> (Back<'_>, Done<'_>) {
+        let [even, odd] = &mut self.flows;
+        let (flow, last) = if layer.is_multiple_of(2) { (even, &*odd) } else { (odd, &*even) };
         let tokens = self.inputs.len();
-        let attention = shape.attention(*seq);
-        let back = |part: Part, d: &[f32], out: &mut [f32], into: Into| {
-            shape.apply_backward(weights.linear(part).0, d, tokens, out, into);
+        let back = Back {
+            saved: &self.layers[layer],
+            flow,
+            behind: &last.before,
+            strip: &mut self.strip,
+            tokens,
+            seq: self.seq,
         };
-        std::mem::swap(&mut flow.behind, &mut flow.before);
-        let [input_gain, post_gain] = &mut flow.gains;
+        let head = Linear { gradient: &self.logits, input: &self.normed, tokens };
+        (back, Done { flow: last, saved: self.layers.get(layer + 1), head, tokens })
+    }
 
-        back(Part::Down, &flow.behind, &mut flow.hidden, Into::Overwrite);
-        kernels::swiglu_backward(&saved.gate, &saved.up, &mut flow.hidden, &mut flow.gate, &mut flow.up);
-        back(Part::Gate, &flow.gate, &mut flow.normed, Into::Overwrite);
-        back(Part::Up, &flow.up, &mut flow.normed, Into::Add);
-        post_gain.fill(0.0);
-        let (d, gain) = (&flow.normed, weights.post_norm);
-        kernels::rms_norm_backward(&saved.y, gain, shape.eps, d, &flow.behind, &mut flow.between, post_gain);
-
-        back(Part::Output, &flow.between, &mut flow.heads, Into::Overwrite);
-        let (row, kv_row, sums) = (*seq * attention.width(), *seq * attention.kv_width(), *seq * shape.heads);
-        let inputs =
-            saved.q.chunks_exact(row).zip(saved.k.chunks_exact(kv_row)).zip(saved.v.chunks_exact(kv_row));
-        let of_output = flow.heads.chunks_exact(row).zip(saved.log_sums.chunks_exact(sums));
-        let keys = flow.k.chunks_exact_mut(kv_row).zip(flow.v.chunks_exact_mut(kv_row));
-        let outs = flow.q.chunks_exact_mut(row).zip(keys);
-        for ((((q, k), v), (d, log_sums)), (d_q, (d_k, d_v))) in inputs.zip(of_output).zip(outs) {
-            attention.backward([q, k, v], d, log_sums, [d_q, d_k, d_v], strip);
-        }
-        kernels::rotate(&mut flow.q, shape.heads, *seq, &shape.rotary, Turn::Back);
-        kernels::rotate(&mut flow.k, shape.kv_heads, *seq, &shape.rotary, Turn::Back);
-        back(Part::Query, &flow.q, &mut flow.normed, Into::Overwrite);
-        back(Part::Key, &flow.k, &mut flow.normed, Into::Add);
-        back(Part::Value, &flow.v, &mut flow.normed, Into::Add);
-        input_gain.fill(0.0);
-        let (d, gain) = (&flow.normed, weights.input_norm);
-        kernels::rms_norm_backward(&saved.x, gain, shape.eps, d, &flow.between, &mut flow.before, input_gain);
+    /// What is known of the last layer that was gone back through, or with their number of the head.
+    pub(super) fn done(&self, layer: usize) -> Done<'_> {
+        let tokens = self.inputs.len();
+        let head = Linear { gradient: &self.logits, input: &self.normed, tokens };
+        Done { flow: &self.flows[layer % 2], saved: self.layers.get(layer), head, tokens }
     }
 
     /// Sum of the losses of its tokens, in nats.
@@ -339,38 +339,91 @@ impl Shard {
         &self.d_norm
     }
 
-    /// The gradients of the gains of the layer that was gone back through last: before the attention, before the
-    /// feed-forward.
-    pub(super) fn d_gains(&self, which: usize) -> &[f32] {
-        &self.flow.gains[which]
-    }
-
-    /// What the gradient of the head is the product of.
-    pub(super) fn head_operands(&self) -> Linear<'_> {
-        self.linear(&self.logits, &self.normed)
-    }
-
-    /// What the gradients of a layer's weights are products of, once it was gone back through.
-    pub(super) fn operands(&self, layer: usize, part: Part) -> Linear<'_> {
-        let (saved, flow) = (&self.layers[layer], &self.flow);
-        match part {
-            Part::Query => self.linear(&flow.q, &saved.x_normed),
-            Part::Key => self.linear(&flow.k, &saved.x_normed),
-            Part::Value => self.linear(&flow.v, &saved.x_normed),
-            Part::Output => self.linear(&flow.between, &saved.heads),
-            Part::Gate => self.linear(&flow.gate, &saved.y_normed),
-            Part::Up => self.linear(&flow.up, &saved.y_normed),
-            Part::Down => self.linear(&flow.behind, &flow.hidden),
-        }
-    }
-
-    fn linear<'a>(&self, gradient: &'a [f32], input: &'a [f32]) -> Linear<'a> {
-        Linear { gradient, input, width: input.len() / self.inputs.len() }
-    }
-
     /// The tokens and the gradient of the residual stream at its beginning, `(tokens, hidden_size)`.
     pub(super) fn embedding_operands(&self) -> (&[u32], &[f32]) {
-        (&self.inputs, &self.flow.before)
+        (&self.inputs, &self.flows[0].before)
+    }
+}
+
+/// The way of a shard's gradient back through a layer.
+pub(super) struct Back<'a> {
+    saved: &'a Saved,
+    flow: &'a mut Flow,
+    /// The gradient of the residual stream behind the layer.
+    behind: &'a [f32],
+    strip: &'a mut Strip,
+    tokens: usize,
+    seq: usize,
+}
+
+impl Back<'_> {
+    /// Takes the gradient of the residual stream back through the layer.
+    pub(super) fn go(self, shape: &Shape, weights: &LayerWeights) {
+        let Self { saved, flow, behind, strip, tokens, seq } = self;
+        let attention = shape.attention(seq);
+        let back = |part: Part, d: &[f32], out: &mut [f32], into: Into| {
+            shape.apply_backward(weights.linear(part).0.plain, d, tokens, out, into);
+        };
+        flow.behind.copy_from_slice(behind);
+        let [input_gain, post_gain] = &mut flow.gains;
+
+        back(Part::Down, &flow.behind, &mut flow.hidden, Into::Overwrite);
+        kernels::swiglu_backward(&saved.gate, &saved.up, &mut flow.hidden, &mut flow.gate, &mut flow.up);
+        back(Part::Gate, &flow.gate, &mut flow.normed, Into::Overwrite);
+        back(Part::Up, &flow.up, &mut flow.normed, Into::Add);
+        post_gain.fill(0.0);
+        let (d, gain) = (&flow.normed, weights.post_norm);
+        kernels::rms_norm_backward(&saved.y, gain, shape.eps, d, &flow.behind, &mut flow.between, post_gain);
+
+        back(Part::Output, &flow.between, &mut flow.heads, Into::Overwrite);
+        let (row, kv_row, sums) = (seq * attention.width(), seq * attention.kv_width(), seq * shape.heads);
+        let keys = saved.k.chunks_exact(kv_row).zip(saved.v.chunks_exact(kv_row));
+        let inputs = saved.q.chunks_exact(row).zip(keys);
+        let of_output = flow.heads.chunks_exact(row).zip(saved.log_sums.chunks_exact(sums));
+        let keys = flow.k.chunks_exact_mut(kv_row).zip(flow.v.chunks_exact_mut(kv_row));
+        let outs = flow.q.chunks_exact_mut(row).zip(keys);
+        for (((q, (k, v)), (d, log_sums)), (d_q, (d_k, d_v))) in inputs.zip(of_output).zip(outs) {
+            attention.backward([q, k, v], d, log_sums, [d_q, d_k, d_v], strip);
+        }
+        kernels::rotate(&mut flow.q, shape.heads, seq, &shape.rotary, Turn::Back);
+        kernels::rotate(&mut flow.k, shape.kv_heads, seq, &shape.rotary, Turn::Back);
+        back(Part::Query, &flow.q, &mut flow.normed, Into::Overwrite);
+        back(Part::Key, &flow.k, &mut flow.normed, Into::Add);
+        back(Part::Value, &flow.v, &mut flow.normed, Into::Add);
+        input_gain.fill(0.0);
+        let (d, gain) = (&flow.normed, weights.input_norm);
+        kernels::rms_norm_backward(&saved.x, gain, shape.eps, d, &flow.between, &mut flow.before, input_gain);
+    }
+}
+
+/// What a shard knows of a layer that was gone back through, or of the head.
+pub(super) struct Done<'a> {
+    flow: &'a Flow,
+    saved: Option<&'a Saved>,
+    head: Linear<'a>,
+    tokens: usize,
+}
+
+impl<'a> Done<'a> {
+    /// The gradients of a layer's gains: before the attention, before the feed-forward.
+    pub(super) fn gains(&self) -> [&'a [f32]; 2] {
+        self.flow.gains.each_ref().map(Vec::as_slice)
+    }
+
+    /// What the gradient of a weight of the layer, in the order of [`Part::ALL`], or that of the head is the product
+    /// of.
+    pub(super) fn operands(&self, part: usize) -> Linear<'a> {
+        let (Some(saved), flow) = (self.saved, self.flow) else { return self.head };
+        let (gradient, input) = match Part::ALL[part] {
+            Part::Query => (&flow.q, &saved.x_normed),
+            Part::Key => (&flow.k, &saved.x_normed),
+            Part::Value => (&flow.v, &saved.x_normed),
+            Part::Output => (&flow.between, &saved.heads),
+            Part::Gate => (&flow.gate, &saved.y_normed),
+            Part::Up => (&flow.up, &saved.y_normed),
+            Part::Down => (&flow.behind, &flow.hidden),
+        };
+        Linear { gradient, input, tokens: self.tokens }
     }
 }
 
@@ -386,6 +439,6 @@ pub(super) fn floats(config: &LlamaConfig, tokens: usize, seq: usize, shards: us
     let heads = 2 * attention.width() + 2 * attention.kv_width();
     let saved = 4 * hidden + heads + attention.heads + 2 * inner;
     let flow = 4 * hidden + 3 * inner + heads;
-    let token = config.num_hidden_layers * saved + flow + 2 * hidden + config.vocab_size;
-    tokens * token + shards * (3 * hidden + attention.strip_len())
+    let token = config.num_hidden_layers * saved + 2 * flow + 2 * hidden + padded(config.vocab_size);
+    tokens * token + shards * (5 * hidden + attention.strip_len())
 }
