@@ -28,7 +28,8 @@ fn a_person_steps_resizes_saves_and_leaves_a_terminal_as_it_was() {
     pty.until("the second step", |text| text.contains("step 2 ") && text.contains("as of step 2"));
     pty.press("b");
     pty.until("the state before it", |text| text.contains("step 1 ") && text.contains("as of step 1"));
-    pty.press("S");
+    // Steps that are asked for and taken back at once come to nothing.
+    pty.press("ssbbS");
     pty.until("ten more steps", |text| text.contains("step 11 "));
 
     pty.resize(80, 24);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::board::Board;
 use super::dir::{RunDir, RunState, StateFile};
 use super::host::Mode;
-use super::kept::Kept;
+use super::kept::{Kept, State};
+use super::pace::Pace;
 use super::pictures::Pictures;
 use super::prepare::Prepared;
 use super::recorder::{Circumstances, Recorder};
@@ -267,20 +268,27 @@ impl<'a> Engine<'a> {
 
     /// Goes back to the newest state that is kept from before the last step, and waits there.
     fn go_back(&mut self) {
+        if let Activity::Stepping(left @ 1..) = &mut self.activity {
+            // A step that is asked for and not yet taken is taken back by leaving it.
+            *left -= 1;
+            return;
+        }
         let now = self.trainer.steps_taken();
-        let Some(snapshot) = self.kept.take_before(now) else {
+        let Some(State { snapshot, report, held_out }) = self.kept.take_before(now) else {
             log::warn!("no state before step {now} is kept in memory");
             return;
         };
+        let step = snapshot.progress.step;
         if let Err(reason) = self.trainer.restore(&snapshot) {
-            log::error!("step {} can't be gone back to: {reason}", snapshot.progress.step);
+            log::error!("step {step} can't be gone back to: {reason}");
             return;
         }
-        let step = snapshot.progress.step;
         log::info!("back at step {step}");
         self.activity = Activity::Stepping(0);
-        self.last = None;
-        self.held_out = None;
+        let norms = report.as_ref().map(|report| self.trainer.layer_norms(&report.norms));
+        self.board.set_layers(norms.unwrap_or_default());
+        self.last = report;
+        self.held_out = held_out;
         self.recorder.rewind(step);
         self.saver.rewind(step);
         self.predict();
@@ -363,7 +371,7 @@ impl<'a> Engine<'a> {
             return;
         }
         let begun = Instant::now();
-        if let Err(error) = self.kept.push(&self.trainer) {
+        if let Err(error) = self.kept.push(&self.trainer, self.last.clone(), self.held_out) {
             log::warn!("this step can't be gone back to: {error}");
         }
         self.keeping_pace.took(begun.elapsed());
@@ -572,22 +580,4 @@ enum Next {
     Input(Input),
     Step,
     End,
-}
-
-/// Lets something be done again and again in a fiftieth of the time, and not oftener than a screen shows it.
-#[derive(Debug, Default)]
-struct Pace {
-    last: Option<(Instant, Duration)>,
-}
-
-impl Pace {
-    const SHORTEST: Duration = Duration::from_millis(100);
-
-    fn due(&self) -> bool {
-        self.last.is_none_or(|(ended, took)| ended.elapsed() >= Self::SHORTEST.max(50 * took))
-    }
-
-    fn took(&mut self, took: Duration) {
-        self.last = Some((Instant::now(), took));
-    }
 }

@@ -8,6 +8,7 @@ pub mod host;
 pub mod journal;
 pub mod kept;
 pub mod metrics;
+pub mod pace;
 pub mod pictures;
 pub mod prepare;
 pub mod recorder;
