@@ -83,6 +83,8 @@ struct TrainReport {
     preset: &'static str,
     tokens_per_second: f64,
     gflops: f64,
+    /// What weights, gradients, moments and activations take.
+    bytes: usize,
 }
 
 /// A point is counted as 2 operations for each parameter and token.
@@ -150,11 +152,12 @@ impl Report {
         };
         if let Some(train) = &self.train {
             table.push_str(&format!(
-                "training {:6}  {:>8.0} tokens/s, {:.1} GFLOP/s{}\n",
+                "training {:6}  {:>8.0} tokens/s, {:.1} GFLOP/s{}, {:.0} MB\n",
                 train.preset,
                 train.tokens_per_second,
                 train.gflops,
-                share(train.gflops)
+                share(train.gflops),
+                train.bytes as f64 / 1e6
             ));
         }
         if let Some(slice) = &self.slice {
@@ -239,7 +242,7 @@ impl Subject {
         }
         let tokens_per_second = tokens as f64 / started.elapsed().as_secs_f64();
         let gflops = 6.0 * self.params.elements() as f64 * tokens_per_second / 1e9;
-        Ok(TrainReport { preset: self.preset.name, tokens_per_second, gflops })
+        Ok(TrainReport { preset: self.preset.name, tokens_per_second, gflops, bytes: trainer.bytes() })
     }
 
     fn slice(&self, duration: Duration) -> anyhow::Result<SliceReport> {

@@ -9,6 +9,21 @@ use crate::model::host::Numbers;
 use crate::model::kernels;
 use crate::model::matmul::padded;
 use crate::model::params::Params;
+use crate::model::shapes::parameter_shapes;
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+/// Tokens below which exchanging rows and columns takes longer than it saves.
+const ENOUGH: usize = 128;
+
+/// Numbers in the copies of matrices with rows and columns exchanged, for so many tokens.
+pub(super) fn transposed_floats(config: &LlamaConfig, tokens: usize) -> usize {
+    if tokens < ENOUGH {
+        return 0;
+    }
+    let untied_embedding = |name: &str| !config.tie_word_embeddings && name == EMBEDDING;
+    let shapes = parameter_shapes(config).into_iter().filter(|(name, _)| !untied_embedding(name));
+    shapes.filter(|(_, dims)| dims.len() == 2).map(|(_, dims)| padded(dims[0]) * dims[1]).sum()
+}
 
 /// The matrices of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +96,7 @@ impl Layout {
                 linear,
             })
         };
-        let embedding = place("model.embed_tokens.weight")?;
+        let embedding = place(EMBEDDING)?;
         Ok(Self {
             embedding,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
@@ -137,8 +152,6 @@ impl<'a> Opened<'a> {
         transposed: &'a mut Vec<Vec<f32>>,
         pool: &ThreadPool,
     ) -> Result<Self> {
-        /// Tokens below which exchanging rows and columns takes longer than it saves.
-        const ENOUGH: usize = 128;
         let numbers = params.iter().map(|(_, tensor)| Numbers::of(tensor)).collect::<Result<Vec<_>>>()?;
         transposed.resize_with(numbers.len(), Vec::new);
         let plain: Vec<(&[f32], usize)> = params

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use self::layout::{Layout, Linear, LinearLayout, Opened};
 use self::shard::{Back, Done, Shape, Shard};
+use super::config::LlamaConfig;
 use super::kernels;
 use super::llama::Llama;
 use super::matmul::{Into, Matrix, MatrixMut, multiply};
@@ -191,8 +192,10 @@ impl Backprop {
 }
 
 /// Bytes that a batch of `texts` texts of `seq` tokens needs beside weights and gradients.
-pub fn bytes(config: &super::config::LlamaConfig, texts: usize, seq: usize) -> usize {
-    shard::floats(config, texts * seq, seq, texts.min(SHARDS)) * size_of::<f32>()
+pub fn bytes(config: &LlamaConfig, texts: usize, seq: usize) -> usize {
+    let tokens = texts * seq;
+    let activations = shard::floats(config, tokens, seq, texts.min(SHARDS));
+    (activations + layout::transposed_floats(config, tokens)) * size_of::<f32>()
 }
 
 /// Puts the gradients of weights together from what the shards have.

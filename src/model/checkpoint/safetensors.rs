@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::error::{Error, quoted};
 use super::{Listed, check_listing, warn_of_others};
 use crate::model::config::LlamaConfig;
+use crate::model::host::Numbers;
 use crate::model::params::Params;
 
 pub(super) const WHOLE: &str = "model.safetensors";
@@ -203,10 +204,11 @@ pub fn write_tensors(path: &Path, params: &Params) -> Result<(), Error> {
     file.write_all(header.as_bytes()).map_err(io)?;
     let mut bytes = Vec::new();
     for (_, tensor) in params.iter() {
-        let numbers = tensor
-            .to_dtype(DType::F32)
-            .and_then(|tensor| tensor.flatten_all()?.to_vec1::<f32>())
-            .map_err(Error::tensor(path))?;
+        // Nothing is copied of what lies here as it is written.
+        let tensor =
+            tensor.to_device(&Device::Cpu).and_then(|tensor| tensor.to_dtype(DType::F32)?.contiguous());
+        let tensor = tensor.map_err(Error::tensor(path))?;
+        let numbers = Numbers::of(&tensor).map_err(Error::tensor(path))?;
         for numbers in numbers.chunks(1 << 12) {
             bytes.clear();
             bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
