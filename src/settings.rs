@@ -17,7 +17,8 @@ pub struct Settings {
     pub model: ModelSource,
     /// What it learns from.
     pub data: DataSource,
-    /// The number of the last step; without one, training goes on until it is stopped.
+    /// The number of the last step; without one, training goes on until it is stopped, or without a screen to
+    /// [`HEADLESS_STEPS`].
     pub steps: Option<u64>,
     /// The optimizer to start with.
     pub optimizer: OptimizerKind,
@@ -47,8 +48,9 @@ pub struct Settings {
     pub save_every: Option<u64>,
     /// Checkpoints that are kept.
     pub keep_last: usize,
-    /// When the slice is evaluated again while training.
-    pub slice_every: SliceEvery,
+    /// When the slice is evaluated again while training; if nothing is said, as often as it may for a screen, and
+    /// never without one.
+    pub slice_every: Option<SliceEvery>,
     /// Points a side of the finest picture.
     pub grid: usize,
     /// Where it computes.
@@ -72,6 +74,16 @@ pub struct Settings {
     /// What is computed in; without it bf16 on CUDA and f32 elsewhere.
     #[serde(default)]
     pub precision: Option<Precision>,
+}
+
+/// Steps of a run without a screen that says nothing else.
+pub const HEADLESS_STEPS: u64 = 1000;
+
+impl Settings {
+    /// The last step with a screen or without one.
+    pub fn last_step(&self, headless: bool) -> Option<u64> {
+        self.steps.or(headless.then_some(HEADLESS_STEPS))
+    }
 }
 
 /// The numbers that gradients are computed with; weights and moments are f32 in any case.

@@ -8,7 +8,6 @@ use llamascape::model::backprop::{Backprop, Texts};
 use llamascape::model::config::LlamaConfig;
 use llamascape::model::gaussian;
 use llamascape::model::llama::Llama;
-use llamascape::model::matmul::Into;
 use llamascape::model::ops::IGNORED;
 use llamascape::model::params::Params;
 use llamascape::model::shapes::parameter_shapes;
@@ -58,8 +57,11 @@ fn predicted(targets: &[u32]) -> usize {
 #[test]
 fn loss_and_gradient_are_candles_at_every_size() {
     let sizes = [(1, 1), (1, 7), (2, 3), (3, 5), (8, 6), (2, 70)];
-    for (tied, biased, masked) in [(true, false, false), (false, true, false), (true, true, true)] {
-        let config = config(tied, biased);
+    let kinds = [(true, false, false), (false, true, false), (true, true, true)];
+    // Rows of 256 logits are stored with room behind them.
+    let cases = kinds.map(|kind| (kind, 37)).into_iter().chain([(kinds[0], 256)]);
+    for ((tied, biased, masked), vocab_size) in cases {
+        let config = LlamaConfig { vocab_size, ..config(tied, biased) };
         let (llama, params) = (Llama::new(&config, DType::F32, &Device::Cpu).unwrap(), params(&config));
         // One for all sizes, so that what a batch leaves behind would show in the next.
         let mut backprop = Backprop::new(&llama, &params, |_| true, 2).unwrap();
@@ -74,7 +76,7 @@ fn loss_and_gradient_are_candles_at_every_size() {
 
             let batch = Texts { inputs: &inputs, targets: &targets, seq };
             let alone = backprop.loss(&params, &batch).unwrap() / count as f64;
-            let ours = backprop.add(&params, &batch, (count as f32).recip(), Into::Overwrite).unwrap();
+            let ours = backprop.gradient(&params, &[batch], (count as f32).recip()).unwrap();
             let ours = ours / count as f64;
             assert!((ours - loss).abs() < 1e-5 && (alone - loss).abs() < 1e-5, "{ours} {alone} {loss}");
             let norm = theirs.iter().map(norm).fold(0.0, f64::hypot);
@@ -108,7 +110,7 @@ fn threads_change_no_bit() {
         let gradients = |threads: usize| {
             let mut backprop = Backprop::new(&llama, &params, |_| true, threads).unwrap();
             let batch = Texts { inputs: &inputs, targets: &targets, seq: 33 };
-            let loss = backprop.add(&params, &batch, 0.01, Into::Overwrite).unwrap();
+            let loss = backprop.gradient(&params, &[batch], 0.01).unwrap();
             let bits = |x: &f32| x.to_bits();
             let gradients = backprop.into_gradients().into_iter().flatten().flatten();
             (loss.to_bits(), gradients.map(|x| bits(&x)).collect::<Vec<u32>>())
@@ -125,14 +127,15 @@ fn batches_add_up() {
     let config = config(false, true);
     let (llama, params) = (Llama::new(&config, DType::F32, &Device::Cpu).unwrap(), params(&config));
     let (inputs, targets) = batch(8, 5, false);
+    let texts = |places: std::ops::Range<usize>| Texts {
+        inputs: &inputs[places.clone()],
+        targets: &targets[places],
+        seq: 5,
+    };
     let mut whole = Backprop::new(&llama, &params, |_| true, 1).unwrap();
-    whole.add(&params, &Texts { inputs: &inputs, targets: &targets, seq: 5 }, 0.1, Into::Overwrite).unwrap();
+    whole.gradient(&params, &[texts(0..40)], 0.1).unwrap();
     let mut halves = Backprop::new(&llama, &params, |_| true, 1).unwrap();
-    for (index, into) in [Into::Overwrite, Into::Add].into_iter().enumerate() {
-        let half = index * 20..index * 20 + 20;
-        let texts = Texts { inputs: &inputs[half.clone()], targets: &targets[half], seq: 5 };
-        halves.add(&params, &texts, 0.1, into).unwrap();
-    }
+    halves.gradient(&params, &[texts(0..20), texts(20..40)], 0.1).unwrap();
     for ((name, _), (whole, halves)) in params.iter().zip(whole.gradients().iter().zip(halves.gradients())) {
         for (a, b) in whole.iter().flatten().zip(halves.iter().flatten()) {
             assert!((a - b).abs() < 1e-5, "{name}: {a} {b}");
@@ -147,10 +150,10 @@ fn what_is_not_trained_has_no_gradient_and_leaves_the_others_theirs() {
     let (inputs, targets) = batch(4, 6, false);
     let texts = Texts { inputs: &inputs, targets: &targets, seq: 6 };
     let mut all = Backprop::new(&llama, &params, |_| true, 1).unwrap();
-    all.add(&params, &texts, 0.1, Into::Overwrite).unwrap();
+    all.gradient(&params, &[texts], 0.1).unwrap();
     for trained in ["layers.2", "norm", "embed", "layers.1.mlp.down_proj"] {
         let mut some = Backprop::new(&llama, &params, |name| name.contains(trained), 1).unwrap();
-        some.add(&params, &texts, 0.1, Into::Overwrite).unwrap();
+        some.gradient(&params, &[texts], 0.1).unwrap();
         for ((name, _), (all, some)) in params.iter().zip(all.gradients().iter().zip(some.gradients())) {
             assert_eq!(some.is_some(), name.contains(trained), "{name}");
             assert!(some.is_none() || some == all, "{name}");

@@ -164,7 +164,7 @@ impl App {
         if let Some(line) = wrong.filter(|_| self.engine.status.is_some()) {
             self.view.hint = Some(Hint::Warning(line.message.clone()));
             // It ends only once it has saved.
-            if self.link == Link::Stopping && line.level == LogLevel::Error {
+            if self.link == Link::Stopping && log.iter().any(|line| line.level == LogLevel::Error) {
                 self.link = Link::Live;
             }
         } else if matches!(self.view.hint, Some(Hint::Asked(_))) {

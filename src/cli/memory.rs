@@ -2,6 +2,8 @@
 
 use anyhow::bail;
 
+use crate::run::memory::available;
+
 /// A number of bytes, such as `800M`, `2G` or `2GiB`.
 pub(super) fn parse(text: &str) -> Result<u64, String> {
     let text = text.trim().trim_end_matches(['B', 'b']);
@@ -21,15 +23,7 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
 
 /// What was asked for, or a third of what is free, in a container too.
 pub(super) fn budget(asked: Option<u64>) -> u64 {
-    asked.unwrap_or_else(|| {
-        let mut system = sysinfo::System::new();
-        system.refresh_memory();
-        let free = match system.cgroup_limits() {
-            Some(limits) => limits.free_memory.min(system.available_memory()),
-            None => system.available_memory(),
-        };
-        free / 3
-    })
+    asked.unwrap_or_else(|| available() / 3)
 }
 
 /// Fails with both numbers where something would take more than the budget.

@@ -25,6 +25,8 @@ use std::num::NonZero;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use crate::run::journal::printable;
+
 /// See how a language model learns.
 ///
 /// Without a command: `train`, which trains a small Llama on facts about countries and shows it on this
@@ -137,9 +139,4 @@ fn print(text: &str) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Text that may come from a file, without what a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

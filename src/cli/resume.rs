@@ -11,6 +11,7 @@ use crate::train::resume;
 /// engine to write, once it can go on.
 pub(super) fn find(
     run: &str,
+    headless: bool,
     change: impl FnOnce(Settings) -> Settings,
 ) -> anyhow::Result<(RunDir, Begin, Settings)> {
     let (name, step) = match run.rsplit_once('@').map(|(name, step)| (name, step.parse::<u64>())) {
@@ -38,7 +39,7 @@ pub(super) fn find(
         resume::state(&dir.checkpoint(step)).with_context(|| format!("--resume {run}{hint}"))?;
     }
     let settings = change(dir.settings()?);
-    if let (Begin::From(step), Some(last)) = (begin, settings.steps)
+    if let (Begin::From(step), Some(last)) = (begin, settings.last_step(headless))
         && step >= last
     {
         bail!("--resume {run}: the run is at step {step} and ends at {last}: give a later end with --steps");

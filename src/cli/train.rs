@@ -19,8 +19,6 @@ use crate::settings::{DataSource, ModelSource, Precision, Settings, SliceEvery};
 use crate::train::preset::Preset;
 use crate::train::schedule::Shape;
 
-/// Steps of a run without a screen that says nothing else.
-const HEADLESS_STEPS: u64 = 1000;
 /// Where the schedule ends if neither `--decay-steps` nor `--steps` says it.
 const DECAY_STEPS: u64 = 1000;
 /// The same for the built-in corpus, which is learnt by then: going on at a high rate only teaches the model
@@ -53,7 +51,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     optimizer: Option<OptimizerName>,
     /// Highest learning rate [default: 5e-3 for nano, 3e-3 micro, 1e-3 mini, 1e-5 with --model]
-    #[arg(long, value_name = "RATE", value_parser = positive)]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
     lr: Option<f64>,
     /// Decay of matrices by adamw [default: 0.1]
     #[arg(long, value_name = "DECAY", value_parser = not_negative)]
@@ -179,8 +177,12 @@ fn number(text: &str, fits: fn(f64) -> bool, kind: &str) -> Result<f64, String> 
     text.parse().ok().filter(|x: &f64| x.is_finite() && fits(*x)).ok_or(format!("not a {kind} number"))
 }
 
-fn positive(text: &str) -> Result<f64, String> {
-    number(text, |x| x > 0.0, "positive")
+/// A rate beyond which a single step could take the weights out of f32.
+const HIGHEST_RATE: f64 = 1e6;
+
+fn rate(text: &str) -> Result<f64, String> {
+    number(text, |x| x > 0.0 && x <= HIGHEST_RATE, "positive")
+        .map_err(|error| format!("{error} up to a million"))
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
@@ -258,9 +260,9 @@ impl Args {
             crate::terminal::check_size()?;
         }
         let (dir, begin, settings) = if let Some(run) = &self.resume {
-            resume::find(run, |earlier| self.resumed(earlier, threads, headless))?
+            resume::find(run, headless, |earlier| self.resumed(earlier, threads))?
         } else {
-            let dir = self.create(self.settings(threads, headless)?)?;
+            let dir = self.create(self.settings(threads)?)?;
             let settings = dir.settings()?;
             (dir, Begin::New, settings)
         };
@@ -276,7 +278,7 @@ impl Args {
     }
 
     /// The settings of a run that goes on, with what the flags change of them.
-    fn resumed(&self, mut settings: Settings, threads: usize, headless: bool) -> Settings {
+    fn resumed(&self, mut settings: Settings, threads: usize) -> Settings {
         fn change<T>(setting: &mut T, flag: Option<T>) {
             if let Some(flag) = flag {
                 *setting = flag;
@@ -295,20 +297,17 @@ impl Args {
         change(&mut settings.sample_every, number(self.sample_every).map(Some));
         change(&mut settings.save_every, number(self.save_every).map(Some));
         change(&mut settings.keep_last, self.keep_last.map(NonZero::get));
-        change(&mut settings.slice_every, self.slice_every.or(headless.then_some(SliceEvery::Off)));
+        change(&mut settings.slice_every, self.slice_every.map(Some));
         change(&mut settings.grid, self.grid);
         change(&mut settings.device, self.device);
         change(&mut settings.precision, self.precision.map(PrecisionName::precision).map(Some));
-        if headless {
-            settings.steps = settings.steps.or(Some(HEADLESS_STEPS));
-        }
         settings.threads = threads;
         settings.paused = self.paused;
         settings
     }
 
     /// What the flags come to. Paths are checked here, so that a slip of the finger costs nothing.
-    fn settings(&self, threads: usize, headless: bool) -> anyhow::Result<Settings> {
+    fn settings(&self, threads: usize) -> anyhow::Result<Settings> {
         let preset = self.preset.to_possible_value().and_then(|name| Preset::named(name.get_name()));
         let preset = preset.context("the preset is unknown")?;
         let model = match &self.model {
@@ -328,7 +327,6 @@ impl Args {
             _ => self.steps.map_or(DECAY_STEPS, NonZero::get),
         };
         let one_text = self.text.is_some();
-        let steps = self.steps.map(NonZero::get).or(headless.then_some(HEADLESS_STEPS));
         let (rate, context) = match model {
             ModelSource::Preset(_) => (preset.learning_rate, preset.context),
             ModelSource::Checkpoint(_) => (FINE_TUNE_RATE, 128),
@@ -340,7 +338,7 @@ impl Args {
             name: self.name.clone().unwrap_or_else(|| name_from(now)),
             model,
             data,
-            steps,
+            steps: self.steps.map(NonZero::get),
             optimizer: match self.optimizer {
                 Some(OptimizerName::Adamw) | None => OptimizerKind::AdamW,
                 Some(OptimizerName::Adam) => OptimizerKind::Adam,
@@ -364,11 +362,7 @@ impl Args {
             sample_every: self.sample_every.map(NonZero::get),
             save_every: self.save_every.map(NonZero::get),
             keep_last: self.keep_last.map_or(2, NonZero::get),
-            slice_every: self.slice_every.unwrap_or(if headless {
-                SliceEvery::Off
-            } else {
-                SliceEvery::Auto
-            }),
+            slice_every: self.slice_every,
             grid: self.grid.unwrap_or(33),
             device: self.device.unwrap_or(DeviceChoice::Auto),
             threads,

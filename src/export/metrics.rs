@@ -7,17 +7,23 @@ use serde_json::Value;
 /// its number is not finite.
 pub fn csv(lines: &[IndexMap<String, Value>]) -> String {
     let names: IndexSet<&str> = lines.iter().flat_map(|line| line.keys().map(String::as_str)).collect();
-    let mut table = names.iter().copied().collect::<Vec<&str>>().join(",");
+    let mut table = names.iter().map(|name| field(name)).collect::<Vec<String>>().join(",");
     table.push('\n');
     for line in lines {
         let cell = |name: &&str| match line.get(*name) {
             None | Some(Value::Null) => String::new(),
-            Some(value) => value.to_string(),
+            Some(value) => field(&value.to_string()),
         };
         table.push_str(&names.iter().map(cell).collect::<Vec<String>>().join(","));
         table.push('\n');
     }
     table
+}
+
+/// A field as RFC 4180 has it, without what a terminal would obey.
+fn field(text: &str) -> String {
+    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
+    if plain.contains([',', '"']) { format!("\"{}\"", plain.replace('"', "\"\"")) } else { plain }
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use super::plane::{
 };
 use crate::model::backprop::{Backprop, Texts};
 use crate::model::llama::Llama;
-use crate::model::matmul::Into;
 use crate::model::params::Params;
 use crate::protocol::{Explained, PlaneInfo, Spectrum};
 use crate::train::corpus::Batch;
@@ -42,7 +41,7 @@ impl LossFunction<'_> {
             let mut backprop = Backprop::new(self.llama, params, turned, rayon::current_num_threads())?;
             let (inputs, targets) = batch.flat();
             let texts = Texts { inputs: &inputs, targets: &targets, seq: batch.seq() };
-            backprop.add(params, &texts, (batch.predicted() as f32).recip(), Into::Overwrite)?;
+            backprop.gradient(params, &[texts], (batch.predicted() as f32).recip())?;
             let gradients = params.iter().zip(backprop.into_gradients());
             let turned = gradients.filter_map(|((name, tensor), gradient)| Some((name, tensor, gradient?)));
             return turned

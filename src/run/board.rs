@@ -128,12 +128,15 @@ impl Board {
         });
     }
 
-    /// Takes back the steps behind this one.
-    pub fn rewind(&self, step: u64) {
+    /// Takes back the steps behind this one. Returns the losses of those that are left.
+    pub fn rewind(&self, step: u64) -> Vec<f64> {
+        let mut losses = Vec::new();
         self.change(|board, _| {
             board.history.rewind(step);
             board.points.forget();
+            losses = board.history.points().iter().map(|point| point.loss).collect();
         });
+        losses
     }
 
     /// Publishes the gradient norms of the newest step's layers.

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
+use super::activity::Activity;
 use super::board::Board;
 use super::dir::{RunDir, RunState, StateFile};
 use super::host::Mode;
 use super::kept::{Kept, State};
+use super::memory::available;
 use super::pace::Pace;
 use super::pictures::Pictures;
 use super::prepare::Prepared;
@@ -37,21 +39,16 @@ pub enum Input {
 
 /// How long an engine that is done waits for the screen that started it.
 const FIRST_VIEWER: Duration = Duration::from_secs(10);
+/// What share of the memory that can be had the states to go back to may take.
+const KEPT_SHARE: u64 = 4;
+/// Rates that a person may go up to: with a higher one a single step could take the weights out of f32.
+const RATES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
+/// How long an engine that nobody watches waits before it tries again to save what the disk refused.
+const RETRY: Duration = Duration::from_secs(60);
 /// Tokens of a sample.
 const SAMPLE: usize = 32;
 /// `state.json` is written at most this often while training.
 const STATE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What the engine does when no command waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Activity {
-    /// Training until told otherwise.
-    Running,
-    /// This many steps are still to be taken; none means waiting.
-    Stepping(u64),
-    /// The last step is done.
-    Finished,
-}
 
 /// The engine.
 #[derive(Debug)]
@@ -59,6 +56,8 @@ pub struct Engine<'a> {
     dir: &'a RunDir,
     mode: Mode,
     settings: Settings,
+    last_step: Option<u64>,
+    slice_every: SliceEvery,
     trainer: Trainer,
     tokenizer: Tokenizer,
     prompt: Option<Prompt>,
@@ -98,7 +97,10 @@ impl<'a> Engine<'a> {
         started: Instant,
     ) -> std::io::Result<Self> {
         let trainer = prepared.trainer;
-        let done = settings.steps.is_some_and(|last| trainer.steps_taken() >= last);
+        let headless = mode == Mode::Headless;
+        let last_step = settings.last_step(headless);
+        let done = last_step.is_some_and(|last| trainer.steps_taken() >= last);
+        let unsaid = if headless { SliceEvery::Off } else { SliceEvery::Auto };
         let activity = match settings.paused {
             _ if done => Activity::Finished,
             true => Activity::Stepping(0),
@@ -123,7 +125,7 @@ impl<'a> Engine<'a> {
             pictures: None,
             recorder,
             saver,
-            kept: Kept::default(),
+            kept: Kept::within((available() / KEPT_SHARE) as usize),
             keeping_pace: Pace::default(),
             activity,
             state,
@@ -135,13 +137,15 @@ impl<'a> Engine<'a> {
             drift: None,
             had_viewer: false,
             failure: None,
+            last_step,
+            slice_every: settings.slice_every.unwrap_or(unsaid),
             settings,
         })
     }
 
     /// The same engine with a thread for slices, unless they are off and there is no screen to ask for one.
     pub fn with_slicer(mut self, report: impl Fn(Report) + Send + Sync + 'static) -> std::io::Result<Self> {
-        if self.mode == Mode::ForScreens || self.settings.slice_every != SliceEvery::Off {
+        if self.mode == Mode::ForScreens || self.slice_every != SliceEvery::Off {
             let slicer = Slicer::spawn(self.settings.threads, report)?;
             self.pictures = Some(Pictures::new(slicer, self.settings.grid));
         }
@@ -176,9 +180,7 @@ impl<'a> Engine<'a> {
     }
 
     fn next(&mut self, inbox: &Receiver<Input>) -> Next {
-        let stepping = matches!(self.activity, Activity::Running)
-            || matches!(self.activity, Activity::Stepping(left) if left > 0);
-        if stepping {
+        if self.activity.trains() {
             return match inbox.try_recv() {
                 Ok(input) => Next::Input(input),
                 Err(TryRecvError::Empty) => Next::Step,
@@ -188,12 +190,22 @@ impl<'a> Engine<'a> {
         let watched = self.viewers.load(Ordering::Relaxed) > 0;
         self.had_viewer |= watched;
         let done = self.activity == Activity::Finished && !watched;
-        if done && (self.mode == Mode::Headless || self.had_viewer) {
+        let unsaved = done && self.mode == Mode::ForScreens && !self.saver.has_saved(&self.trainer);
+        if done && !unsaved && (self.mode == Mode::Headless || self.had_viewer) {
             return Next::End;
         }
-        let patience = if done { FIRST_VIEWER } else { Duration::MAX };
+        if self.mode == Mode::ForScreens {
+            self.keep_now();
+        }
+        let patience = match done {
+            _ if unsaved => RETRY,
+            true => FIRST_VIEWER,
+            false => Duration::MAX,
+        };
         match inbox.recv_timeout(patience) {
             Ok(input) => Next::Input(input),
+            // What the disk refused is tried again.
+            Err(RecvTimeoutError::Timeout) if unsaved => Next::Input(Input::Command(Command::Save)),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Next::End,
         }
     }
@@ -203,7 +215,7 @@ impl<'a> Engine<'a> {
         match input {
             Input::Stop => return true,
             Input::Command(Command::SaveAndStop) => {
-                let saved = self.trainer.steps_taken() == 0 || self.save().is_ok();
+                let saved = self.save().is_ok();
                 if !saved {
                     // The work would be lost. A person can make room and try again, or end it by a signal.
                     self.activity = Activity::Stepping(0);
@@ -239,7 +251,8 @@ impl<'a> Engine<'a> {
             Command::Grid(side) => self.change_picture(|pictures| pictures.resize(side)),
             Command::SetPrompt(text) => self.set_prompt(&text),
             Command::ScaleLearningRate(factor) => {
-                if factor.is_finite() && factor > 0.0 {
+                let rate = self.trainer.learning_rate() * factor;
+                if factor > 0.0 && (RATES.contains(&rate) || factor < 1.0) {
                     self.trainer.scale_learning_rate(factor);
                     log::info!("learning rate {:.2e}", self.trainer.learning_rate());
                 }
@@ -256,7 +269,7 @@ impl<'a> Engine<'a> {
     /// Trains on, past the last step if that is done already.
     fn go_on(&mut self, activity: Activity) {
         if self.activity == Activity::Finished {
-            self.settings.steps = None;
+            self.last_step = None;
         }
         let was_waiting = self.activity == Activity::Stepping(0);
         self.activity = activity;
@@ -274,7 +287,7 @@ impl<'a> Engine<'a> {
             return;
         }
         let now = self.trainer.steps_taken();
-        let Some(State { snapshot, report, held_out }) = self.kept.take_before(now) else {
+        let Some(State { snapshot, report, held_out, best }) = self.kept.take_before(now) else {
             log::warn!("no state before step {now} is kept in memory");
             return;
         };
@@ -290,7 +303,7 @@ impl<'a> Engine<'a> {
         self.last = report;
         self.held_out = held_out;
         self.recorder.rewind(step);
-        self.saver.rewind(step);
+        self.saver.rewind(step, best);
         self.predict();
         self.refresh_drift();
         self.begin_picture();
@@ -313,17 +326,17 @@ impl<'a> Engine<'a> {
         let begun = Instant::now();
         let report = match self.trainer.step() {
             Ok(report) => report,
-            Err(error) => return self.refuse(error.to_string()),
+            Err(error) => return self.refuse(&error.to_string()),
         };
         let seconds = begun.elapsed().as_secs_f64();
         if let Activity::Stepping(left) = &mut self.activity {
             *left -= 1;
         }
-        if self.settings.steps.is_some_and(|last| report.step >= last) {
+        if self.last_step.is_some_and(|last| report.step >= last) {
             self.activity = Activity::Finished;
         }
         let scheduled = report.step.is_multiple_of(self.settings.eval_every);
-        let waiting = matches!(self.activity, Activity::Stepping(0) | Activity::Finished);
+        let waiting = !self.activity.trains();
         let held_out = if scheduled || waiting { self.measure_held_out() } else { None };
         let eval_loss = held_out.filter(|_| scheduled);
         self.recorder.record(&self.trainer, &report, Circumstances { seconds, eval_loss, held_out });
@@ -336,7 +349,7 @@ impl<'a> Engine<'a> {
         // Whoever stops early wants the best weights.
         let wanted = best == Some(true) && self.settings.early_stop.is_some();
 
-        let waiting = matches!(self.activity, Activity::Stepping(0) | Activity::Finished);
+        let waiting = !self.activity.trains();
         if waiting || self.prediction_pace.due() {
             self.predict();
         }
@@ -350,13 +363,8 @@ impl<'a> Engine<'a> {
             // What failed is in the log, and the next one may not.
             let _ = self.save();
         }
-        let due = |pictures: &Pictures| match self.settings.slice_every {
-            _ if waiting => self.mode == Mode::ForScreens,
-            // A coarse picture is finished before the next one begins.
-            _ if pictures.busy() => false,
-            SliceEvery::Off => false,
-            SliceEvery::Auto => true,
-            SliceEvery::Steps(every) => pictures.step().is_none_or(|last| step >= last + every),
+        let due = |pictures: &Pictures| {
+            if waiting { self.mode == Mode::ForScreens } else { pictures.due(self.slice_every, step) }
         };
         if self.pictures.as_ref().is_some_and(due) {
             self.begin_picture_after(before);
@@ -364,27 +372,37 @@ impl<'a> Engine<'a> {
     }
 
     /// Keeps the state before a step, to come back to: each one that a person takes by hand, and of a running
-    /// training as many as cost little.
+    /// training as many as cost little. A large one is kept while the engine waits, so that no step is late for it.
     fn keep(&mut self) {
-        let by_hand = matches!(self.activity, Activity::Stepping(_));
-        if self.mode == Mode::Headless || !(by_hand || self.keeping_pace.due()) {
-            return;
+        let by_hand = matches!(self.activity, Activity::Stepping(_)) && Kept::is_small(&self.trainer);
+        if self.mode == Mode::ForScreens && (by_hand || self.keeping_pace.due()) {
+            self.keep_now();
         }
+    }
+
+    fn keep_now(&mut self) {
         let begun = Instant::now();
-        if let Err(error) = self.kept.push(&self.trainer, self.last.clone(), self.held_out) {
+        let (report, held_out, best) = (self.last.clone(), self.held_out, self.saver.best());
+        if let Err(error) =
+            self.kept.push(&self.trainer, |snapshot| State { snapshot, report, held_out, best })
+        {
             log::warn!("this step can't be gone back to: {error}");
         }
         self.keeping_pace.took(begun.elapsed());
     }
 
     /// A step that was not taken: a person decides what now, and without one the run has failed.
-    fn refuse(&mut self, error: String) {
+    fn refuse(&mut self, error: &str) {
         log::error!("{error}");
         self.recorder.refused();
         self.activity = Activity::Stepping(0);
         if self.mode == Mode::Headless {
+            let earlier = self
+                .saver
+                .newest()
+                .map_or_else(String::new, |folder| format!("; {} is from before", folder.display()));
             self.activity = Activity::Finished;
-            self.failure = Some(error);
+            self.failure = Some(format!("{error}{earlier}"));
         }
     }
 
@@ -419,13 +437,8 @@ impl<'a> Engine<'a> {
     fn weights_for_sharpness(&self) -> Option<Params> {
         let pictures = self.pictures.as_ref()?;
         let next = self.trainer.steps_taken() + 1;
-        let wanted = match self.settings.slice_every {
-            _ if self.activity == Activity::Stepping(1) => true,
-            _ if pictures.busy() => false,
-            SliceEvery::Off => false,
-            SliceEvery::Auto => true,
-            SliceEvery::Steps(every) => pictures.step().is_none_or(|last| next >= last + every),
-        };
+        let by_hand = self.activity == Activity::Stepping(1);
+        let wanted = by_hand || pictures.due(self.slice_every, next);
         wanted.then(|| self.trainer.params().frozen().ok())?
     }
 
@@ -469,8 +482,7 @@ impl<'a> Engine<'a> {
     }
 
     fn wants_pictures(&self) -> bool {
-        self.pictures.is_some()
-            && (self.settings.slice_every != SliceEvery::Off || self.mode == Mode::ForScreens)
+        self.pictures.is_some() && (self.slice_every != SliceEvery::Off || self.mode == Mode::ForScreens)
     }
 
     fn begin_picture(&mut self) {
@@ -479,7 +491,7 @@ impl<'a> Engine<'a> {
 
     /// Begins a slice; with the weights before the last step, its sharpness is measured too.
     fn begin_picture_after(&mut self, before: Option<Params>) {
-        let training = matches!(self.activity, Activity::Running | Activity::Stepping(1..));
+        let training = self.activity.trains();
         if let Some(pictures) = &mut self.pictures
             && let Err(error) = pictures.begin(&self.trainer, before, training)
         {
@@ -505,10 +517,14 @@ impl<'a> Engine<'a> {
     /// Writes a checkpoint, with the held-out loss of its weights.
     fn save(&mut self) -> Result<(), String> {
         let step = self.trainer.steps_taken();
+        if step == 0 {
+            log::info!("no step is taken yet: there is nothing to save");
+            return Ok(());
+        }
         if self.held_out.is_none_or(|(measured, _)| measured != step) {
             self.measure_held_out();
         }
-        let eval_loss = self.held_out.map(|(_, loss)| loss);
+        let eval_loss = self.held_out.filter(|(measured, _)| *measured == step).map(|(_, loss)| loss);
         let saved = self.saver.save(&self.trainer, &self.tokenizer, eval_loss);
         saved.inspect_err(|error| log::error!("{error}"))
     }
@@ -562,10 +578,11 @@ impl<'a> Engine<'a> {
             pictures.cancel();
         }
         self.board.set_status(Status { phase: Phase::Stopping, ..self.status() });
-        if self.trainer.steps_taken() > 0
+        // From weights that no step leads away from nobody goes on: an earlier checkpoint is worth more.
+        if self.failure.is_none()
             && let Err(error) = self.save()
         {
-            self.failure.get_or_insert(error);
+            self.failure = Some(error);
         }
         self.write_state(RunState::Stopped);
         if let Some(error) = self.failure.take() {

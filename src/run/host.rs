@@ -89,8 +89,8 @@ pub struct Report {
 }
 
 /// Runs the engine of `dir` to its end. `ready` is called with the socket's path once screens can connect;
-/// `watch` with every new status. A new run that can't be prepared leaves no folder behind; an old one stays as it is, and takes on other
-/// `settings` only once it can go on with them.
+/// `watch` with every new status. A new run that can't be prepared leaves no folder behind; an old one stays as it
+/// is, and takes on other `settings` only once it can go on with them.
 pub fn host(
     dir: &RunDir,
     settings: &Settings,
@@ -113,11 +113,11 @@ pub fn host(
     let viewers = Arc::new(AtomicU32::new(0));
     let shared = Shared { board: Arc::clone(&board), inputs: inputs.clone(), viewers: Arc::clone(&viewers) };
 
-    let mut info = announce(settings, dir.path());
+    let info = announce(settings, dir.path());
     board.set_run(info.clone());
     let earlier = dir.state().ok();
     let now = || format!("{:.0}", jiff::Timestamp::now());
-    let mut state = StateFile {
+    let state = StateFile {
         state: RunState::Running,
         step: 0,
         loss: None,
@@ -130,49 +130,80 @@ pub fn host(
     dir.write_socket(&socket)?;
     ready(&socket);
 
-    let mut status = first_status(settings);
-    let from = if let Begin::From(step) = begin { Some(dir.checkpoint(step)) } else { None };
-    let prepared = prepare(settings, dir.path(), from.as_deref(), &mut |stages: &[Stage]| {
-        status.phase = Phase::Preparing(stages.to_vec());
-        status.seconds = started.elapsed().as_secs_f64();
-        board.set_status(status.clone());
-        watch(&info, &status);
-    });
-    let prepared = match prepared {
-        Ok(prepared) => prepared,
+    let engine =
+        Hosted { dir, settings, mode, begin, board: &board, viewers, inputs, inbox: &inbox, started };
+    let report = engine.run(state, info, watch);
+    let outcome = match &report {
+        Ok(report) => report.outcome.clone(),
         Err(error) => {
             // Whoever is told finds the folder gone, or as it was.
-            match earlier {
+            match earlier.map(|earlier| dir.write_state(&earlier)) {
                 _ if begin == Begin::New => dir.discard(),
-                Some(earlier) => dir.write_state(&earlier)?,
-                None => {}
+                Some(Err(error)) => log::warn!("{error}"),
+                Some(Ok(())) | None => {}
             }
-            dir.forget_socket();
-            board.close(Outcome::Failed { error: error.to_string() });
-            server.finish();
-            return Err(HostError::Prepare(Box::new(error)));
+            Outcome::Failed { error: error.to_string() }
         }
     };
-    if begin != Begin::New {
-        dir.write_settings(settings)?;
-    }
-    info = prepared.info.clone();
-    board.set_run(info.clone());
-    state.model = format!("{} {:.1}M", info.model, info.parameters as f64 / 1e6);
-
-    let sender = inputs;
-    let report = move |report| {
-        // The engine has ended where nobody listens.
-        let _ = sender.send(Input::Slice(report));
-    };
-    let engine =
-        Engine::new(dir, mode, settings.clone(), prepared, Arc::clone(&board), viewers, state, started);
-    let engine = engine.and_then(|engine| engine.with_slicer(report)).map_err(io("the engine's threads"))?;
-    let (outcome, status, tokens) = engine.run(&inbox, &mut |status| watch(&info, status));
-    board.close(outcome.clone());
     dir.forget_socket();
+    board.close(outcome);
     server.finish();
-    Ok(Report { info, status, tokens, outcome })
+    report
+}
+
+/// A run whose socket is open.
+struct Hosted<'a> {
+    dir: &'a RunDir,
+    settings: &'a Settings,
+    mode: Mode,
+    begin: Begin,
+    board: &'a Arc<Board>,
+    viewers: Arc<AtomicU32>,
+    inputs: mpsc::Sender<Input>,
+    inbox: &'a mpsc::Receiver<Input>,
+    started: Instant,
+}
+
+impl Hosted<'_> {
+    /// Prepares the run and trains it to its end.
+    fn run(
+        self,
+        mut state: StateFile,
+        mut info: RunInfo,
+        watch: &mut dyn FnMut(&RunInfo, &Status),
+    ) -> Result<Report, HostError> {
+        let Self { dir, settings, mode, begin, board, viewers, inputs, inbox, started } = self;
+        let io = |what: &str| {
+            let what = what.to_owned();
+            move |source| HostError::Io { what, source }
+        };
+        let mut status = first_status(settings);
+        let from = if let Begin::From(step) = begin { Some(dir.checkpoint(step)) } else { None };
+        let prepared = prepare(settings, dir.path(), from.as_deref(), &mut |stages: &[Stage]| {
+            status.phase = Phase::Preparing(stages.to_vec());
+            status.seconds = started.elapsed().as_secs_f64();
+            board.set_status(status.clone());
+            watch(&info, &status);
+        });
+        let prepared = prepared.map_err(|error| HostError::Prepare(Box::new(error)))?;
+        info = RunInfo { last_step: settings.last_step(mode == Mode::Headless), ..prepared.info.clone() };
+        board.set_run(info.clone());
+        state.model = format!("{} {:.1}M", info.model, info.parameters as f64 / 1e6);
+
+        let report = move |report| {
+            // The engine has ended where nobody listens.
+            let _ = inputs.send(Input::Slice(report));
+        };
+        let engine =
+            Engine::new(dir, mode, settings.clone(), prepared, Arc::clone(board), viewers, state, started)
+                .map_err(io("the metrics in the run's folder"))?;
+        let engine = engine.with_slicer(report).map_err(io("the thread for slices"))?;
+        if begin != Begin::New {
+            dir.write_settings(settings)?;
+        }
+        let (outcome, status, tokens) = engine.run(inbox, &mut |status| watch(&info, status));
+        Ok(Report { info, status, tokens, outcome })
+    }
 }
 
 fn first_status(settings: &Settings) -> Status {

@@ -26,6 +26,11 @@ pub fn install(path: &Path, board: Arc<Board>, to_stderr: bool) -> std::io::Resu
     Ok(())
 }
 
+/// Text that may come from a file, without what a terminal would obey.
+pub fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 impl Log for Journal {
     fn enabled(&self, metadata: &Metadata) -> bool {
         // Other crates speak up only when something is wrong.
@@ -37,7 +42,7 @@ impl Log for Journal {
             return;
         }
         let now = jiff::Timestamp::now();
-        let message = record.args().to_string();
+        let message = printable(&record.args().to_string());
         let line = format!("{now:.0} {:5} {message}\n", record.level());
         // Where the journal can't be written there is no better place to say so.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,14 +1,15 @@
-//! The last states of a run in memory, to step back to.
+//! The last states of a run in memory, to step back to. A state is the weights and their moments: 10 MB of nano,
+//! 1.6 GB of a model of 135 million parameters.
 
 use std::collections::VecDeque;
 
+use crate::train::resume::Best;
 use crate::train::trainer::{Snapshot, StepReport, Trainer};
 
-/// Bytes of all states together. A state is the weights and their moments: 10 MB of nano, 1.6 GB of a model of
-/// 135 million parameters.
-const BUDGET: usize = 1 << 30;
 /// States at most, however small.
 const MOST: usize = 64;
+/// Bytes of a state that is kept before every step.
+const SMALL: usize = 64 << 20;
 
 /// A state of the engine.
 #[derive(Debug)]
@@ -19,44 +20,62 @@ pub struct State {
     pub report: Option<StepReport>,
     /// The newest held-out loss, and its step.
     pub held_out: Option<(u64, f64)>,
+    /// The best one so far.
+    pub best: Option<Best>,
 }
 
 /// States, oldest first.
-#[derive(Debug, Default)]
-pub struct Kept(VecDeque<State>);
+#[derive(Debug)]
+pub struct Kept {
+    states: VecDeque<State>,
+    /// Bytes that they may take.
+    budget: usize,
+}
 
 impl Kept {
-    /// Keeps the trainer's state with what is known of it, and forgets the oldest ones for it. A state that is too
-    /// large is not kept.
+    /// None yet, and never more than fit into so many bytes.
+    pub fn within(budget: usize) -> Self {
+        Self { states: VecDeque::new(), budget }
+    }
+
+    /// Whether a state is small enough to be kept before every step.
+    pub fn is_small(trainer: &Trainer) -> bool {
+        trainer.snapshot().bytes() <= SMALL
+    }
+
+    /// Keeps the trainer's state, to which `with` adds what else is known, and forgets the oldest ones for it. A state
+    /// that is too large is not kept.
     pub fn push(
         &mut self,
         trainer: &Trainer,
-        report: Option<StepReport>,
-        held_out: Option<(u64, f64)>,
+        with: impl FnOnce(Snapshot) -> State,
     ) -> candle_core::Result<()> {
         let snapshot = trainer.snapshot();
-        if self.0.back().is_some_and(|last| last.snapshot.progress.step == snapshot.progress.step) {
-            self.0.pop_back();
-        }
         let bytes = snapshot.bytes();
-        if bytes > BUDGET {
+        if self.states.back().is_some_and(|last| last.snapshot.progress == snapshot.progress)
+            || bytes > self.budget
+        {
             return Ok(());
         }
-        while self.0.len() >= MOST || (self.0.len() + 1) * bytes > BUDGET {
-            self.0.pop_front();
+        // One of the same step, with another rate or optimizer, makes room for this.
+        while self.states.back().is_some_and(|last| last.snapshot.progress.step >= snapshot.progress.step) {
+            self.states.pop_back();
         }
-        self.0.push_back(State { snapshot: snapshot.frozen()?, report, held_out });
+        while self.states.len() >= MOST || (self.states.len() + 1) * bytes > self.budget {
+            self.states.pop_front();
+        }
+        self.states.push_back(with(snapshot.frozen()?));
         Ok(())
     }
 
     /// The step of the newest state before `step`.
     pub fn before(&self, step: u64) -> Option<u64> {
-        self.0.iter().rev().map(|state| state.snapshot.progress.step).find(|kept| *kept < step)
+        self.states.iter().rev().map(|state| state.snapshot.progress.step).find(|kept| *kept < step)
     }
 
     /// Takes the newest state before `step`, and forgets those behind it.
     pub fn take_before(&mut self, step: u64) -> Option<State> {
-        while let Some(state) = self.0.pop_back() {
+        while let Some(state) = self.states.pop_back() {
             if state.snapshot.progress.step < step {
                 return Some(state);
             }

@@ -28,7 +28,7 @@ pub struct Record {
     pub eval_loss: Option<f64>,
     /// Critical sharpness along the step of the newest slice, where one has come since the step before.
     pub sharpness: Option<f64>,
-    /// Steps refused so far because something was not finite.
+    /// Steps refused since the last record because something was not finite.
     pub nonfinite: u64,
     /// The loss stands out from those before it.
     pub spike: bool,
@@ -61,7 +61,6 @@ impl Record {
             timed("seconds", self.seconds),
             named("grad_norm_clipped", norms.clipped_norm),
             named("update_ratio", norms.update_norm / norms.weight_norm),
-            named("nonfinite", self.nonfinite as f64),
         ];
         metrics.extend(self.layers.iter().map(|layer| Metric {
             name: format!("grad_norm/{}", layer.name).into(),
@@ -71,6 +70,7 @@ impl Record {
         metrics.extend(self.eval_loss.map(|loss| named("eval_loss", loss)));
         metrics.extend(self.sharpness.map(|sharpness| timed("sharpness", sharpness)));
         metrics.extend(self.spike.then(|| named("spike", 1.0)));
+        metrics.extend((self.nonfinite > 0).then(|| named("nonfinite", self.nonfinite as f64)));
         metrics.push(timed("tokens_per_second", *tokens as f64 / self.seconds));
         metrics.extend(self.memory.map(|bytes| timed("memory", bytes as f64)));
         metrics
@@ -112,34 +112,52 @@ impl Serialize for Record {
 pub struct MetricsFile {
     path: PathBuf,
     file: File,
+    /// Bytes of whole lines.
+    length: u64,
+    /// Lines that the disk has not taken yet.
+    waiting: Vec<u8>,
 }
 
 impl MetricsFile {
+    /// Bytes of lines that wait at most.
+    const PATIENCE: usize = 16 << 20;
+
     /// Opens or makes the file.
     pub fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { file: File::options().create(true).append(true).open(path)?, path: path.to_owned() })
+        let file = File::options().create(true).append(true).open(path)?;
+        Ok(Self { path: path.to_owned(), length: file.metadata()?.len(), file, waiting: Vec::new() })
     }
 
-    /// Appends one line.
+    /// Appends one line, and those that could not be written before. What fails now waits for the next time.
     pub fn append(&mut self, record: &Record) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
-        self.file.write_all(&line)
+        if self.waiting.len() < Self::PATIENCE {
+            serde_json::to_writer(&mut self.waiting, record)?;
+            self.waiting.push(b'\n');
+        }
+        if let Err(error) = self.file.write_all(&self.waiting) {
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(())
     }
 
-    /// Drops the lines of the steps behind this one, in one stroke.
+    /// Drops the lines of the steps behind this one, and one that is torn.
     pub fn rewind(&mut self, step: u64) -> std::io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let mut kept = tempfile::NamedTempFile::new_in(folder)?;
-        for line in BufReader::new(File::open(&self.path)?).lines().map_while(Result::ok) {
-            if parse(&line).is_none_or(|line| step_of(&line) > step) {
+        let mut reader = BufReader::new(File::open(&self.path)?);
+        let (mut line, mut length) = (Vec::new(), 0);
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            let known = line.ends_with(b"\n").then(|| serde_json::from_slice(&line).ok()).flatten();
+            if known.is_none_or(|line| step_of(&line) > step) {
                 break;
             }
-            kept.write_all(line.as_bytes())?;
-            kept.write_all(b"\n")?;
+            length += line.len() as u64;
+            line.clear();
         }
-        kept.persist(&self.path).map_err(|error| error.error)?;
-        *self = Self::open(&self.path)?;
+        self.waiting.clear();
+        self.file.set_len(length)?;
+        self.length = length;
         Ok(())
     }
 }
@@ -209,7 +227,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            r#"{"step":1,"loss":null,"grad_norm":0.5,"lr":0.01,"tokens":512,"seconds":0.25,"grad_norm_clipped":0.25,"update_ratio":0.125,"nonfinite":0,"grad_norm/layer 0":0.5}"#
+            r#"{"step":1,"loss":null,"grad_norm":0.5,"lr":0.01,"tokens":512,"seconds":0.25,"grad_norm_clipped":0.25,"update_ratio":0.125,"grad_norm/layer 0":0.5}"#
         );
         assert!(lines[1].ends_with(r#""eval_loss":2.5}"#));
     }

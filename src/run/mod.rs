@@ -1,5 +1,6 @@
 //! A run: its folder, the engine that owns it, and the socket through which screens watch and command it.
 
+pub mod activity;
 pub mod board;
 pub mod client;
 pub mod dir;
@@ -7,6 +8,7 @@ pub mod engine;
 pub mod host;
 pub mod journal;
 pub mod kept;
+pub mod memory;
 pub mod metrics;
 pub mod pace;
 pub mod pictures;

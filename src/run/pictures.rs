@@ -7,6 +7,7 @@ use super::slicer::{Job, LastStep, Level, Report, Slicer};
 use crate::landscape::survey::{Grid, Survey};
 use crate::model::params::Params;
 use crate::protocol::{BatchInfo, Drift, Sharpness, Slice};
+use crate::settings::SliceEvery;
 use crate::train::trainer::Trainer;
 
 /// Tokens of the held-out batch that a slice averages over. A point must be cheap: 81 of them make a picture.
@@ -54,8 +55,19 @@ impl Pictures {
         self.pending.is_some()
     }
 
+    /// Whether a slice is to be begun after this step of a running training. A coarse picture is finished before the
+    /// next one begins.
+    pub fn due(&self, every: SliceEvery, step: u64) -> bool {
+        !self.busy()
+            && match every {
+                SliceEvery::Off => false,
+                SliceEvery::Auto => true,
+                SliceEvery::Steps(every) => self.step().is_none_or(|last| step >= last.saturating_add(every)),
+            }
+    }
+
     /// The step of the newest slice, evaluated or on its way.
-    pub fn step(&self) -> Option<u64> {
+    fn step(&self) -> Option<u64> {
         let pending = self.pending.as_ref().map(|(_, caption)| caption.step);
         pending.or(self.shown.as_ref().map(|(step, _)| *step))
     }

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::board::Board;
+use super::memory::Held;
 use super::metrics::{self, MetricsFile, Record};
 use super::tensorboard::{EventFile, Value};
 use crate::export::picture;
@@ -15,19 +15,25 @@ use crate::train::trainer::{StepReport, Trainer};
 
 /// Steps over which the speed is averaged.
 const SPEED_WINDOW: usize = 20;
-/// The memory is looked up at most this often.
-const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Places in [`Recorder::failing`].
+const METRICS: usize = 0;
+const EVENTS: usize = 1;
 
 /// Records the steps of a run.
 #[derive(Debug)]
 pub struct Recorder {
     board: Arc<Board>,
-    metrics: Option<MetricsFile>,
-    events: Option<EventFile>,
+    metrics: MetricsFile,
+    events: EventFile,
+    /// The files are cut behind this step once there is something to put there instead.
+    cut: Option<u64>,
+    /// Which files failed the last time: each is spoken of once.
+    failing: [bool; 2],
     speed: VecDeque<(usize, f64)>,
     spikes: Spikes,
-    memory: Memory,
-    /// Steps refused so far.
+    memory: Held,
+    /// Steps refused since the last record.
     nonfinite: u64,
     /// Critical sharpness since the last record.
     sharpness: Option<f64>,
@@ -45,23 +51,28 @@ pub struct Circumstances {
 }
 
 impl Recorder {
-    /// Opens the files of the run in `folder`, which goes on behind `step`. What they say of later steps is dropped;
-    /// what they say of earlier ones is put on the board.
+    /// Opens the files of the run in `folder`, which goes on behind `step`. What they say of earlier steps is put on
+    /// the board; what they say of later ones stays until there is something else to say.
     pub fn open(folder: &Path, board: Arc<Board>, step: u64) -> std::io::Result<Self> {
-        let mut metrics = MetricsFile::open(&folder.join("metrics.jsonl"))?;
-        metrics.rewind(step)?;
-        let points = metrics::lines(&folder.join("metrics.jsonl"))?.filter_map(|line| metrics::point(&line));
-        points.for_each(|point| board.push_point(point));
-        Ok(Self {
+        let path = folder.join("metrics.jsonl");
+        let mut recorder = Self {
             board,
-            metrics: Some(metrics),
-            events: Some(EventFile::create(folder, step)?),
+            metrics: MetricsFile::open(&path)?,
+            events: EventFile::create(folder, step)?,
+            cut: Some(step),
+            failing: [false; 2],
             speed: VecDeque::new(),
             spikes: Spikes::default(),
-            memory: Memory::default(),
+            memory: Held::default(),
             nonfinite: 0,
             sharpness: None,
-        })
+        };
+        let points = metrics::lines(&path)?.filter_map(|line| metrics::point(&line));
+        for point in points.take_while(|point| point.step <= step) {
+            recorder.spikes.is_one(point.loss);
+            recorder.board.push_point(point);
+        }
+        Ok(recorder)
     }
 
     /// Records a step that was taken.
@@ -81,22 +92,34 @@ impl Recorder {
             seconds,
             eval_loss,
             sharpness: self.sharpness.take(),
-            nonfinite: self.nonfinite,
+            nonfinite: std::mem::take(&mut self.nonfinite),
             spike,
             memory: self.memory.look_up(),
             report: report.clone(),
         };
         self.board.push_point(Point { held_out, ..record.point() });
         self.board.set_layers(record.layers.clone());
-        if let Some(file) = &mut self.metrics
-            && let Err(error) = file.append(&record)
+        if let Some(step) = self.cut.take()
+            && let Err(error) = self.metrics.rewind(step)
         {
-            log::error!("metrics.jsonl can't be written, training goes on without it: {error}");
-            self.metrics = None;
+            log::error!("metrics.jsonl still holds steps behind {step}: {error}");
         }
+        let written = self.metrics.append(&record);
+        self.tell(METRICS, "metrics.jsonl", &written);
         let metrics = record.metrics();
         let values = metrics.iter().map(|metric| (&*metric.name, Value::Scalar(metric.value)));
-        self.events(|events| events.append(report.step, values));
+        let written = self.events.append(report.step, values);
+        self.tell(EVENTS, "TensorBoard's file", &written);
+    }
+
+    /// Says once that a file can't be written, and once that it can be again.
+    fn tell(&mut self, which: usize, file: &str, written: &std::io::Result<()>) {
+        match (written, self.failing[which]) {
+            (Err(error), false) => log::error!("{file} can't be written, training goes on: {error}"),
+            (Ok(()), true) => log::info!("{file} is written again"),
+            _ => {}
+        }
+        self.failing[which] = written.is_err();
     }
 
     /// Counts a step that was refused.
@@ -108,7 +131,8 @@ impl Recorder {
     pub fn sample(&mut self, step: u64, text: &str) {
         // Indented, Markdown leaves it as it is.
         let text = format!("    {}", text.replace('\n', "\n    "));
-        self.events(|events| events.append(step, [("sample", Value::Text(&text))]));
+        let written = self.events.append(step, [("sample", Value::Text(&text))]);
+        self.tell(EVENTS, "TensorBoard's file", &written);
     }
 
     /// Records a slice at its finest, and its sharpness for the next step's line.
@@ -120,22 +144,24 @@ impl Recorder {
         match picture::png(slice) {
             Ok((size, png)) => {
                 let image = Value::Image { size, png: &png };
-                self.events(|events| events.append(slice.step, [("landscape", image)]));
+                let written = self.events.append(slice.step, [("landscape", image)]);
+                self.tell(EVENTS, "TensorBoard's file", &written);
             }
             Err(error) => log::warn!("the picture of step {} can't be made: {error}", slice.step),
         }
     }
 
-    /// Forgets the steps behind this one.
+    /// Forgets the steps behind this one, and from the files once another is recorded.
     pub fn rewind(&mut self, step: u64) {
-        self.board.rewind(step);
+        let losses = self.board.rewind(step);
         self.spikes = Spikes::default();
-        if let Some(file) = &mut self.metrics
-            && let Err(error) = file.rewind(step)
-        {
-            log::error!("metrics.jsonl still holds steps behind {step}: {error}");
+        for loss in losses {
+            self.spikes.is_one(loss);
         }
-        self.events(|events| events.rewind(step));
+        self.sharpness = None;
+        self.cut = Some(step);
+        let written = self.events.rewind(step);
+        self.tell(EVENTS, "TensorBoard's file", &written);
     }
 
     /// Tokens trained on a second, over the last few steps.
@@ -143,15 +169,6 @@ impl Recorder {
         let sum = |(tokens, seconds), step: &(usize, f64)| (tokens + step.0, seconds + step.1);
         let (tokens, seconds) = self.speed.iter().fold((0, 0.0), sum);
         (seconds > 0.0).then(|| tokens as f64 / seconds)
-    }
-
-    fn events(&mut self, write: impl FnOnce(&mut EventFile) -> std::io::Result<()>) {
-        if let Some(events) = &mut self.events
-            && let Err(error) = write(events)
-        {
-            log::error!("TensorBoard's file can't be written, training goes on without it: {error}");
-            self.events = None;
-        }
     }
 }
 
@@ -181,31 +198,6 @@ impl Spikes {
         self.variance = (1.0 - share) * (self.variance + share * above * above);
         self.seen += 1;
         spike
-    }
-}
-
-/// The memory of this process.
-#[derive(Debug, Default)]
-struct Memory {
-    system: Option<sysinfo::System>,
-    looked_up: Option<(Instant, u64)>,
-}
-
-impl Memory {
-    /// Bytes that it holds, as of a moment ago.
-    fn look_up(&mut self) -> Option<u64> {
-        if let Some((when, bytes)) = self.looked_up
-            && when.elapsed() < MEMORY_INTERVAL
-        {
-            return Some(bytes);
-        }
-        let pid = sysinfo::get_current_pid().ok()?;
-        let system = self.system.get_or_insert_default();
-        let only = sysinfo::ProcessRefreshKind::nothing().with_memory();
-        system.refresh_processes_specifics(sysinfo::ProcessesToUpdate::Some(&[pid]), false, only);
-        let bytes = system.process(pid)?.memory();
-        self.looked_up = Some((Instant::now(), bytes));
-        Some(bytes)
     }
 }
 

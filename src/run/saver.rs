@@ -7,7 +7,7 @@ use super::dir::RunDir;
 use crate::model::checkpoint::sweep;
 use crate::model::tokenizer::Tokenizer;
 use crate::train::resume::{self, Best, State};
-use crate::train::trainer::Trainer;
+use crate::train::trainer::{Progress, Trainer};
 
 /// Time between two checkpoints where nobody has said a number of steps.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -21,8 +21,8 @@ pub struct Saver<'a> {
     every: Option<u64>,
     keep_last: usize,
     data_sha256: String,
-    /// The newest step that is saved.
-    saved: Option<u64>,
+    /// The newest state that is saved.
+    saved: Option<Progress>,
     saved_at: Instant,
     best: Option<Best>,
 }
@@ -42,7 +42,7 @@ impl<'a> Saver<'a> {
             every,
             keep_last: keep_last.max(1),
             data_sha256,
-            saved: state.map(|state| state.progress.step),
+            saved: state.map(|state| state.progress),
             saved_at: Instant::now(),
             best: state.and_then(|state| state.best),
         }
@@ -50,7 +50,12 @@ impl<'a> Saver<'a> {
 
     /// The newest checkpoint.
     pub fn newest(&self) -> Option<PathBuf> {
-        self.saved.map(|step| self.dir.checkpoint(step))
+        self.saved.map(|progress| self.dir.checkpoint(progress.step))
+    }
+
+    /// Whether the state as it is now is saved.
+    pub fn has_saved(&self, trainer: &Trainer) -> bool {
+        self.saved == Some(trainer.snapshot().progress)
     }
 
     /// The best held-out loss so far.
@@ -60,7 +65,7 @@ impl<'a> Saver<'a> {
 
     /// Takes note of a held-out loss; returns whether it is the best so far.
     pub fn measured(&mut self, step: u64, eval_loss: f64) -> bool {
-        let better = self.best.is_none_or(|best| eval_loss < best.eval_loss);
+        let better = eval_loss.is_finite() && self.best.is_none_or(|best| eval_loss < best.eval_loss);
         if better {
             self.best = Some(Best { step, eval_loss });
         }
@@ -76,23 +81,23 @@ impl<'a> Saver<'a> {
     }
 
     /// Forgets what is saved of the steps behind this one: they will be others.
-    pub fn rewind(&mut self, step: u64) {
-        self.saved = self.saved.filter(|saved| *saved <= step);
-        self.best = self.best.filter(|best| best.step <= step);
+    pub fn rewind(&mut self, step: u64, best: Option<Best>) {
+        self.saved = self.saved.filter(|saved| saved.step <= step);
+        self.best = best;
     }
 
     /// A warning where the disk has not the room for the checkpoints that the run will keep.
     pub fn warning(&self, trainer: &Trainer) -> Option<String> {
         let each = bytes(trainer);
         // One more is there while the oldest is not yet removed.
-        let most = (self.keep_last as u64 + 2) * each;
+        let most = (self.keep_last as u64).saturating_add(2).saturating_mul(each);
         let free = self.free()?;
         (most > free).then(|| {
             format!(
                 "a checkpoint takes {:.1} GB and the run keeps up to {} of them, but {} has {:.1} GB left: \
                  give less with --keep-last, or another --run-dir",
                 each as f64 / 1e9,
-                self.keep_last + 1,
+                self.keep_last.saturating_add(1),
                 self.dir.path().display(),
                 free as f64 / 1e9
             )
@@ -108,7 +113,7 @@ impl<'a> Saver<'a> {
         eval_loss: Option<f64>,
     ) -> Result<(), String> {
         let step = trainer.steps_taken();
-        if self.saved == Some(step) {
+        if self.has_saved(trainer) {
             return Ok(());
         }
         if let Some(weight) = trainer.bad_weight() {
@@ -125,17 +130,18 @@ impl<'a> Saver<'a> {
                 gigabytes(free)
             ));
         }
+        let snapshot = trainer.snapshot();
         let state = State {
-            progress: trainer.snapshot().progress,
+            progress: snapshot.progress,
             data_sha256: self.data_sha256.clone(),
-            eval_loss,
+            eval_loss: eval_loss.filter(|loss| loss.is_finite()),
             best: self.best,
         };
         let begun = Instant::now();
         let (folder, config) = (self.dir.checkpoint(step), trainer.llama().config());
-        resume::save(&folder, config, tokenizer, &trainer.snapshot(), &state)
+        resume::save(&folder, config, tokenizer, &snapshot, &state)
             .map_err(|error| format!("checkpoint-{step} is not saved: {error}"))?;
-        self.saved = Some(step);
+        self.saved = Some(snapshot.progress);
         log::info!("checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
         self.prune(step);
         Ok(())

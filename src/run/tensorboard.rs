@@ -11,7 +11,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// An event file, to which events are appended whole.
 #[derive(Debug)]
-pub struct EventFile(File);
+pub struct EventFile {
+    file: File,
+    /// Bytes of whole records.
+    length: u64,
+}
 
 /// A value of a step under its name.
 #[derive(Debug, Clone, Copy)]
@@ -33,13 +37,12 @@ impl EventFile {
     /// Begins a new file in `folder`. `TensorBoard` drops what other files there say of steps behind `step`.
     pub fn create(folder: &Path, step: u64) -> std::io::Result<Self> {
         let name = format!("events.out.tfevents.{:.0}.{}", now(), std::process::id());
-        let mut file = Self(File::options().create(true).append(true).open(folder.join(name))?);
+        let file = File::options().create(true).append(true).open(folder.join(name))?;
+        let mut file = Self { length: file.metadata()?.len(), file };
         let mut version = event(0);
         bytes(&mut version, 3, b"brain.Event:2");
         file.write(&version)?;
-        if step > 0 {
-            file.rewind(step)?;
-        }
+        file.rewind(step)?;
         Ok(file)
     }
 
@@ -75,7 +78,13 @@ impl EventFile {
         record.extend(checksum(&length).to_le_bytes());
         record.extend(event);
         record.extend(checksum(event).to_le_bytes());
-        self.0.write_all(&record)
+        if let Err(error) = self.file.write_all(&record) {
+            // What of it was written would hide all that follows.
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += record.len() as u64;
+        Ok(())
     }
 }
 
@@ -180,6 +189,6 @@ mod tests {
         assert!(events[0].ends_with(b"\x1a\x0dbrain.Event:2"));
         // step 300; summary of 13 bytes; value of 11: the tag, and 2.5 as a float.
         let scalar = b"\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\x20\x40";
-        assert_eq!(events[1][9..], scalar[..]);
+        assert_eq!(events[2][9..], scalar[..]);
     }
 }

@@ -163,9 +163,12 @@ impl Corpus {
 
     /// The corpus from its beginning as rows of `context` inputs, at most `rows` of them; a shorter corpus is
     /// one shorter row. As in training, no row begins inside a short document: what the end of a row cuts off
-    /// is left out.
+    /// is left out. A corpus without two tokens is no row.
     pub fn in_order(&self, rows: usize, context: usize) -> Batch {
         let length = (context + 1).min(self.tokens.len());
+        if length < 2 {
+            return Batch { rows: Vec::new() };
+        }
         let (mut batch, mut from) = (Vec::new(), 0);
         while batch.len() < rows && from + length <= self.tokens.len() {
             let mut row = Row::default();
@@ -230,6 +233,11 @@ impl Batch {
         self
     }
 
+    /// Its rows, so many at a time.
+    pub fn parts(&self, rows: usize) -> impl Iterator<Item = Self> {
+        self.rows.chunks(rows.max(1)).map(|rows| Self { rows: rows.to_vec() })
+    }
+
     /// The same with only the last token of each row to be predicted.
     #[must_use]
     pub fn of_last(mut self) -> Self {
@@ -247,7 +255,7 @@ impl Batch {
 
     /// Inputs of a row.
     pub fn seq(&self) -> usize {
-        self.rows.first().map_or(0, |row| row.tokens.len() - 1)
+        self.rows.first().map_or(0, |row| row.tokens.len().saturating_sub(1))
     }
 
     /// Inputs and targets, row by row. A target that is not to be predicted is [`IGNORED`].

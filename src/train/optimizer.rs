@@ -14,6 +14,8 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.95;
 /// Keeps the division by a small root finite.
 const EPSILON: f64 = 1e-8;
+/// Sum of the squares of a gradient beyond which the moments that are made of them would be no numbers.
+const LARGEST_SQUARE: f64 = 1e36;
 /// Numbers that one thread turns at a time: their sums are added in order, so the threads do not matter.
 const CHUNK: usize = 1 << 12;
 
@@ -145,7 +147,10 @@ impl Optimizer {
         state: &Params,
     ) -> std::result::Result<(), String> {
         let moment = |name: &str, of: &Tensor| match state.get(name) {
-            Some(tensor) if tensor.dims() == of.dims() => tensor.copy().map_err(|error| error.to_string()),
+            Some(tensor) if tensor.dims() == of.dims() => {
+                let copy = tensor.to_device(of.device()).and_then(|tensor| tensor.copy());
+                copy.map_err(|error| error.to_string())
+            }
             Some(tensor) => Err(format!("{name} is {:?}, the weight is {:?}", tensor.dims(), of.dims())),
             None => Err(format!("{name} is missing")),
         };
@@ -328,7 +333,8 @@ fn refuse(loss: f64, squares: &[f64]) -> std::result::Result<(), Refusal> {
     if !loss.is_finite() {
         return Err(Refusal::Loss);
     }
-    let bad = squares.iter().enumerate().filter(|(_, square)| !square.is_finite());
+    let bad =
+        squares.iter().enumerate().filter(|(_, square)| !square.is_finite() || **square > LARGEST_SQUARE);
     let bad: Vec<usize> = bad.map(|(place, _)| place).collect();
     if bad.is_empty() { Ok(()) } else { Err(Refusal::Gradients(bad)) }
 }

@@ -53,7 +53,7 @@ pub fn save(
         checkpoint::write_tensors(&staging.join(MOMENTS), &snapshot.moments)?;
         let path = staging.join(STATE);
         let text = serde_json::to_string_pretty(state)
-            .map_err(|cause| Error::damaged(&path, format!("can't be written: {cause}")))?;
+            .map_err(|cause| Error::unsupported(&path, format!("can't be written: {cause}")))?;
         std::fs::write(&path, text + "\n").map_err(Error::io(&path))
     })
 }
@@ -65,7 +65,7 @@ pub fn state(folder: &Path) -> Result<State, Error> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
             let problem = "is not there, so the run can't go on from this checkpoint: begin a new run from its \
                            weights with --model";
-            return Err(Error::damaged(&path, problem));
+            return Err(Error::unsupported(&path, problem));
         }
         text => text.map_err(Error::io(&path))?,
     };

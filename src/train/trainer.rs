@@ -9,7 +9,6 @@ use super::optimizer::{Gradient, Optimizer, Refusal, StepNorms};
 use super::schedule::Schedule;
 use crate::model::backprop::{self, Backprop, Texts};
 use crate::model::llama::Llama;
-use crate::model::matmul::Into;
 use crate::model::ops::square_sums;
 use crate::model::params::{Params, Vars};
 use crate::protocol::{LayerNorm, OptimizerKind};
@@ -18,7 +17,9 @@ use crate::protocol::{LayerNorm, OptimizerKind};
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The loss or a gradient is infinite or not a number.
-    #[error("step {step}: {what} is not finite, so the weights stay as they were: lower the learning rate")]
+    #[error(
+        "step {step}: {what} is not finite, so it is not taken: go back before it and lower the learning rate"
+    )]
     NotFinite {
         /// The step that failed.
         step: u64,
@@ -73,8 +74,13 @@ impl Objective {
     /// text.
     pub fn slice_batch(&self, tokens: usize) -> (Batch, &'static str) {
         match self {
-            Self::Corpus { held_out, context, .. } => {
-                (held_out.clone().head((tokens / context).max(1)), "held-out")
+            Self::Corpus { train, held_out, context, .. } => {
+                let rows = (tokens / context).max(1);
+                match held_out.clone().head(rows) {
+                    batch if batch.predicted() > 0 => (batch, "held-out"),
+                    // Of very little data nothing is held out.
+                    _ => (train.in_order(rows, *context), "training"),
+                }
             }
             Self::Text(batch) => (batch.clone(), "prompt"),
         }
@@ -170,9 +176,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A copy that no step changes.
+    /// A copy in this machine's memory, which no step changes.
     pub fn frozen(&self) -> candle_core::Result<Self> {
-        Ok(Self { progress: self.progress, params: self.params.frozen()?, moments: self.moments.frozen()? })
+        let copy = |params: &Params| -> candle_core::Result<Params> {
+            let tensor = |tensor: &Tensor| match tensor.device() {
+                Device::Cpu => tensor.copy(),
+                _ => tensor.to_device(&Device::Cpu),
+            };
+            params.iter().map(|(name, of)| Ok((name.to_owned(), tensor(of)?))).collect()
+        };
+        Ok(Self { progress: self.progress, params: copy(&self.params)?, moments: copy(&self.moments)? })
     }
 
     /// Bytes of its tensors.
@@ -301,13 +314,13 @@ impl Trainer {
         match &mut self.gradients {
             Gradients::Host(backprop) => {
                 let params = self.vars.detached();
-                let mut loss = 0.0;
-                for (index, batch) in batches.iter().enumerate() {
-                    let into = if index == 0 { Into::Overwrite } else { Into::Add };
-                    let (inputs, targets) = batch.flat();
-                    let texts = Texts { inputs: &inputs, targets: &targets, seq: batch.seq() };
-                    loss += backprop.add(&params, &texts, (tokens as f32).recip(), into)?;
-                }
+                let flat: Vec<(Vec<u32>, Vec<u32>)> = batches.iter().map(Batch::flat).collect();
+                let texts: Vec<Texts> = flat
+                    .iter()
+                    .zip(batches)
+                    .map(|((inputs, targets), batch)| Texts { inputs, targets, seq: batch.seq() })
+                    .collect();
+                let loss = backprop.gradient(&params, &texts, (tokens as f32).recip())?;
                 let gradient = Gradient::Host { loss: loss / tokens as f64, tensors: backprop.gradients() };
                 backprop.pool().install(|| self.optimizer.step(&self.vars, &gradient, rate))
             }
@@ -321,19 +334,28 @@ impl Trainer {
 
     /// Mean loss of what is held out, if anything is.
     pub fn held_out_loss(&mut self) -> candle_core::Result<Option<f64>> {
-        let Objective::Corpus { held_out, .. } = &self.objective else { return Ok(None) };
+        let Objective::Corpus { held_out, rows, .. } = &self.objective else { return Ok(None) };
         let tokens = held_out.predicted();
         if tokens == 0 {
             return Ok(None);
         }
         let params = self.vars.detached();
-        if let Gradients::Host(backprop) = &mut self.gradients {
-            let (inputs, targets) = held_out.flat();
-            let texts = Texts { inputs: &inputs, targets: &targets, seq: held_out.seq() };
-            return Ok(Some(backprop.loss(&params, &texts)? / tokens as f64));
+        let mut sum = 0.0;
+        // As many rows at a time as in training, so that this takes no more memory.
+        for part in held_out.parts(*rows) {
+            let (inputs, targets) = part.flat();
+            sum += match &mut self.gradients {
+                Gradients::Host(backprop) => {
+                    let texts = Texts { inputs: &inputs, targets: &targets, seq: part.seq() };
+                    backprop.loss(&params, &texts)?
+                }
+                Gradients::Device(_) => {
+                    let (inputs, targets) = part.tensors(&self.device)?;
+                    scalar(&self.llama.token_losses(&params, &inputs, &targets)?.sum_all()?)?
+                }
+            };
         }
-        let (inputs, targets) = held_out.tensors(&self.device)?;
-        scalar(&self.llama.loss(&params, &inputs, &targets)?).map(Some)
+        Ok(Some(sum / tokens as f64))
     }
 
     /// The first parameter with a number that is not finite.
@@ -381,7 +403,8 @@ impl Trainer {
         optimizer.restore(&self.vars, &self.trained, progress.optimizer_updates, moments)?;
         for (name, var) in self.vars.iter() {
             let tensor = params.get(name).ok_or_else(|| format!("{name} is missing"))?;
-            var.set(tensor).map_err(|error| format!("{name}: {error}"))?;
+            let set = tensor.to_device(var.device()).and_then(|tensor| var.set(&tensor));
+            set.map_err(|error| format!("{name}: {error}"))?;
         }
         self.optimizer = optimizer;
         self.step = progress.step;

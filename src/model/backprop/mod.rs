@@ -16,7 +16,7 @@ use candle_core::{Result, bail};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use self::layout::{Layout, Linear, LinearLayout, Opened};
+use self::layout::{Layout, Linear, LinearLayout, Opened, Weights};
 use self::shard::{Back, Done, Shape, Shard};
 use super::config::LlamaConfig;
 use super::kernels;
@@ -103,8 +103,8 @@ impl Backprop {
 
     /// The sum of the losses of the tokens that are predicted, in nats, without a gradient.
     pub fn loss(&mut self, params: &Params, texts: &Texts) -> Result<f64> {
-        self.deal(texts, 1)?;
         let Self { shape, layout, pool, shards, transposed, .. } = self;
+        deal(texts, 1, pool.current_num_threads(), shape, shards)?;
         let opened = Opened::of(layout, params, texts.inputs.len(), transposed, pool)?;
         let weights = opened.weights();
         pool.install(|| {
@@ -114,80 +114,84 @@ impl Backprop {
                 shard.losses(shape, &weights);
             });
         });
-        Ok(self.shards.iter().map(Shard::loss).sum())
+        Ok(shards.iter().map(Shard::loss).sum())
     }
 
-    /// Adds `scale` times the sum of the losses of a batch to the gradients, or begins with it, and returns that
-    /// sum without the factor.
-    pub fn add(&mut self, params: &Params, texts: &Texts, scale: f32, into: Into) -> Result<f64> {
-        self.deal(texts, self.layout.layers.len())?;
+    /// Computes the gradients of `scale` times the sum of the losses of all batches, and returns that sum without the
+    /// factor. One batch after another goes through the model, so more of them take no more memory.
+    pub fn gradient(&mut self, params: &Params, batches: &[Texts], scale: f32) -> Result<f64> {
         let Self { shape, layout, pool, shards, transposed, gradients } = self;
-        let opened = Opened::of(layout, params, texts.inputs.len(), transposed, pool)?;
+        let tokens = batches.iter().map(|texts| texts.inputs.len()).max().unwrap_or(0);
+        let opened = Opened::of(layout, params, tokens, transposed, pool)?;
         let weights = opened.weights();
-        let work = || {
-            shards.par_iter_mut().with_max_len(1).for_each(|shard| {
-                shard.embed(shape, &weights);
-                let layers = weights.layers.iter().enumerate();
-                layers.for_each(|(index, layer)| shard.forward(shape, layer, index));
-                shard.head_backward(shape, &weights, scale);
-            });
-            let mut gather = Gather { gradients, into };
-            gather.gain(layout.norm, shards.iter().map(Shard::d_norm));
-            let mut reached = weights.layers.len();
-            for (layer, of_layer) in weights.layers.iter().enumerate().rev() {
-                // Where nothing below is trained, its gradients are of no use.
-                if !layout.below(layer).any(|place| gather.gradients[place].is_some()) {
-                    break;
-                }
-                let (backs, done): (Vec<Back>, Vec<Done>) =
-                    shards.iter_mut().map(|shard| shard.split(layer)).unzip();
-                gather.weights(&layout.matrices(reached), &done, backs, |back| back.go(shape, of_layer));
-                gather.gains(layout.gains(reached), &done);
-                reached = layer;
-            }
-            let done: Vec<Done> = shards.iter().map(|shard| shard.done(reached)).collect();
-            gather.weights(&layout.matrices(reached), &done, Vec::new(), |_: Back| {});
-            gather.gains(layout.gains(reached), &done);
-            if reached == 0 {
-                gather.embedding(
-                    layout.embedding,
-                    layout.embedding == layout.head,
-                    shape.hidden_size,
-                    shards,
-                );
-            }
-        };
-        pool.install(work);
-        Ok(self.shards.iter().map(Shard::loss).sum())
+        let mut loss = 0.0;
+        for (index, texts) in batches.iter().enumerate() {
+            deal(texts, weights.layers.len(), pool.current_num_threads(), shape, shards)?;
+            let into = if index == 0 { Into::Overwrite } else { Into::Add };
+            let mut gather = Gather { layout, gradients, into };
+            pool.install(|| backward(shape, &weights, shards, &mut gather, scale));
+            loss += shards.iter().map(Shard::loss).sum::<f64>();
+        }
+        Ok(loss)
     }
+}
 
-    /// Gives each shard its rows of the batch, and room for `layers` layers.
-    fn deal(&mut self, texts: &Texts, layers: usize) -> Result<()> {
-        let Texts { inputs, targets, seq } = *texts;
-        if seq == 0 || inputs.is_empty() || inputs.len() != targets.len() || !inputs.len().is_multiple_of(seq)
-        {
-            bail!("{} inputs and {} targets are no texts of {seq} tokens", inputs.len(), targets.len());
+/// Gives each shard its rows of a batch, and room for `layers` layers.
+fn deal(
+    texts: &Texts,
+    layers: usize,
+    threads: usize,
+    shape: &mut Shape,
+    shards: &mut Vec<Shard>,
+) -> Result<()> {
+    let Texts { inputs, targets, seq } = *texts;
+    if seq == 0 || inputs.is_empty() || inputs.len() != targets.len() || !inputs.len().is_multiple_of(seq) {
+        bail!("{} inputs and {} targets are no texts of {seq} tokens", inputs.len(), targets.len());
+    }
+    if seq > shape.positions() {
+        bail!("{seq} tokens are more than the model's context of {}", shape.positions());
+    }
+    let vocabulary = shape.vocab_size;
+    let outside = |id: &&u32| **id as usize >= vocabulary && **id != IGNORED;
+    if let Some(id) = inputs.iter().find(|id| **id as usize >= vocabulary).or(targets.iter().find(outside)) {
+        bail!("token {id} is outside the model's {vocabulary} tokens");
+    }
+    let each = (inputs.len() / seq).div_ceil(SHARDS) * seq;
+    shards.resize_with(inputs.len().div_ceil(each), Shard::default);
+    // Shards that are fewer than the threads have some left over for their products.
+    shape.threads = threads / shards.len();
+    for (shard, (inputs, targets)) in shards.iter_mut().zip(inputs.chunks(each).zip(targets.chunks(each))) {
+        shard.take(shape, inputs, targets, seq, layers);
+    }
+    Ok(())
+}
+
+/// Takes a batch through the model and back.
+fn backward(shape: &Shape, weights: &Weights, shards: &mut [Shard], gather: &mut Gather, scale: f32) {
+    shards.par_iter_mut().with_max_len(1).for_each(|shard| {
+        shard.embed(shape, weights);
+        let layers = weights.layers.iter().enumerate();
+        layers.for_each(|(index, layer)| shard.forward(shape, layer, index));
+        shard.head_backward(shape, weights, scale);
+    });
+    let layout = gather.layout;
+    gather.gain(layout.norm, shards.iter().map(Shard::d_norm));
+    let mut reached = weights.layers.len();
+    for (layer, of_layer) in weights.layers.iter().enumerate().rev() {
+        // Where nothing below is trained, its gradients are of no use.
+        if !layout.below(layer).any(|place| gather.gradients[place].is_some()) {
+            break;
         }
-        if seq > self.shape.positions() {
-            bail!("{seq} tokens are more than the model's context of {}", self.shape.positions());
-        }
-        let vocabulary = self.shape.vocab_size;
-        let outside = |id: &&u32| **id as usize >= vocabulary && **id != IGNORED;
-        if let Some(id) =
-            inputs.iter().find(|id| **id as usize >= vocabulary).or(targets.iter().find(outside))
-        {
-            bail!("token {id} is outside the model's {vocabulary} tokens");
-        }
-        let each = (inputs.len() / seq).div_ceil(SHARDS) * seq;
-        self.shards.resize_with(inputs.len().div_ceil(each), Shard::default);
-        let alone = self.shards.len() == 1;
-        self.shape.threads = if alone { self.pool.current_num_threads() } else { 1 };
-        for (shard, (inputs, targets)) in
-            self.shards.iter_mut().zip(inputs.chunks(each).zip(targets.chunks(each)))
-        {
-            shard.take(&self.shape, inputs, targets, seq, layers);
-        }
-        Ok(())
+        let (backs, done): (Vec<Back>, Vec<Done>) = shards.iter_mut().map(|shard| shard.split(layer)).unzip();
+        gather.weights(&layout.matrices(reached), &done, backs, |back| back.go(shape, of_layer));
+        gather.gains(layout.gains(reached), &done);
+        reached = layer;
+    }
+    let done: Vec<Done> = shards.iter().map(|shard| shard.done(reached)).collect();
+    gather.weights(&layout.matrices(reached), &done, Vec::new(), |_: Back| {});
+    gather.gains(layout.gains(reached), &done);
+    if reached == 0 {
+        gather.embedding(shape.hidden_size, shards);
     }
 }
 
@@ -200,6 +204,7 @@ pub fn bytes(config: &LlamaConfig, texts: usize, seq: usize) -> usize {
 
 /// Puts the gradients of weights together from what the shards have.
 struct Gather<'a> {
+    layout: &'a Layout,
     gradients: &'a mut Vec<Option<Vec<f32>>>,
     into: Into,
 }
@@ -290,7 +295,9 @@ impl Gather<'_> {
     }
 
     /// The gradient of the rows of the embedding that were looked up, on top of what it has as a head.
-    fn embedding(&mut self, place: usize, tied: bool, width: usize, shards: &[Shard]) {
+    fn embedding(&mut self, width: usize, shards: &[Shard]) {
+        let place = self.layout.embedding;
+        let tied = place == self.layout.head;
         let Some(gradient) = &mut self.gradients[place] else { return };
         if !tied && self.into == Into::Overwrite {
             gradient.fill(0.0);

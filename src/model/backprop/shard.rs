@@ -263,10 +263,11 @@ impl Shard {
     /// The losses of the tokens, and nothing to go back from.
     pub(super) fn losses(&mut self, shape: &Shape, weights: &Weights) {
         self.logits(shape, weights);
-        let rows = self.logits.chunks_exact(shape.vocab_size).zip(&self.targets);
+        let rows = self.logits.chunks_exact(shape.logit_stride()).zip(&self.targets);
         let losses = rows.filter(|(_, target)| **target != IGNORED);
-        self.loss =
-            losses.map(|(row, target)| f64::from(kernels::cross_entropy(row, *target as usize))).sum();
+        let loss =
+            |row: &[f32], target: usize| f64::from(kernels::cross_entropy(&row[..shape.vocab_size], target));
+        self.loss = losses.map(|(row, target)| loss(row, *target as usize)).sum();
     }
 
     /// The losses of the tokens, and `scale` times their gradient as far back as the residual stream.

@@ -108,7 +108,7 @@ impl Error {
         Self::Damaged { path: path.to_owned(), problem: problem.into() }
     }
 
-    pub(super) fn unsupported(path: &Path, problem: impl Into<String>) -> Self {
+    pub(crate) fn unsupported(path: &Path, problem: impl Into<String>) -> Self {
         Self::Unsupported { path: path.to_owned(), problem: problem.into() }
     }
 

@@ -145,7 +145,14 @@ pub fn sweep(folder: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(".checkpoint-") && (name.contains(".partial-") || name.contains(".replaced-")) {
+        let Some(of) = name.strip_prefix('.').filter(|of| of.starts_with("checkpoint-")) else { continue };
+        if let Some((of, _)) = of.split_once(".replaced-") {
+            // Between two names there was neither: the old one comes back.
+            let original = folder.join(of);
+            if original.exists() || fs::rename(entry.path(), original).is_err() {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        } else if of.contains(".partial-") {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
