@@ -34,8 +34,8 @@ pub struct Settings {
     pub decay_steps: u64,
     /// Rows of a batch.
     pub batch_size: usize,
-    /// Tokens predicted in a row.
-    pub context: usize,
+    /// Tokens predicted in a row; if nothing is said, 128 of a checkpoint's model where it reads as many.
+    pub context: Option<usize>,
     /// Batches whose gradients make one step.
     pub accumulate: usize,
     /// The gradient norm above which gradients are scaled down; 0 means never.
@@ -76,10 +76,45 @@ pub struct Settings {
     pub precision: Option<Precision>,
 }
 
+/// Rows, tokens, batches, steps and threads at most: what is more is a slip of the finger.
+const MOST: u64 = 1 << 30;
+/// A rate beyond which a single step could take the weights out of f32.
+pub const HIGHEST_RATE: f64 = 1e6;
 /// Steps of a run without a screen that says nothing else.
 pub const HEADLESS_STEPS: u64 = 1000;
 
 impl Settings {
+    /// Fails with what no run can be made with: the file is there for people to change.
+    pub fn check(&self) -> Result<(), String> {
+        let counts = [
+            ("batch_size", self.batch_size as u64),
+            ("context", self.context.unwrap_or(1) as u64),
+            ("accumulate", self.accumulate as u64),
+            ("eval_every", self.eval_every),
+            ("keep_last", self.keep_last as u64),
+            ("save_every", self.save_every.unwrap_or(1)),
+            ("sample_every", self.sample_every.unwrap_or(1)),
+            ("threads", self.threads as u64),
+        ];
+        if let Some((name, value)) = counts.into_iter().find(|(_, value)| !(1..=MOST).contains(value)) {
+            return Err(format!("{name} is {value}: it is a number from 1 to {MOST}"));
+        }
+        let numbers = [
+            ("learning_rate", self.learning_rate, HIGHEST_RATE),
+            ("weight_decay", self.weight_decay, f64::MAX),
+            ("clip", self.clip, f64::MAX),
+        ];
+        if let Some((name, value, most)) = numbers.into_iter().find(|(_, x, most)| !(0.0..=*most).contains(x))
+        {
+            return Err(format!("{name} is {value}: it is a number from 0 to {most:e}"));
+        }
+        if self.name.is_empty() || !self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        {
+            return Err("name is no name of letters, digits, -, _ and .".to_owned());
+        }
+        Ok(())
+    }
+
     /// The last step with a screen or without one.
     pub fn last_step(&self, headless: bool) -> Option<u64> {
         self.steps.or(headless.then_some(HEADLESS_STEPS))

@@ -160,7 +160,55 @@ fn what_a_run_can_not_go_on_from_is_said_in_one_line_and_nothing_is_lost() {
     wait_until("the engine", || PathBuf::from(&run).join("socket").is_file());
     assert!(refused(home.path(), &go_on).contains("another engine"));
     kill(busy);
-    trained(home.path(), &["--steps", "6", "--resume", &format!("{run}@2")]);
+    let settings = PathBuf::from(&run).join("settings.json");
+    let whole = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, whole.replace("\"batch_size\": 8", "\"batch_size\": 0")).unwrap();
+    assert!(refused(home.path(), &go_on).contains("settings.json: batch_size is 0"));
+    std::fs::write(&settings, whole).unwrap();
+}
+
+#[test]
+fn a_run_that_goes_another_way_leaves_nothing_of_the_old_one_to_be_mixed_with() {
+    let home = TempDir::new().unwrap();
+    let run = path(&home, "run");
+    trained(home.path(), &["--steps", "9", "--save-every", "3", "--keep-last", "5", "--run-dir", &run]);
+    let folder = PathBuf::from(&run);
+    let losses = || -> Vec<(u64, f64)> {
+        let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+        let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let lines = text.lines().map(line);
+        lines.map(|line| (line["step"].as_u64().unwrap(), line["loss"].as_f64().unwrap())).collect()
+    };
+    let old = losses();
+    let other_way = ["--resume", &format!("{run}@3"), "--steps", "100000", "--lr", "0.1"];
+    let child = command(home.path(), &other_way).spawn().unwrap();
+    wait_until("a step of another way", || losses().last().is_some_and(|last| last.0 == 5));
+    kill(child);
+    let there = |step: u64| folder.join(format!("checkpoint-{step}")).is_dir();
+    assert!(there(3) && !there(6) && !there(9));
+    assert_eq!(losses()[..4], old[..4]);
+    assert_ne!(losses()[4], old[4]);
+
+    trained(home.path(), &["--resume", &run, "--steps", "9", "--lr", "0.005"]);
+    assert_eq!(losses(), old, "from the same checkpoint the old way again");
+}
+
+#[test]
+fn metrics_are_exported_but_not_over_the_run_itself() {
+    let home = TempDir::new().unwrap();
+    let run = path(&home, "run");
+    trained(home.path(), &["--steps", "2", "--run-dir", &run]);
+    let export = |out: &str| {
+        let program = env!("CARGO_BIN_EXE_llamascape");
+        Command::new(program).args(["export", &run, "--out", out]).output().unwrap()
+    };
+    let table = path(&home, "table.csv");
+    assert!(export(&table).status.success());
+    assert!(std::fs::read_to_string(table).unwrap().starts_with("step,loss,grad_norm,lr,tokens,seconds"));
+    let own = format!("{run}/metrics.jsonl");
+    let before = std::fs::read(&own).unwrap();
+    let refused = String::from_utf8(export(&own).stderr).unwrap();
+    assert!(refused.contains("is a file of the run") && std::fs::read(&own).unwrap() == before, "{refused}");
 }
 
 #[test]
@@ -203,9 +251,10 @@ fn tiny() -> Checkpoint {
 fn a_process_that_saves_until_it_is_killed() {
     let folder = PathBuf::from(std::env::var("LLAMASCAPE_TEST_FOLDER").unwrap());
     let Checkpoint { config, params, tokenizer, .. } = tiny();
-    for round in 0.. {
+    for round in 0_u64.. {
+        let step = 1 + round / 2 % 3;
         let progress = Progress {
-            step: round / 2,
+            step,
             tokens: 0,
             learning_rate_factor: 1.0,
             optimizer: OptimizerKind::AdamW,
@@ -213,7 +262,7 @@ fn a_process_that_saves_until_it_is_killed() {
         };
         let state = State { progress, data_sha256: String::new(), eval_loss: None, best: None };
         let snapshot = Snapshot { progress, params: params.clone(), moments: params.clone() };
-        let name = format!("checkpoint-{}", round / 2 % 3);
+        let name = format!("checkpoint-{step}");
         resume::save(&folder.join(name), &config, &tokenizer, &snapshot, &state).unwrap();
     }
 }
@@ -228,7 +277,7 @@ fn a_hundred_kills_while_saving_leave_no_half_checkpoint_and_never_none() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let newest = folder.path().join("checkpoint-0");
+        let newest = folder.path().join("checkpoint-1");
         if round == 0 {
             wait_until("the first checkpoint", || newest.is_dir());
         } else {

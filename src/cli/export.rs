@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -31,6 +31,9 @@ impl Args {
         let table = metrics::csv(&lines.collect::<Vec<IndexMap<String, Value>>>());
         match &self.out {
             None => super::print(&table),
+            Some(path) if path.canonicalize().is_ok_and(|path| path.starts_with(dir.path())) => {
+                bail!("--out {}: is a file of the run: choose another", path.display())
+            }
             Some(path) => {
                 let written = replace(path, |file| file.write_all(table.as_bytes()));
                 written.with_context(|| path.display().to_string())

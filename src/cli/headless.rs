@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::protocol::{Outcome, Phase, RunInfo, Status};
 use crate::run::dir::RunDir;
 use crate::run::host::{Begin, Mode, Report, host};
+use crate::run::journal::printable;
 use crate::settings::Settings;
 
 /// Trains a run in this process to its end.
@@ -28,7 +29,7 @@ pub(super) fn train(
     if json {
         super::print(&format!("{}\n", serde_json::to_string(&Summary::of(&report))?))?;
     } else if !quiet {
-        super::print(&format!("{}\n", Summary::of(&report).line()))?;
+        super::print(&format!("{}\n", printable(&Summary::of(&report).line())))?;
     }
     Ok(())
 }
@@ -143,6 +144,7 @@ impl Progress {
     }
 
     fn line(&self, text: &str, lasting: bool) {
+        let text = printable(text);
         let mut stderr = std::io::stderr().lock();
         // Nobody can be told where stderr itself is gone.
         let _ = if self.terminal {

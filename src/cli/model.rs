@@ -38,6 +38,11 @@ pub(super) fn open(model: &str, device: &Device, quiet: bool) -> anyhow::Result<
     Ok(checkpoint)
 }
 
+/// Where a model lies: a path, a run or `RUN@STEP`.
+pub(super) fn place(model: &str) -> PathBuf {
+    find(model).0
+}
+
 /// Where a model lies, and what to call it where the folder's own name would not do.
 fn find(model: &str) -> (PathBuf, Option<String>) {
     let path = Path::new(model);

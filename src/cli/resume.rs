@@ -1,6 +1,6 @@
 //! Which run goes on, and where.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::run::dir::RunDir;
 use crate::run::host::Begin;
@@ -33,12 +33,15 @@ pub(super) fn find(
         (None, None) => Begin::Again,
     };
     if let Begin::From(step) = begin {
-        let earlier = steps.iter().rev().find(|other| **other < step);
-        let hint =
-            earlier.map_or_else(String::new, |other| format!("; the one before: --resume {name}@{other}"));
-        resume::state(&dir.checkpoint(step)).with_context(|| format!("--resume {run}{hint}"))?;
+        resume::state(&dir.checkpoint(step)).map_err(|error| {
+            let earlier = steps.iter().rev().find(|other| **other < step);
+            let hint = earlier
+                .map_or_else(String::new, |other| format!("; {name}@{other} is the checkpoint before"));
+            anyhow::anyhow!("--resume {run}: {error}{hint}")
+        })?;
     }
     let settings = change(dir.settings()?);
+    settings.check().map_err(|problem| anyhow::anyhow!("--resume {run}: settings.json: {problem}"))?;
     if let (Begin::From(step), Some(last)) = (begin, settings.last_step(headless))
         && step >= last
     {

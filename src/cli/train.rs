@@ -15,7 +15,7 @@ use crate::model::device::DeviceChoice;
 use crate::protocol::OptimizerKind;
 use crate::run::dir::{RunDir, name_from};
 use crate::run::host::Begin;
-use crate::settings::{DataSource, ModelSource, Precision, Settings, SliceEvery};
+use crate::settings::{DataSource, HIGHEST_RATE, ModelSource, Precision, Settings, SliceEvery};
 use crate::train::preset::Preset;
 use crate::train::schedule::Shape;
 
@@ -35,9 +35,9 @@ pub(super) struct Args {
     /// Size of a model trained from nothing
     #[arg(long, value_name = "PRESET", default_value = "nano", conflicts_with = "model")]
     preset: PresetName,
-    /// Train this model on: a folder in Hugging Face layout, a .gguf file or a run
+    /// Train this model on: a folder in Hugging Face layout, a .gguf file, a run or RUN@STEP
     #[arg(long, value_name = "MODEL")]
-    model: Option<PathBuf>,
+    model: Option<String>,
     /// A file or folder of .txt, .md or .jsonl, - for standard input, builtin or builtin-qa
     #[arg(long, value_name = "DATA", default_value = "builtin", conflicts_with = "text")]
     data: String,
@@ -68,7 +68,7 @@ pub(super) struct Args {
     /// Rows of a batch [default: 8]
     #[arg(long, value_name = "ROWS")]
     batch_size: Option<NonZero<usize>>,
-    /// Tokens in a row [default: 64 for nano, 128 micro, 256 mini, 128 with --model]
+    /// Tokens in a row [default: 64 for nano, 128 micro, 256 mini, at most 128 with --model]
     #[arg(long, value_name = "TOKENS")]
     context: Option<NonZero<usize>>,
     /// Batches whose gradients make one step [default: 1]
@@ -177,9 +177,6 @@ fn number(text: &str, fits: fn(f64) -> bool, kind: &str) -> Result<f64, String> 
     text.parse().ok().filter(|x: &f64| x.is_finite() && fits(*x)).ok_or(format!("not a {kind} number"))
 }
 
-/// A rate beyond which a single step could take the weights out of f32.
-const HIGHEST_RATE: f64 = 1e6;
-
 fn rate(text: &str) -> Result<f64, String> {
     number(text, |x| x > 0.0 && x <= HIGHEST_RATE, "positive")
         .map_err(|error| format!("{error} up to a million"))
@@ -262,7 +259,9 @@ impl Args {
         let (dir, begin, settings) = if let Some(run) = &self.resume {
             resume::find(run, headless, |earlier| self.resumed(earlier, threads))?
         } else {
-            let dir = self.create(self.settings(threads)?)?;
+            let settings = self.settings(threads)?;
+            settings.check().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+            let dir = self.create(settings)?;
             let settings = dir.settings()?;
             (dir, Begin::New, settings)
         };
@@ -311,7 +310,7 @@ impl Args {
         let preset = self.preset.to_possible_value().and_then(|name| Preset::named(name.get_name()));
         let preset = preset.context("the preset is unknown")?;
         let model = match &self.model {
-            Some(path) => ModelSource::Checkpoint(existing(path, "--model")?),
+            Some(name) => ModelSource::Checkpoint(existing(&super::model::place(name), "--model")?),
             None => ModelSource::Preset(preset.name.to_owned()),
         };
         let data = match (&self.text, self.data.as_str()) {
@@ -328,8 +327,8 @@ impl Args {
         };
         let one_text = self.text.is_some();
         let (rate, context) = match model {
-            ModelSource::Preset(_) => (preset.learning_rate, preset.context),
-            ModelSource::Checkpoint(_) => (FINE_TUNE_RATE, 128),
+            ModelSource::Preset(_) => (preset.learning_rate, Some(preset.context)),
+            ModelSource::Checkpoint(_) => (FINE_TUNE_RATE, None),
         };
         let schedule =
             self.schedule.unwrap_or(if one_text { ScheduleName::Constant } else { ScheduleName::Cosine });
@@ -350,7 +349,7 @@ impl Args {
             warmup: self.warmup.unwrap_or(if one_text { 0 } else { 20 }),
             decay_steps: self.decay_steps.map_or(decay_steps, NonZero::get),
             batch_size: self.batch_size.map_or(preset.batch_size, NonZero::get),
-            context: self.context.map_or(context, NonZero::get),
+            context: self.context.map(NonZero::get).or(context),
             accumulate: self.accumulate.map_or(1, NonZero::get),
             clip: self.clip.unwrap_or(1.0),
             seed: self.seed.unwrap_or(0),
@@ -391,6 +390,9 @@ impl Args {
 fn existing(path: &Path, flag: &str) -> anyhow::Result<PathBuf> {
     let absolute = std::path::absolute(path).with_context(|| flag.to_owned())?;
     match std::fs::metadata(&absolute) {
+        Ok(kind) if !kind.is_file() && !kind.is_dir() => {
+            bail!("{flag} {}: neither a file nor a folder", path.display())
+        }
         Ok(_) => Ok(absolute),
         Err(error) => bail!("{flag} {}: {error}", path.display()),
     }

@@ -61,7 +61,7 @@ impl Attention {
 
     /// Numbers that a [`Strip`] holds.
     pub fn strip_len(&self) -> usize {
-        2 * STRIP.min(self.seq) * self.seq
+        self.seq.saturating_mul(2 * STRIP.min(self.seq))
     }
 
     /// `out = softmax(q k^T / sqrt(head_dim)) v` for one text. `q` and `out` are `(seq, heads * head_dim)`, `k` and

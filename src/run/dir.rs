@@ -249,7 +249,11 @@ impl RunDir {
     /// The steps of its checkpoints, ascending.
     pub fn checkpoints(&self) -> Vec<u64> {
         let Ok(entries) = std::fs::read_dir(&self.0) else { return Vec::new() };
-        let step = |name: &str| name.strip_prefix("checkpoint-")?.parse().ok();
+        // A name that is written another way, such as checkpoint-050, is somebody else's.
+        let step = |name: &str| -> Option<u64> {
+            let step = name.strip_prefix("checkpoint-")?.parse().ok()?;
+            (name == format!("checkpoint-{step}")).then_some(step)
+        };
         let mut steps: Vec<u64> =
             entries.flatten().filter_map(|entry| step(entry.file_name().to_str()?)).collect();
         steps.sort_unstable();

@@ -21,7 +21,8 @@ use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
 use crate::predict::{Prompt, write_on};
 use crate::protocol::{Command, Outcome, Phase, Status};
-use crate::settings::{Settings, SliceEvery};
+use crate::settings::{HIGHEST_RATE, Settings, SliceEvery};
+use crate::train::resume::Best;
 use crate::train::trainer::{StepReport, Trainer};
 
 /// What an engine obeys.
@@ -41,8 +42,6 @@ pub enum Input {
 const FIRST_VIEWER: Duration = Duration::from_secs(10);
 /// What share of the memory that can be had the states to go back to may take.
 const KEPT_SHARE: u64 = 4;
-/// Rates that a person may go up to: with a higher one a single step could take the weights out of f32.
-const RATES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 /// How long an engine that nobody watches waits before it tries again to save what the disk refused.
 const RETRY: Duration = Duration::from_secs(60);
 /// Tokens of a sample.
@@ -252,7 +251,7 @@ impl<'a> Engine<'a> {
             Command::SetPrompt(text) => self.set_prompt(&text),
             Command::ScaleLearningRate(factor) => {
                 let rate = self.trainer.learning_rate() * factor;
-                if factor > 0.0 && (RATES.contains(&rate) || factor < 1.0) {
+                if factor > 0.0 && (rate <= HIGHEST_RATE || factor < 1.0) {
                     self.trainer.scale_learning_rate(factor);
                     log::info!("learning rate {:.2e}", self.trainer.learning_rate());
                 }
@@ -339,7 +338,10 @@ impl<'a> Engine<'a> {
         let waiting = !self.activity.trains();
         let held_out = if scheduled || waiting { self.measure_held_out() } else { None };
         let eval_loss = held_out.filter(|_| scheduled);
-        self.recorder.record(&self.trainer, &report, Circumstances { seconds, eval_loss, held_out });
+        let circumstances = Circumstances { seconds, eval_loss, held_out };
+        if let Some(step) = self.recorder.record(&self.trainer, &report, circumstances) {
+            self.saver.abandon(step);
+        }
         let step = report.step;
         self.last = Some(report);
         let best = eval_loss.map(|eval_loss| self.saver.measured(step, eval_loss));
@@ -410,11 +412,8 @@ impl<'a> Engine<'a> {
     fn stop_early(&mut self, step: u64) {
         let (Some(patience), Some(best)) = (self.settings.early_stop, self.saver.best()) else { return };
         if (step - best.step) / self.settings.eval_every >= patience {
-            log::info!(
-                "the held-out loss was best at step {}, {:.4}: training ends",
-                best.step,
-                best.eval_loss
-            );
+            let Best { step, eval_loss } = best;
+            log::info!("the held-out loss was best at step {step}, {eval_loss:.4}: training ends");
             self.activity = Activity::Finished;
         }
     }

@@ -1,6 +1,7 @@
 //! The life of an engine's process: it claims the run folder, opens the socket, prepares, trains, and says
 //! how it ended.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -124,7 +125,14 @@ pub fn host(
         model: info.model.clone(),
         started: earlier.as_ref().map_or_else(now, |earlier| earlier.started.clone()),
     };
-    dir.write_state(&state)?;
+    let unborn = |error: HostError| {
+        if begin == Begin::New {
+            dir.discard();
+        }
+        error
+    };
+    dir.write_state(&state).map_err(|error| unborn(error.into()))?;
+    sweep_sockets(&socket_folder()?);
     let socket = socket_folder()?.join(format!("{}-{}.sock", settings.name, std::process::id()));
     let server = Server::start(&socket, shared).map_err(io("the engine's socket"))?;
     dir.write_socket(&socket)?;
@@ -177,6 +185,9 @@ impl Hosted<'_> {
             let what = what.to_owned();
             move |source| HostError::Io { what, source }
         };
+        if begin == Begin::Again {
+            log::warn!("no checkpoint was written: the run begins again at step 0");
+        }
         let mut status = first_status(settings);
         let from = if let Begin::From(step) = begin { Some(dir.checkpoint(step)) } else { None };
         let prepared = prepare(settings, dir.path(), from.as_deref(), &mut |stages: &[Stage]| {
@@ -203,6 +214,19 @@ impl Hosted<'_> {
         }
         let (outcome, status, tokens) = engine.run(inbox, &mut |status| watch(&info, status));
         Ok(Report { info, status, tokens, outcome })
+    }
+}
+
+/// Removes the sockets that nobody answers any more.
+fn sweep_sockets(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let sockets = entries.flatten().map(|entry| entry.path());
+    for socket in sockets.filter(|path| path.extension().is_some_and(|extension| extension == "sock")) {
+        let refused = |error: std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+        if UnixStream::connect(&socket).is_err_and(refused) {
+            // Another engine may have been quicker.
+            let _ = std::fs::remove_file(&socket);
+        }
     }
 }
 

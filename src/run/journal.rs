@@ -26,8 +26,10 @@ pub fn install(path: &Path, board: Arc<Board>, to_stderr: bool) -> std::io::Resu
     Ok(())
 }
 
-/// Text that may come from a file, without what a terminal would obey.
+/// Text that may come from a file, without what a terminal would obey, and without the backtrace that candle writes
+/// into its messages where `RUST_BACKTRACE` is set.
 pub fn printable(text: &str) -> String {
+    let text = text.split("\n   0: ").next().unwrap_or(text);
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 

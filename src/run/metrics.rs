@@ -143,13 +143,15 @@ impl MetricsFile {
         Ok(())
     }
 
-    /// Drops the lines of the steps behind this one, and one that is torn.
+    /// Drops what begins with the first step behind this one, and a last line that is torn. A line in between that
+    /// nobody can read stays.
     pub fn rewind(&mut self, step: u64) -> std::io::Result<()> {
         let mut reader = BufReader::new(File::open(&self.path)?);
         let (mut line, mut length) = (Vec::new(), 0);
         while reader.read_until(b'\n', &mut line)? > 0 {
-            let known = line.ends_with(b"\n").then(|| serde_json::from_slice(&line).ok()).flatten();
-            if known.is_none_or(|line| step_of(&line) > step) {
+            let behind =
+                serde_json::from_slice(&line).is_ok_and(|line| step_of(&line).is_some_and(|of| of > step));
+            if behind || !line.ends_with(b"\n") {
                 break;
             }
             length += line.len() as u64;
@@ -162,18 +164,14 @@ impl MetricsFile {
     }
 }
 
-fn step_of(line: &IndexMap<String, Value>) -> u64 {
-    line.get("step").and_then(Value::as_u64).unwrap_or(u64::MAX)
+fn step_of(line: &IndexMap<String, Value>) -> Option<u64> {
+    line.get("step")?.as_u64()
 }
 
-/// The lines of a file, up to the first that is torn.
+/// The lines of a file, but for those that nobody can read.
 pub fn lines(path: &Path) -> std::io::Result<impl Iterator<Item = IndexMap<String, Value>> + use<>> {
-    let lines = BufReader::new(File::open(path)?).lines();
-    Ok(lines.map_while(|line| parse(&line.ok()?)))
-}
-
-fn parse(line: &str) -> Option<IndexMap<String, Value>> {
-    serde_json::from_str(line).ok()
+    let lines = BufReader::new(File::open(path)?).split(b'\n').map_while(Result::ok);
+    Ok(lines.filter_map(|line| serde_json::from_slice(&line).ok()))
 }
 
 /// A line as a screen wants it.
@@ -233,17 +231,20 @@ mod tests {
     }
 
     #[test]
-    fn going_back_drops_what_came_after_and_a_torn_line() {
+    fn going_back_drops_what_came_after_and_a_torn_line_but_none_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         let mut file = MetricsFile::open(&path).unwrap();
-        (1..=5).for_each(|step| file.append(&record(step)).unwrap());
+        file.append(&record(1)).unwrap();
+        file.file.write_all(b"not a line\n").unwrap();
+        (2..=5).for_each(|step| file.append(&record(step)).unwrap());
         file.file.write_all(b"{\"step\":6,\"lo").unwrap();
-        let steps = || lines(&path).unwrap().map(|line| step_of(&line)).collect::<Vec<_>>();
+        let steps = || lines(&path).unwrap().filter_map(|line| step_of(&line)).collect::<Vec<_>>();
         assert_eq!(steps(), [1, 2, 3, 4, 5]);
         file.rewind(3).unwrap();
         file.append(&record(4)).unwrap();
         assert_eq!(steps(), [1, 2, 3, 4]);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("not a line"));
         let points: Vec<Point> = lines(&path).unwrap().filter_map(|line| point(&line)).collect();
         assert!(points[0].loss.is_nan() && points[3].step == 4);
     }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::memory::available;
+use crate::model::backprop;
 use crate::model::checkpoint::{self, Checkpoint};
 use crate::model::config::LlamaConfig;
 use crate::model::device::{self, DeviceError};
@@ -28,6 +30,8 @@ const HELD_OUT: f64 = 0.05;
 const HELD_OUT_ROWS: usize = 16;
 /// The prompt of the built-in corpus.
 const CAPITAL: &str = "The capital of France is Paris";
+/// Tokens in a row where nothing is said and the model is a checkpoint's.
+const CHECKPOINT_CONTEXT: usize = 128;
 /// What stands before an answer of the built-in corpus.
 const ANSWER: &str = "\nAnswer:";
 
@@ -72,6 +76,20 @@ pub enum PrepareError {
         path: PathBuf,
         /// What does not fit.
         reason: String,
+    },
+    /// A batch that no memory holds.
+    #[error(
+        "a batch of {rows} rows of {context} tokens would take {needed:.1} GB, {available:.1} GB can be had: give less with --batch-size or --context, and more with --accumulate"
+    )]
+    Memory {
+        /// Rows of a batch.
+        rows: usize,
+        /// Tokens of a row.
+        context: usize,
+        /// What the batch would take.
+        needed: f64,
+        /// What there is.
+        available: f64,
     },
     /// A pattern that freezes nothing.
     #[error("--freeze {pattern}: {problem}")]
@@ -185,10 +203,12 @@ pub fn prepare(
         }
         data => {
             let (train, held_out) = documents.corpora(&tokenizer, settings.answers_only)?;
-            if settings.context > most {
-                return Err(PrepareError::Context { context: settings.context, most });
+            let context = settings.context.unwrap_or(CHECKPOINT_CONTEXT.min(most));
+            if context > most {
+                return Err(PrepareError::Context { context, most });
             }
-            train.check(settings.context)?;
+            train.check(context)?;
+            check_memory(&model.config, settings.batch_size, context, &device)?;
             let text = match data {
                 DataSource::Builtin => Some(CAPITAL.to_owned()),
                 DataSource::BuiltinQa => {
@@ -197,8 +217,8 @@ pub fn prepare(
                 _ => opening(&documents.train),
             };
             let prompt = text.map(|text| Prompt::new(&text, &tokenizer, most, model.config.vocab_size));
-            let held_out = held_out.in_order(HELD_OUT_ROWS, settings.context);
-            let (rows, context) = (settings.batch_size, settings.context);
+            let held_out = held_out.in_order(HELD_OUT_ROWS, context);
+            let rows = settings.batch_size;
             (Objective::Corpus { train, held_out, rows, context }, prompt.and_then(Result::ok))
         }
     };
@@ -233,15 +253,34 @@ pub fn prepare(
             if state.data_sha256 != data_sha256 {
                 return Err(PrepareError::OtherData(state.progress.step));
             }
-            trainer
-                .restore(&snapshot)
-                .map_err(|reason| PrepareError::OtherState { path: path.to_owned(), reason })?;
+            let other = |reason| PrepareError::OtherState { path: path.to_owned(), reason };
+            trainer.restore(&snapshot).map_err(other)?;
+            if let Some(weight) = trainer.bad_weight() {
+                return Err(other(format!("{weight} is not finite")));
+            }
             Some(state)
         }
         _ => None,
     };
     stages.progress(3, 1.0, format!("{detail}, {:.0} MB for training", trainer.bytes() as f64 / 1e6));
     Ok(Prepared { trainer, tokenizer, prompt, info, data_sha256, state })
+}
+
+/// Refuses a batch that no memory holds: what is not there is not noticed before the process is killed.
+fn check_memory(
+    config: &LlamaConfig,
+    rows: usize,
+    context: usize,
+    device: &Device,
+) -> Result<(), PrepareError> {
+    let needed = backprop::bytes(config, rows, context) as u64;
+    let available = available();
+    if device.is_cpu() && needed > available {
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        let (needed, available) = (gigabytes(needed), gigabytes(available));
+        return Err(PrepareError::Memory { rows, context, needed, available });
+    }
+    Ok(())
 }
 
 /// What gradients are computed in.
@@ -309,7 +348,8 @@ fn model(
             let tokenizer =
                 Tokenizer::train(documents.iter().map(|document| &document.text), preset.vocab_size)?;
             stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
-            let config = preset.config(tokenizer.vocab_size(), settings.context, tokenizer.eos());
+            let context = settings.context.unwrap_or(preset.context);
+            let config = preset.config(tokenizer.vocab_size(), context, tokenizer.eos());
             let params = initial_params(&config, settings.seed, device)?;
             stages.progress(2, 1.0, count(params.elements()));
             Ok(Model { name: name.clone(), config, params, tokenizer, resumed: None })

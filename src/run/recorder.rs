@@ -75,8 +75,13 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Records a step that was taken.
-    pub fn record(&mut self, trainer: &Trainer, report: &StepReport, circumstances: Circumstances) {
+    /// Records a step that was taken. Returns the step behind which the run takes another course with it.
+    pub fn record(
+        &mut self,
+        trainer: &Trainer,
+        report: &StepReport,
+        circumstances: Circumstances,
+    ) -> Option<u64> {
         let Circumstances { seconds, eval_loss, held_out } = circumstances;
         self.speed.push_back((report.tokens, seconds));
         if self.speed.len() > SPEED_WINDOW {
@@ -99,7 +104,8 @@ impl Recorder {
         };
         self.board.push_point(Point { held_out, ..record.point() });
         self.board.set_layers(record.layers.clone());
-        if let Some(step) = self.cut.take()
+        let cut = self.cut.take();
+        if let Some(step) = cut
             && let Err(error) = self.metrics.rewind(step)
         {
             log::error!("metrics.jsonl still holds steps behind {step}: {error}");
@@ -110,6 +116,7 @@ impl Recorder {
         let values = metrics.iter().map(|metric| (&*metric.name, Value::Scalar(metric.value)));
         let written = self.events.append(report.step, values);
         self.tell(EVENTS, "TensorBoard's file", &written);
+        cut
     }
 
     /// Says once that a file can't be written, and once that it can be again.

@@ -123,11 +123,11 @@ impl<'a> Saver<'a> {
         if let Some(free) = self.free()
             && free < bytes(trainer)
         {
-            let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+            let megabytes = |bytes: u64| bytes as f64 / 1e6;
             return Err(format!(
-                "checkpoint-{step} is not saved: it takes {:.2} GB and {:.2} GB are free on the disk: make room",
-                gigabytes(bytes(trainer)),
-                gigabytes(free)
+                "checkpoint-{step} is not saved: it takes {:.1} MB and {:.1} MB are free on the disk: make room",
+                megabytes(bytes(trainer)),
+                megabytes(free)
             ));
         }
         let snapshot = trainer.snapshot();
@@ -143,18 +143,22 @@ impl<'a> Saver<'a> {
             .map_err(|error| format!("checkpoint-{step} is not saved: {error}"))?;
         self.saved = Some(snapshot.progress);
         log::info!("checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
-        self.prune(step);
+        self.prune();
         Ok(())
     }
 
-    /// Removes all checkpoints but the last few and the one with the best held-out loss, and those of later steps:
-    /// the run went back to before them and took another way.
-    fn prune(&self, step: u64) {
-        let (steps, left): (Vec<u64>, Vec<u64>) =
-            self.dir.checkpoints().into_iter().partition(|other| *other <= step);
-        for step in left {
-            self.remove(step);
+    /// Removes the checkpoints of the steps behind this one: the run takes another course from here, and going on from
+    /// one of them would mix the two.
+    pub fn abandon(&self, step: u64) {
+        for later in self.dir.checkpoints().into_iter().filter(|later| *later > step) {
+            log::warn!("checkpoint-{later} is removed: the run goes another way from step {step}");
+            self.remove(later);
         }
+    }
+
+    /// Removes all checkpoints but the last few and the one with the best held-out loss.
+    fn prune(&self) {
+        let steps = self.dir.checkpoints();
         let eval_loss = |step: &u64| resume::state(&self.dir.checkpoint(*step)).ok()?.eval_loss;
         let known = steps.iter().filter_map(|step| Some((*step, eval_loss(step)?)));
         let best = known.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(step, _)| step);

@@ -16,6 +16,8 @@ use crate::model::tokenizer::Tokenizer;
 
 const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "trainer_state.json";
+/// No run has more steps: they would take longer than the machine lasts.
+const LAST: u64 = 1 << 53;
 
 /// `trainer_state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,8 +71,17 @@ pub fn state(folder: &Path) -> Result<State, Error> {
         }
         text => text.map_err(Error::io(&path))?,
     };
-    serde_json::from_str(&text)
-        .map_err(|cause| Error::damaged(&path, format!("is no state of a run ({cause})")))
+    let state: State = serde_json::from_str(&text)
+        .map_err(|cause| Error::damaged(&path, format!("is no state of a run ({cause})")))?;
+    let Progress { step, learning_rate_factor, optimizer_updates, .. } = state.progress;
+    let named = folder.file_name().is_some_and(|name| *name == *format!("checkpoint-{step}"));
+    if !named || step == 0 || step > LAST || optimizer_updates > step {
+        return Err(Error::damaged(&path, format!("says that it is of step {step}, the folder does not")));
+    }
+    if !(learning_rate_factor > 0.0 && learning_rate_factor.is_finite()) {
+        return Err(Error::damaged(&path, format!("says learning_rate_factor {learning_rate_factor}")));
+    }
+    Ok(state)
 }
 
 /// Opens a checkpoint to go on from: the model, its state as the trainer wants it, and what else is known.

@@ -298,7 +298,7 @@ impl Trainer {
             refusal => TrainError::NotFinite { step, what: self.first_bad(&refusal) },
         })?;
         self.step = step;
-        self.tokens += tokens as u64;
+        self.tokens = self.tokens.saturating_add(tokens as u64);
         Ok(StepReport { step, learning_rate, tokens, norms })
     }
 

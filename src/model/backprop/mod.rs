@@ -197,9 +197,9 @@ fn backward(shape: &Shape, weights: &Weights, shards: &mut [Shard], gather: &mut
 
 /// Bytes that a batch of `texts` texts of `seq` tokens needs beside weights and gradients.
 pub fn bytes(config: &LlamaConfig, texts: usize, seq: usize) -> usize {
-    let tokens = texts * seq;
+    let tokens = texts.saturating_mul(seq);
     let activations = shard::floats(config, tokens, seq, texts.min(SHARDS));
-    (activations + layout::transposed_floats(config, tokens)) * size_of::<f32>()
+    activations.saturating_add(layout::transposed_floats(config, tokens)).saturating_mul(size_of::<f32>())
 }
 
 /// Puts the gradients of weights together from what the shards have.

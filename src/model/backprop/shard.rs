@@ -441,5 +441,5 @@ pub(super) fn floats(config: &LlamaConfig, tokens: usize, seq: usize, shards: us
     let saved = 4 * hidden + heads + attention.heads + 2 * inner;
     let flow = 4 * hidden + 3 * inner + heads;
     let token = config.num_hidden_layers * saved + 2 * flow + 2 * hidden + padded(config.vocab_size);
-    tokens * token + shards * (5 * hidden + attention.strip_len())
+    tokens.saturating_mul(token).saturating_add(shards * (5 * hidden + attention.strip_len()))
 }
