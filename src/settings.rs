@@ -78,6 +78,8 @@ pub struct Settings {
 
 /// Rows, tokens, batches, steps and threads at most: what is more is a slip of the finger.
 const MOST: u64 = 1 << 30;
+/// Batches of a step at most.
+const MOST_BATCHES: usize = 1 << 16;
 /// A rate beyond which a single step could take the weights out of f32.
 pub const HIGHEST_RATE: f64 = 1e6;
 /// Steps of a run without a screen that says nothing else.
@@ -89,7 +91,6 @@ impl Settings {
         let counts = [
             ("batch_size", self.batch_size as u64),
             ("context", self.context.unwrap_or(1) as u64),
-            ("accumulate", self.accumulate as u64),
             ("eval_every", self.eval_every),
             ("keep_last", self.keep_last as u64),
             ("save_every", self.save_every.unwrap_or(1)),
@@ -98,6 +99,13 @@ impl Settings {
         ];
         if let Some((name, value)) = counts.into_iter().find(|(_, value)| !(1..=MOST).contains(value)) {
             return Err(format!("{name} is {value}: it is a number from 1 to {MOST}"));
+        }
+        // All batches of a step are drawn before it.
+        if !(1..=MOST_BATCHES).contains(&self.accumulate) {
+            return Err(format!(
+                "accumulate is {}: it is a number from 1 to {MOST_BATCHES}",
+                self.accumulate
+            ));
         }
         let numbers = [
             ("learning_rate", self.learning_rate, HIGHEST_RATE),
