@@ -1,5 +1,5 @@
 //! Where the numbers of each step go: the screen, `metrics.jsonl` and `TensorBoard`. A disk that fails is a line in
-//! the log, and training goes on without that file.
+//! the log, and what could not be written is tried again with the next step.
 
 use std::collections::VecDeque;
 use std::path::Path;
