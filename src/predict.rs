@@ -61,6 +61,26 @@ pub fn write_on(
     Ok(ids.iter().map(|id| tokenizer.token(*id).text).collect())
 }
 
+/// Kullback-Leibler divergences in nats of two models' next-token distributions, the mean over all places of a text:
+/// `sum p (log p - log q)` with the first model's `p` and the second's `q`, and the other way round. Both models must
+/// have the same tokens.
+pub fn divergences(models: [(&Llama, &Params); 2], ids: &[u32], device: &Device) -> Result<[f64; 2]> {
+    let input = Tensor::new(ids, device)?.unsqueeze(0)?; // (1, seq)
+    let logits = |(llama, params): (&Llama, &Params)| -> Result<Tensor> {
+        llama.forward(params, &input)?.squeeze(0)?.to_device(&Device::Cpu)?.to_dtype(DType::F64) // (seq, vocab_size)
+    };
+    let [a, b] = [logits(models[0])?, logits(models[1])?];
+    let mut sums = [0.0; 2];
+    for place in 0..ids.len() {
+        let at = |logits: &Tensor| -> Result<Vec<f64>> { Ok(log_softmax(&logits.get(place)?.to_vec1()?)) };
+        for (a, b) in at(&a)?.into_iter().zip(at(&b)?) {
+            sums[0] += a.exp() * (a - b);
+            sums[1] += b.exp() * (b - a);
+        }
+    }
+    Ok(sums.map(|sum| sum / ids.len() as f64))
+}
+
 /// `x - log(sum(exp(x)))`.
 fn log_softmax(logits: &[f64]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);

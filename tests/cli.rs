@@ -181,3 +181,41 @@ fn two_runs_of_one_seed_are_the_same_and_slices_and_threads_change_nothing() {
     assert!(plain == train("one", &["--threads", "1"]), "with one thread");
     assert!(plain != train("other", &["--seed", "1"]), "another seed");
 }
+
+#[test]
+fn two_models_are_compared_on_one_text_and_along_the_way_between_them() {
+    let home = TempDir::new().unwrap();
+    let run = |name: &str, steps: &str| {
+        let folder = home.path().join(name).to_str().unwrap().to_owned();
+        let arguments = ["train", "--headless", "--quiet", "--steps", steps, "--run-dir", &folder];
+        assert!(llamascape(home.path(), &arguments).status.success());
+        folder
+    };
+    let (a, b) = (run("a", "1"), run("b", "12"));
+    let text = "The capital of France is Paris";
+    let compare = |a: &str, b: &str| -> Value {
+        let output = llamascape(home.path(), &["compare", a, b, "--text", text, "--json", "--quiet"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let number = |value: &Value| value.as_f64().unwrap();
+
+    let two = compare(&a, &b);
+    let path: Vec<f64> = two["path"]["loss"].as_array().unwrap().iter().map(number).collect();
+    assert_eq!((path.len(), two["path"]["t"].as_array().unwrap().len()), (21, 21));
+    assert!((path[0] - number(&two["a"]["loss"])).abs() < 1e-5);
+    assert!((path[20] - number(&two["b"]["loss"])).abs() < 1e-5);
+    let straight = |t: usize| path[0] + t as f64 / 20.0 * (path[20] - path[0]);
+    let above = (0..21).map(|t| path[t] - straight(t)).fold(f64::NEG_INFINITY, f64::max);
+    assert!((number(&two["path"]["barrier"]) - above).abs() < 1e-9);
+    assert!(number(&two["kl_ab"]) > 0.0 && number(&two["kl_ba"]) > 0.0);
+    assert!((0.0..=1.0).contains(&number(&two["top_overlap"])));
+
+    let same = compare(&a, &a);
+    let nothing = [&same["kl_ab"], &same["kl_ba"], &same["path"]["barrier"]];
+    assert!(nothing.map(number).iter().all(|x| x.abs() < 1e-12) && number(&same["top_overlap"]) > 0.99);
+
+    let strangers = compare(&a, &fixture("tiny.gguf"));
+    assert_eq!([&strangers["kl_ab"], &strangers["top_overlap"], &strangers["path"]], [&Value::Null; 3]);
+    let table = llamascape(home.path(), &["compare", &a, &b, "--text", text]);
+    assert!(String::from_utf8(table.stdout).unwrap().contains("KL a|b, b|a"));
+}

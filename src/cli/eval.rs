@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device::{self, DeviceChoice};
 use crate::model::llama::Llama;
-use crate::model::tokenizer::Tokenizer;
 use crate::predict::{Reading, likeliest, rank};
 use crate::protocol::Token;
 
@@ -43,22 +42,23 @@ pub(super) struct Args {
 
 /// What `--json` prints. Losses are in nats; what is not finite is null.
 #[derive(Debug, Serialize)]
-struct Evaluation {
-    model: String,
-    tokens: Vec<Token>,
-    token_losses: Vec<f64>,
-    loss: f64,
-    next: Vec<Likely>,
+pub(super) struct Evaluation {
+    pub(super) model: String,
+    pub(super) tokens: Vec<Token>,
+    pub(super) token_losses: Vec<f64>,
+    pub(super) loss: f64,
+    pub(super) next: Vec<Likely>,
     target: Target,
     #[serde(skip_serializing_if = "Option::is_none")]
-    grad_norm: Option<f64>,
+    pub(super) grad_norm: Option<f64>,
 }
 
+/// A token and its probability.
 #[derive(Debug, Serialize)]
-struct Likely {
+pub(super) struct Likely {
     #[serde(flatten)]
-    token: Token,
-    p: f64,
+    pub(super) token: Token,
+    pub(super) p: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,7 +81,7 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let device = device::open(self.device)?;
         let checkpoint = super::model::open(&self.model, &device, self.quiet)?;
-        let evaluation = self.evaluate(checkpoint, &device)?;
+        let evaluation = Evaluation::of(&checkpoint, &self.text, self.top.get(), self.grad, &device)?;
         if self.json {
             super::print(&format!("{}\n", serde_json::to_string(&evaluation)?))?;
         } else {
@@ -89,28 +89,24 @@ impl Args {
         }
         Ok(())
     }
+}
 
-    fn evaluate(&self, checkpoint: Checkpoint, device: &Device) -> anyhow::Result<Evaluation> {
+impl Evaluation {
+    /// What a model says of a text, with the `count` likeliest tokens of each distribution.
+    pub(super) fn of(
+        checkpoint: &Checkpoint,
+        text: &str,
+        count: usize,
+        with_gradient: bool,
+        device: &Device,
+    ) -> anyhow::Result<Self> {
         let Checkpoint { name, config, params, tokenizer } = checkpoint;
-        let ids = tokenizer.encode(&self.text)?;
-        let context = config.max_position_embeddings;
-        if ids.len() < 2 {
-            bail!("--text: {} token: it needs two, the last is the target", ids.len());
-        }
-        if ids.len() > context {
-            bail!("--text: {} tokens are more than the model's context of {context}: shorten it", ids.len());
-        }
-        if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size) {
-            bail!(
-                "--text: token {id} is outside the model's {} tokens: the tokenizer is another model's",
-                config.vocab_size
-            );
-        }
-        let llama = Llama::new(&config, DType::F32, device)?;
-        let reading = Reading::of(&llama, &params, &ids, device)?;
+        let ids = tokens_of(checkpoint, text)?;
+        let llama = Llama::new(config, DType::F32, device)?;
+        let reading = Reading::of(&llama, params, &ids, device)?;
         let target = *ids.last().context("--text is empty")?;
-        let grad_norm = if self.grad {
-            let vars = params.into_vars()?;
+        let grad_norm = if with_gradient {
+            let vars = params.clone().into_vars()?;
             let row = Tensor::new(ids.as_slice(), device)?.unsqueeze(0)?;
             let (inputs, targets) = (row.narrow(1, 0, ids.len() - 1)?, row.narrow(1, 1, ids.len() - 1)?);
             let grads = llama.loss(&vars.params(), &inputs, &targets)?.backward()?;
@@ -118,29 +114,46 @@ impl Args {
         } else {
             None
         };
-        Ok(Evaluation {
-            model: name,
+        let top = |probabilities: &[f64]| -> Vec<Likely> {
+            let likely = |id: u32| Likely { token: tokenizer.token(id), p: probabilities[id as usize] };
+            likeliest(probabilities, count).into_iter().map(likely).collect()
+        };
+        Ok(Self {
+            model: name.clone(),
             tokens: ids.iter().map(|&id| tokenizer.token(id)).collect(),
             loss: reading.loss(),
-            next: self.top(&reading.next, &tokenizer),
+            next: top(&reading.next),
             target: Target {
                 token: tokenizer.token(target),
                 p: reading.target[target as usize],
                 loss: reading.token_losses[ids.len() - 2],
                 rank: rank(&reading.target, target),
-                top: self.top(&reading.target, &tokenizer),
+                top: top(&reading.target),
             },
             token_losses: reading.token_losses,
             grad_norm,
         })
     }
+}
 
-    fn top(&self, probabilities: &[f64], tokenizer: &Tokenizer) -> Vec<Likely> {
-        likeliest(probabilities, self.top.get())
-            .into_iter()
-            .map(|id| Likely { token: tokenizer.token(id), p: probabilities[id as usize] })
-            .collect()
+/// The tokens of a text that the model can be asked about: two at least, and no more than its context.
+pub(super) fn tokens_of(checkpoint: &Checkpoint, text: &str) -> anyhow::Result<Vec<u32>> {
+    let Checkpoint { config, tokenizer, .. } = checkpoint;
+    let ids = tokenizer.encode(text)?;
+    let context = config.max_position_embeddings;
+    if ids.len() < 2 {
+        bail!("--text: {} token: it needs two, the last is the target", ids.len());
     }
+    if ids.len() > context {
+        bail!("--text: {} tokens are more than the model's context of {context}: shorten it", ids.len());
+    }
+    if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size) {
+        bail!(
+            "--text: token {id} is outside the model's {} tokens: the tokenizer is another model's",
+            config.vocab_size
+        );
+    }
+    Ok(ids)
 }
 
 impl Evaluation {
@@ -164,7 +177,8 @@ impl Evaluation {
     }
 }
 
-fn bars(table: &mut String, tokens: &[Likely]) {
+/// Tokens with their probabilities, a line each.
+pub(super) fn bars(table: &mut String, tokens: &[Likely]) {
     for Likely { token, p } in tokens {
         let bar = "#".repeat((p * 40.0).round() as usize);
         table.push_str(&format!("  {p:.4}  {:20} {bar}\n", super::printable(&token.text)));

@@ -2,6 +2,7 @@
 
 mod attach;
 mod bench;
+mod compare;
 mod directions;
 mod engine;
 mod eval;
@@ -52,6 +53,8 @@ enum Command {
     Export(export::Args),
     /// Loss and next-token probabilities of a text
     Eval(eval::Args),
+    /// What two models say of one text
+    Compare(compare::Args),
     /// The loss on a plane through a model's weights, to a file
     Slice(Box<slice::Args>),
     /// Sweep one or two single parameters of a model
@@ -75,6 +78,7 @@ impl Cli {
             None => self.train.threads(),
             Some(Command::Train(args)) => args.threads(),
             Some(Command::Eval(args)) => args.threads(),
+            Some(Command::Compare(args)) => args.threads(),
             Some(Command::Slice(args)) => args.threads(),
             Some(Command::Probe(args)) => args.threads(),
             Some(Command::Bench(args)) => args.threads(),
@@ -95,6 +99,7 @@ impl Cli {
             Some(Command::Runs(args)) => args.run(),
             Some(Command::Export(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),
+            Some(Command::Compare(args)) => args.run(),
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),
             Some(Command::Bench(args)) => args.run(threads),
