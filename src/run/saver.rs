@@ -139,8 +139,11 @@ impl<'a> Saver<'a> {
         };
         let begun = Instant::now();
         let (folder, config) = (self.dir.checkpoint(step), trainer.llama().config());
-        resume::save(&folder, config, tokenizer, &snapshot, &state)
-            .map_err(|error| format!("checkpoint-{step} is not saved: {error}"))?;
+        resume::save(&folder, config, tokenizer, &snapshot, &state).map_err(|error| {
+            // The run's own folder is known; the reason has to fit into one row of a screen.
+            let error = error.to_string().replace(&format!("{}/", self.dir.path().display()), "");
+            format!("checkpoint-{step} is not saved: {error}")
+        })?;
         self.saved = Some(snapshot.progress);
         log::info!("checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
         self.prune();
