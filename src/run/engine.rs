@@ -38,7 +38,7 @@ pub enum Input {
     Stop,
 }
 
-/// How long an engine that is done waits for the screen that started it.
+/// How long an engine that is done waits for its screen.
 const FIRST_VIEWER: Duration = Duration::from_secs(10);
 /// What share of the memory that can be had the states to go back to may take.
 const KEPT_SHARE: u64 = 4;
@@ -193,7 +193,9 @@ impl<'a> Engine<'a> {
         if done && !unsaved && (self.mode == Mode::Headless || self.had_viewer) {
             return Next::End;
         }
-        if self.mode == Mode::ForScreens {
+        // A large state takes a while to keep: the picture that a person waits for comes first.
+        let seen = self.pictures.as_ref().is_none_or(|pictures| pictures.shows(self.trainer.steps_taken()));
+        if self.mode == Mode::ForScreens && (seen || Kept::is_small(&self.trainer)) {
             self.keep_now();
         }
         let patience = match done {
@@ -214,12 +216,11 @@ impl<'a> Engine<'a> {
         match input {
             Input::Stop => return true,
             Input::Command(Command::SaveAndStop) => {
-                let saved = self.save().is_ok();
-                if !saved {
-                    // The work would be lost. A person can make room and try again, or end it by a signal.
-                    self.activity = Activity::Stepping(0);
+                if self.save().is_ok() {
+                    return true;
                 }
-                return saved;
+                // The work would be lost. A person can make room and try again, or end it by a signal.
+                self.activity = Activity::Stepping(0);
             }
             Input::ViewersChanged => {}
             Input::Slice(report) => self.show(report),

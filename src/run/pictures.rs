@@ -66,6 +66,11 @@ impl Pictures {
             }
     }
 
+    /// Whether a slice of this step is on show.
+    pub fn shows(&self, step: u64) -> bool {
+        self.shown.as_ref().is_some_and(|(shown, _)| *shown == step)
+    }
+
     /// The step of the newest slice, evaluated or on its way.
     fn step(&self) -> Option<u64> {
         let pending = self.pending.as_ref().map(|(_, caption)| caption.step);
