@@ -8,10 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use llamascape::model::checkpoint::Checkpoint;
-use llamascape::protocol::OptimizerKind;
-use llamascape::train::resume::{self, State};
-use llamascape::train::trainer::{Progress, Snapshot};
+use llamascape::train::resume;
 use tempfile::TempDir;
 
 /// Steps of every run here.
@@ -240,63 +237,33 @@ fn a_disk_that_is_full_is_said_and_leaves_the_checkpoints_that_are_there() {
     trained(home.path(), &["--steps", "4", "--resume", &run]);
 }
 
-fn tiny() -> Checkpoint {
-    let path = format!("{}/tests/fixtures/tiny.gguf", env!("CARGO_MANIFEST_DIR"));
-    Checkpoint::open(Path::new(&path), &Device::Cpu, &mut |_| {}).unwrap()
-}
-
-/// Saves the tiny model again and again, over the last checkpoint every other time.
-#[test]
-#[ignore = "a process of its own, to be killed: the test below starts it"]
-fn a_process_that_saves_until_it_is_killed() {
-    let folder = PathBuf::from(std::env::var("LLAMASCAPE_TEST_FOLDER").unwrap());
-    let Checkpoint { config, params, tokenizer, .. } = tiny();
-    for round in 0_u64.. {
-        let step = 1 + round / 2 % 3;
-        let progress = Progress {
-            step,
-            tokens: 0,
-            learning_rate_factor: 1.0,
-            optimizer: OptimizerKind::AdamW,
-            optimizer_updates: 1,
-        };
-        let state = State { progress, data_sha256: String::new(), eval_loss: None, best: None };
-        let snapshot = Snapshot { progress, params: params.clone(), moments: params.clone() };
-        let name = format!("checkpoint-{step}");
-        resume::save(&folder.join(name), &config, &tokenizer, &snapshot, &state).unwrap();
-    }
-}
-
 #[test]
 fn a_hundred_kills_while_saving_leave_no_half_checkpoint_and_never_none() {
-    let folder = TempDir::new().unwrap();
+    let home = TempDir::new().unwrap();
+    let run = PathBuf::from(path(&home, "run"));
+    let model = format!("{}/tests/fixtures/tiny.gguf", env!("CARGO_MANIFEST_DIR"));
+    let text = ["--text", "The capital of France is Paris", "--model", &model, "--keep-last", "1"];
+    let begin = [&text[..], &["--run-dir", run.to_str().unwrap()]].concat();
+    let go_on = vec!["--resume", run.to_str().unwrap()];
+    let whole = || -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&run).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries
+            .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("checkpoint-"))
+            .collect()
+    };
     for round in 0..100 {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "a_process_that_saves_until_it_is_killed"])
-            .env("LLAMASCAPE_TEST_FOLDER", folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let newest = folder.path().join("checkpoint-1");
-        if round == 0 {
-            wait_until("the first checkpoint", || newest.is_dir());
-        } else {
-            // Any moment will do; these are spread over some forty saves.
-            std::thread::sleep(Duration::from_micros(5_000 + round * 977 % 40_000));
-        }
+        let mut arguments = if round == 0 { begin.clone() } else { go_on.clone() };
+        arguments.extend(["--save-every", "1", "--steps", "1000000", "--threads", "1"]);
+        let before = whole();
+        let child = command(home.path(), &arguments).spawn().unwrap();
+        wait_until("a new checkpoint", || !whole().is_empty() && whole() != before);
+        // Any moment will do; these are spread over a few saves.
+        std::thread::sleep(Duration::from_micros(round * 977 % 40_000));
         kill(child);
-        let mut whole = 0;
-        for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            let (model, snapshot, _) = resume::load(&entry.path(), &Device::Cpu, &mut |_| {}).unwrap();
-            assert_eq!(model.params.len(), snapshot.moments.len());
-            whole += 1;
+        assert!(!whole().is_empty(), "after kill {round}");
+        for folder in whole() {
+            let (model, snapshot, _) = resume::load(&folder, &Device::Cpu, &mut |_| {}).unwrap();
+            assert_eq!(2 * model.params.len(), snapshot.moments.len());
         }
-        assert!(whole > 0, "after kill {round}");
     }
-    llamascape::model::checkpoint::sweep(folder.path());
-    let hidden = std::fs::read_dir(folder.path()).unwrap().flatten();
-    assert_eq!(hidden.filter(|entry| entry.file_name().to_string_lossy().starts_with('.')).count(), 0);
 }

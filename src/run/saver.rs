@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::dir::RunDir;
-use crate::model::checkpoint::sweep;
+use crate::model::checkpoint::{remove, sweep};
 use crate::model::tokenizer::Tokenizer;
 use crate::train::resume::{self, Best, State};
 use crate::train::trainer::{Progress, Trainer};
@@ -170,7 +170,7 @@ impl<'a> Saver<'a> {
     }
 
     fn remove(&self, step: u64) {
-        if let Err(error) = std::fs::remove_dir_all(self.dir.checkpoint(step)) {
+        if let Err(error) = remove(&self.dir.checkpoint(step)) {
             log::warn!("checkpoint-{step} can't be removed: {error}");
         }
     }

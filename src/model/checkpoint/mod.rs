@@ -21,7 +21,7 @@ pub use error::Error;
 use error::dimensions;
 pub(crate) use error::quoted;
 pub use safetensors::{read_tensors, write_tensors};
-pub use save::{save, sweep, write_folder, write_model};
+pub use save::{remove, save, sweep, write_folder, write_model};
 
 /// A model and all that is needed to use it.
 #[derive(Debug, Clone)]

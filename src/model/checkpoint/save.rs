@@ -139,6 +139,15 @@ fn exchange(new: &Path, old: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Removes a checkpoint. It loses its name first, so that whoever is killed meanwhile leaves no half of one.
+pub fn remove(folder: &Path) -> std::io::Result<()> {
+    let aside = hidden_sibling(folder, "removed");
+    // A process of the same number may have been killed here.
+    let _ = fs::remove_dir_all(&aside);
+    fs::rename(folder, &aside)?;
+    fs::remove_dir_all(aside)
+}
+
 /// Removes what writers that were killed have left beside `folder`'s children. Nobody may be writing there.
 pub fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
@@ -152,7 +161,7 @@ pub fn sweep(folder: &Path) {
             if original.exists() || fs::rename(entry.path(), original).is_err() {
                 let _ = fs::remove_dir_all(entry.path());
             }
-        } else if of.contains(".partial-") {
+        } else if of.contains(".partial-") || of.contains(".removed-") {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
