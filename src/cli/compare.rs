@@ -6,13 +6,14 @@ use candle_core::{DType, Device};
 use serde::Serialize;
 
 use super::eval::{Evaluation, tokens_of};
+use super::model::AskArgs;
 use super::progress::Progress;
 use crate::landscape::directions::difference;
 use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Plane, product};
 use crate::landscape::survey::{Control, Grid, Survey, evenly};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::device::{self, DeviceChoice};
+use crate::model::device;
 use crate::model::llama::Llama;
 use crate::model::shapes::parameter_shapes;
 use crate::predict::divergences;
@@ -36,18 +37,8 @@ pub(super) struct Args {
     /// Measure the gradient norms too
     #[arg(long)]
     grad: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Where to compute: auto, cpu, cuda, cuda:N or metal
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
-    device: DeviceChoice,
-    /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
-    threads: Option<NonZero<usize>>,
-    /// No progress
-    #[arg(long)]
-    quiet: bool,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
 /// What `--json` prints.
@@ -76,15 +67,15 @@ struct Path {
 impl Args {
     /// The threads that were asked for.
     pub(super) fn threads(&self) -> Option<NonZero<usize>> {
-        self.threads
+        self.ask.threads
     }
 
     /// Prints the comparison.
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let device = device::open(self.device)?;
-        let a = super::model::open(&self.a, &device, self.quiet)?;
-        let b = super::model::open(&self.b, &device, self.quiet)?;
-        let progress = Progress::new(self.quiet);
+        let device = device::open(self.ask.device)?;
+        let a = super::model::open(&self.a, &device, self.ask.quiet)?;
+        let b = super::model::open(&self.b, &device, self.ask.quiet)?;
+        let progress = Progress::new(self.ask.quiet);
         progress.show("reading the text with both");
         let evaluate = |model: &Checkpoint| Evaluation::of(model, &self.text, TOP, self.grad, &device);
         let (of_a, of_b) = (evaluate(&a)?, evaluate(&b)?);
@@ -112,7 +103,7 @@ impl Args {
             a: of_a,
             b: of_b,
         };
-        if self.json {
+        if self.ask.json {
             return super::print(&format!("{}\n", serde_json::to_string(&comparison)?));
         }
         super::print(&comparison.table())

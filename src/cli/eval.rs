@@ -6,8 +6,9 @@ use anyhow::{Context, bail};
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
+use super::model::AskArgs;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::device::{self, DeviceChoice};
+use crate::model::device;
 use crate::model::llama::Llama;
 use crate::predict::{Reading, likeliest, rank};
 use crate::protocol::Token;
@@ -26,18 +27,8 @@ pub(super) struct Args {
     /// Measure the gradient norm of the mean loss, over all parameters
     #[arg(long)]
     grad: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Where to compute: auto, cpu, cuda, cuda:N or metal
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
-    device: DeviceChoice,
-    /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
-    threads: Option<NonZero<usize>>,
-    /// No progress
-    #[arg(long)]
-    quiet: bool,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
 /// What `--json` prints. Losses are in nats; what is not finite is null.
@@ -74,15 +65,15 @@ struct Target {
 impl Args {
     /// The threads that were asked for.
     pub(super) fn threads(&self) -> Option<NonZero<usize>> {
-        self.threads
+        self.ask.threads
     }
 
     /// Prints what the model says of the text.
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let device = device::open(self.device)?;
-        let checkpoint = super::model::open(&self.model, &device, self.quiet)?;
+        let device = device::open(self.ask.device)?;
+        let checkpoint = super::model::open(&self.model, &device, self.ask.quiet)?;
         let evaluation = Evaluation::of(&checkpoint, &self.text, self.top.get(), self.grad, &device)?;
-        if self.json {
+        if self.ask.json {
             super::print(&format!("{}\n", serde_json::to_string(&evaluation)?))?;
         } else {
             super::print(&evaluation.table())?;

@@ -1,6 +1,7 @@
 //! What a person means by MODEL, and by a text or data to measure it on.
 
 use std::io::IsTerminal;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -8,6 +9,7 @@ use candle_core::Device;
 
 use crate::landscape::selection::{Selection, SelectionError};
 use crate::model::checkpoint::Checkpoint;
+use crate::model::device::DeviceChoice;
 use crate::model::tokenizer::Tokenizer;
 use crate::run::dir::RunDir;
 use crate::run::prepare;
@@ -73,6 +75,24 @@ pub(super) fn run(model: &str) -> Option<RunDir> {
     RunDir::open(Path::new(name)).or_else(|_| RunDir::find(Some(name))).ok()
 }
 
+/// The flags of a command that asks a model once.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(super) struct AskArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
+    pub(super) device: DeviceChoice,
+    /// Threads to compute with [default: all]
+    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
+    pub(super) threads: Option<NonZero<usize>>,
+    /// No progress
+    #[arg(long)]
+    pub(super) quiet: bool,
+}
+
 /// The flags that say on which batch a loss is measured.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
@@ -86,10 +106,10 @@ pub(super) struct BatchArgs {
     data: Option<String>,
     /// Rows of --data
     #[arg(long, value_name = "COUNT", default_value = "2")]
-    rows: std::num::NonZero<usize>,
+    rows: NonZero<usize>,
     /// Tokens in a row of --data [default: the model's context, at most 128]
     #[arg(long, value_name = "TOKENS")]
-    context: Option<std::num::NonZero<usize>>,
+    context: Option<NonZero<usize>>,
 }
 
 impl BatchArgs {
@@ -140,7 +160,7 @@ impl BatchArgs {
         most: usize,
         tokenizer: &Tokenizer,
     ) -> anyhow::Result<Batch> {
-        let context = self.context.map_or(most.min(128), std::num::NonZero::get);
+        let context = self.context.map_or(most.min(128), NonZero::get);
         if context > most {
             bail!("--context {context} is longer than the model's {most}");
         }

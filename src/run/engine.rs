@@ -412,7 +412,7 @@ impl<'a> Engine<'a> {
     /// Ends the training where the held-out loss has not been better for long enough.
     fn stop_early(&mut self, step: u64) {
         let (Some(patience), Some(best)) = (self.settings.early_stop, self.saver.best()) else { return };
-        if (step - best.step) / self.settings.eval_every >= patience {
+        if step.saturating_sub(best.step) / self.settings.eval_every >= patience {
             let Best { step, eval_loss } = best;
             log::info!("the held-out loss was best at step {step}, {eval_loss:.4}: training ends");
             self.activity = Activity::Finished;
