@@ -6,6 +6,7 @@
 //! - [`train`]: corpus, batches, optimizer, schedule, trainer
 //! - [`landscape`]: planes through the weights and the loss on them
 //! - [`predict`]: what a model says comes next
+//! - [`generate`]: texts that it writes
 //! - [`settings`]: what a run is made with
 //! - [`run`]: the run's folder, the engine, and the socket screens connect to
 //! - [`protocol`]: everything that crosses between engine and screen
@@ -19,6 +20,7 @@
 pub mod app;
 pub mod cli;
 pub mod export;
+pub mod generate;
 pub mod landscape;
 pub mod model;
 pub mod predict;

@@ -10,6 +10,8 @@ use crate::protocol::{Candidate, Prediction};
 /// What a model says of a text: how well it predicts each token, and what it expects at the end.
 #[derive(Debug, Clone)]
 pub struct Reading {
+    /// `(seq, vocab_size)`, on the CPU.
+    logits: Tensor,
     /// Loss in nats of each token but the first, given those before it.
     pub token_losses: Vec<f64>,
     /// Probabilities at the place of the last token, given those before it. The last token is the target.
@@ -22,13 +24,13 @@ impl Reading {
     /// Runs the model over `ids`, two tokens at least.
     pub fn of(llama: &Llama, params: &Params, ids: &[u32], device: &Device) -> Result<Self> {
         let input = Tensor::new(ids, device)?.unsqueeze(0)?; // (1, seq)
-        let logits = llama.forward(params, &input)?.squeeze(0)?; // (seq, vocab_size)
-        let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-        let place = |at: usize| -> Result<Vec<f64>> { Ok(log_softmax(&logits.get(at)?.to_vec1::<f64>()?)) };
+        let logits = llama.forward(params, &input)?.squeeze(0)?.to_device(&Device::Cpu)?; // (seq, vocab_size)
+        let place = |at: usize| log_probabilities(&logits, at);
         let token_losses =
             (1..ids.len()).map(|at| Ok(-place(at - 1)?[ids[at] as usize])).collect::<Result<Vec<f64>>>()?;
         let probabilities = |at| -> Result<Vec<f64>> { Ok(place(at)?.into_iter().map(f64::exp).collect()) };
-        Ok(Self { token_losses, target: probabilities(ids.len() - 2)?, next: probabilities(ids.len() - 1)? })
+        let (target, next) = (probabilities(ids.len() - 2)?, probabilities(ids.len() - 1)?);
+        Ok(Self { logits, token_losses, target, next })
     }
 
     /// Mean of the token losses.
@@ -37,48 +39,21 @@ impl Reading {
     }
 }
 
-/// The text of `ids` and of up to `count` tokens that follow, each the likeliest, until one ends the text.
-pub fn write_on(
-    llama: &Llama,
-    params: &Params,
-    tokenizer: &Tokenizer,
-    ids: &[u32],
-    count: usize,
-    device: &Device,
-) -> Result<String> {
-    let mut ids = ids.to_vec();
-    let context = llama.config().max_position_embeddings;
-    for _ in 0..count {
-        let seen = &ids[ids.len().saturating_sub(context)..];
-        let logits = llama.forward(params, &Tensor::new(seen, device)?.unsqueeze(0)?)?; // (1, seq, vocab_size)
-        let last = logits.narrow(1, seen.len() - 1, 1)?.flatten_all()?;
-        let next = last.argmax(0)?.to_scalar::<u32>()?;
-        if tokenizer.eos() == Some(next) {
-            break;
-        }
-        ids.push(next);
-    }
-    Ok(ids.iter().map(|id| tokenizer.token(*id).text).collect())
+/// Kullback-Leibler divergences in nats of two models' distributions at each place of one text, the token after it
+/// included: `sum p (log p - log q)` with the first model's `p` and the second's `q`, and the other way round. Both
+/// models must have the same tokens.
+pub fn divergences(a: &Reading, b: &Reading) -> Result<Vec<[f64; 2]>> {
+    let at = |place| -> Result<[f64; 2]> {
+        let (a, b) = (log_probabilities(&a.logits, place)?, log_probabilities(&b.logits, place)?);
+        let terms = a.into_iter().zip(b).map(|(a, b)| [a.exp() * (a - b), b.exp() * (b - a)]);
+        Ok(terms.fold([0.0; 2], |sums, terms| [sums[0] + terms[0], sums[1] + terms[1]]))
+    };
+    (0..a.logits.dim(0)?).map(at).collect()
 }
 
-/// Kullback-Leibler divergences in nats of two models' next-token distributions, the mean over all places of a text:
-/// `sum p (log p - log q)` with the first model's `p` and the second's `q`, and the other way round. Both models must
-/// have the same tokens.
-pub fn divergences(models: [(&Llama, &Params); 2], ids: &[u32], device: &Device) -> Result<[f64; 2]> {
-    let input = Tensor::new(ids, device)?.unsqueeze(0)?; // (1, seq)
-    let logits = |(llama, params): (&Llama, &Params)| -> Result<Tensor> {
-        llama.forward(params, &input)?.squeeze(0)?.to_device(&Device::Cpu)?.to_dtype(DType::F64) // (seq, vocab_size)
-    };
-    let [a, b] = [logits(models[0])?, logits(models[1])?];
-    let mut sums = [0.0; 2];
-    for place in 0..ids.len() {
-        let at = |logits: &Tensor| -> Result<Vec<f64>> { Ok(log_softmax(&logits.get(place)?.to_vec1()?)) };
-        for (a, b) in at(&a)?.into_iter().zip(at(&b)?) {
-            sums[0] += a.exp() * (a - b);
-            sums[1] += b.exp() * (b - a);
-        }
-    }
-    Ok(sums.map(|sum| sum / ids.len() as f64))
+/// Log-probabilities of the token that follows a place; `logits` is `(seq, vocab_size)`.
+fn log_probabilities(logits: &Tensor, place: usize) -> Result<Vec<f64>> {
+    Ok(log_softmax(&logits.get(place)?.to_dtype(DType::F64)?.to_vec1()?))
 }
 
 /// `x - log(sum(exp(x)))`.

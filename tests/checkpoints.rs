@@ -209,7 +209,8 @@ fn a_saved_checkpoint_opens_bit_identical() {
         let original = open(&fixture(name));
         let home = TempDir::new().unwrap();
         let (first, second) = (home.path().join("first"), home.path().join("second"));
-        save(&first, &original.config, &original.params, &original.tokenizer).unwrap();
+        save(&first, &original.config, &original.params, &original.tokenizer, original.chat.as_ref())
+            .unwrap();
         let opened = open(&first);
         assert_eq!(opened.name, "first");
         assert_eq!(opened.config, original.config);
@@ -217,7 +218,7 @@ fn a_saved_checkpoint_opens_bit_identical() {
         assert_eq!(opened.tokenizer.to_json().unwrap(), original.tokenizer.to_json().unwrap());
         assert_eq!(opened.tokenizer.eos(), original.tokenizer.eos());
 
-        save(&second, &opened.config, &opened.params, &opened.tokenizer).unwrap();
+        save(&second, &opened.config, &opened.params, &opened.tokenizer, opened.chat.as_ref()).unwrap();
         for entry in fs::read_dir(&first).unwrap() {
             let file = entry.unwrap().file_name();
             let (a, b) = (fs::read(first.join(&file)).unwrap(), fs::read(second.join(&file)).unwrap());
@@ -227,12 +228,44 @@ fn a_saved_checkpoint_opens_bit_identical() {
 }
 
 #[test]
+fn a_saved_checkpoint_keeps_the_chat_template_and_its_tokens() {
+    assert_eq!(open(&fixture("tiny-hf")).chat, None);
+    let copy = copy_of("tiny-hf");
+    let config = json!({"bos_token": "<|begin|>", "eos_token": {"content": "<|turn|>"}});
+    fs::write(copy.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    fs::write(
+        copy.path().join("chat_template.jinja"),
+        "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}",
+    )
+    .unwrap();
+    let original = open(copy.path());
+    let text = original.chat.as_ref().unwrap().render("is").unwrap();
+    assert_eq!(text, "<|begin|>is<|turn|>");
+    let ids = original.tokenizer.encode_raw(&text).unwrap();
+    assert_eq!(ids.iter().filter(|id| **id == 0).count(), 1, "{ids:?}");
+
+    let home = TempDir::new().unwrap();
+    let place = home.path().join("checkpoint-1");
+    save(&place, &original.config, &original.params, &original.tokenizer, original.chat.as_ref()).unwrap();
+    let saved = open(&place);
+    assert_eq!(saved.chat, original.chat);
+    assert_eq!(saved.tokenizer.eos(), original.tokenizer.eos());
+}
+
+#[test]
 fn a_run_opens_at_its_newest_complete_checkpoint() {
     let tiny = open(&fixture("tiny.gguf"));
     let home = TempDir::new().unwrap();
     let run = home.path().join("tidy-otter");
     for step in [9, 100, 20] {
-        save(&run.join(format!("checkpoint-{step}")), &tiny.config, &tiny.params, &tiny.tokenizer).unwrap();
+        save(
+            &run.join(format!("checkpoint-{step}")),
+            &tiny.config,
+            &tiny.params,
+            &tiny.tokenizer,
+            tiny.chat.as_ref(),
+        )
+        .unwrap();
     }
     fs::create_dir(run.join("checkpoint-300")).unwrap();
     assert_eq!(open(&run).name, "tidy-otter@100");
@@ -243,8 +276,8 @@ fn a_save_replaces_a_checkpoint_and_leaves_nothing_beside_it() {
     let (gguf, folder) = (open(&fixture("tiny.gguf")), open(&fixture("tiny-hf")));
     let home = TempDir::new().unwrap();
     let place = home.path().join("checkpoint-1");
-    save(&place, &gguf.config, &gguf.params, &gguf.tokenizer).unwrap();
-    save(&place, &folder.config, &folder.params, &folder.tokenizer).unwrap();
+    save(&place, &gguf.config, &gguf.params, &gguf.tokenizer, gguf.chat.as_ref()).unwrap();
+    save(&place, &folder.config, &folder.params, &folder.tokenizer, folder.chat.as_ref()).unwrap();
     assert_eq!(open(&place).config, folder.config);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
 }
@@ -254,7 +287,7 @@ fn a_save_that_fails_keeps_what_was_there() {
     let tiny = open(&fixture("tiny.gguf"));
     let home = TempDir::new().unwrap();
     let place = home.path().join("checkpoint-1");
-    save(&place, &tiny.config, &tiny.params, &tiny.tokenizer).unwrap();
+    save(&place, &tiny.config, &tiny.params, &tiny.tokenizer, tiny.chat.as_ref()).unwrap();
     let failed: anyhow::Result<()> = write_folder(&place, |staging| {
         fs::write(staging.join("config.json"), "half")?;
         anyhow::bail!("the disk is full")
@@ -269,7 +302,9 @@ fn a_save_never_replaces_a_folder_that_is_no_checkpoint() {
     let tiny = open(&fixture("tiny.gguf"));
     let home = TempDir::new().unwrap();
     fs::write(home.path().join("thesis.tex"), "").unwrap();
-    let message = save(home.path(), &tiny.config, &tiny.params, &tiny.tokenizer).unwrap_err().to_string();
+    let message = save(home.path(), &tiny.config, &tiny.params, &tiny.tokenizer, tiny.chat.as_ref())
+        .unwrap_err()
+        .to_string();
     assert!(message.ends_with("is there already and is no checkpoint: choose another folder"), "{message}");
     assert!(home.path().join("thesis.tex").exists());
 }

@@ -219,3 +219,48 @@ fn two_models_are_compared_on_one_text_and_along_the_way_between_them() {
     let table = llamascape(home.path(), &["compare", &a, &b, "--text", text]);
     assert!(String::from_utf8(table.stdout).unwrap().contains("KL a|b, b|a"));
 }
+
+#[test]
+fn a_model_is_asked_inside_its_chat_template_and_writes_on() {
+    let home = TempDir::new().unwrap();
+    let folder = home.path().join("model");
+    std::fs::create_dir(&folder).unwrap();
+    for entry in std::fs::read_dir(fixture("tiny-hf")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+    }
+    let template = "<{{ messages[0].content }}>{% if add_generation_prompt %} is {% endif %}";
+    std::fs::write(folder.join("chat_template.jinja"), template).unwrap();
+    let (model, text) = (folder.to_str().unwrap(), "The capital of France is Paris");
+    let json = |arguments: &[&str]| -> Value {
+        let output = llamascape(home.path(), &[arguments, &["--json", "--quiet", "--text", text]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let texts = |value: &Value| -> String {
+        value["tokens"].as_array().unwrap().iter().map(|token| token["text"].as_str().unwrap()).collect()
+    };
+
+    let asked = json(&["eval", model, "--template"]);
+    assert_eq!(asked["rendered"], "<The capital of France is> is Paris");
+    assert_eq!(texts(&asked), "<The capital of France is> is Paris");
+    let plain = json(&["eval", model]);
+    assert_eq!((&plain["rendered"], texts(&plain)), (&Value::Null, format!("<|begin|>{text}")));
+
+    let both = json(&["compare", model, model, "--template-b"]);
+    assert_eq!((&both["a"]["rendered"], &both["b"]["rendered"]), (&Value::Null, &asked["rendered"]));
+    assert_eq!([&both["kl_ab"], &both["path"]], [&Value::Null; 2], "other texts are not compared");
+    assert!(both["top_overlap"].is_number());
+
+    let written =
+        |flags: &[&str]| json(&[&["eval", model, "--write", "5"], flags].concat())["written"].clone();
+    assert!(written(&[]).as_str().is_some_and(|text| !text.is_empty()));
+    let warm = |seed| written(&["--temperature", "1.5", "--top-p", "0.9", "--seed", seed]);
+    assert_eq!(warm("1"), warm("1"));
+    assert!(["2", "3", "4"].iter().any(|seed| warm(seed) != warm("1")));
+
+    let bare = fixture("tiny-hf");
+    let refused = llamascape(home.path(), &["eval", &bare, "--template", "--text", text]);
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("has no chat template"), "{message}");
+}

@@ -136,7 +136,7 @@ fn causal_attention_with_grouped_keys() {
                 let x = x.reshape((1, seq, heads, head_dim)).unwrap();
                 x.transpose(1, 2).unwrap().contiguous().unwrap()
             };
-            let mask = ops::causal_mask(seq, &x[0]).unwrap();
+            let mask = ops::causal_mask(0, seq, &x[0]).unwrap();
             let (q, k, v) = (split(&x[0], heads), split(&x[1], kv_heads), split(&x[2], kv_heads));
             let out = ops::causal_attention(&q, &k, &v, &mask).unwrap();
             out.transpose(1, 2).unwrap().reshape((seq, heads * head_dim)).unwrap()

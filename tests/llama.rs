@@ -6,9 +6,10 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama as reference;
+use llamascape::generate::{Generator, Sampling};
 use llamascape::model::config::{LlamaConfig, RopeScaling};
 use llamascape::model::gaussian;
-use llamascape::model::llama::Llama;
+use llamascape::model::llama::{Cache, Llama};
 use llamascape::model::params::Params;
 use llamascape::model::shapes::parameter_shapes;
 
@@ -177,4 +178,60 @@ fn logits_agree_with_candle_transformers_with_a_tied_head_and_llama3_rope() {
         rope_scaling: Some(llama3()),
         ..config()
     });
+}
+
+#[test]
+fn token_by_token_the_model_says_what_it_says_of_the_whole_text() {
+    let config = LlamaConfig { rope_scaling: Some(llama3()), ..config() };
+    let params = random_params(&config, DType::F32);
+    let llama = Llama::new(&config, DType::F32, &Device::Cpu).unwrap();
+    let ids: Vec<u32> = (0..12).map(|i| i * 7 % 29).collect();
+    let whole = Tensor::new(ids.as_slice(), &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+    let whole: Vec<Vec<f32>> = llama.forward(&params, &whole).unwrap().squeeze(0).unwrap().to_vec2().unwrap();
+    let mut cache = Cache::default();
+    // Five at once, as a prompt is read, then one by one.
+    let pieces = std::iter::once(0..5).chain((5..12).map(|at| at..at + 1));
+    for piece in pieces {
+        let last = piece.end - 1;
+        let logits: Vec<f32> = llama.next(&params, &ids[piece], &mut cache).unwrap().to_vec1().unwrap();
+        let difference = logits.iter().zip(&whole[last]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference < 1e-5, "{difference} at token {last}");
+    }
+    assert_eq!(cache.seen(), 12);
+}
+
+#[test]
+fn what_is_written_is_the_likeliest_or_drawn_from_the_seed_and_ends_where_it_must() {
+    let config = config();
+    let params = random_params(&config, DType::F32);
+    let write = |config: &LlamaConfig, count: usize, sampling: Sampling| {
+        let llama = Llama::new(config, DType::F32, &Device::Cpu).unwrap();
+        let mut generator = Generator::new(&[3, 1, 4], count, sampling);
+        std::iter::from_fn(|| generator.next(&llama, &params).unwrap()).collect::<Vec<u32>>()
+    };
+    let greedy = write(&config, 8, Sampling::GREEDY);
+    let llama = Llama::new(&config, DType::F32, &Device::Cpu).unwrap();
+    let mut ids = vec![3, 1, 4];
+    for id in &greedy {
+        let input = Tensor::new(ids.as_slice(), &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+        let logits = llama.forward(&params, &input).unwrap().get(0).unwrap().get(ids.len() - 1).unwrap();
+        assert_eq!(logits.argmax(0).unwrap().to_scalar::<u32>().unwrap(), *id);
+        ids.push(*id);
+    }
+    assert_eq!(greedy.len(), 8);
+
+    let warm = |seed| Sampling { temperature: 2.0, top_p: 0.9, seed };
+    assert_eq!(write(&config, 8, warm(1)), write(&config, 8, warm(1)));
+    assert!((2..9).any(|seed| write(&config, 8, warm(seed)) != write(&config, 8, warm(1))));
+    // Hardly any probability is left to draw from but the likeliest token.
+    assert_eq!(write(&config, 8, Sampling { temperature: 1.0, top_p: 1e-6, seed: 5 }), greedy);
+
+    assert_eq!(
+        write(&config, 99, Sampling::GREEDY).len(),
+        30,
+        "the context holds 32 tokens, one is not read"
+    );
+    let ended = LlamaConfig { eos_token_ids: vec![greedy[2]], ..config.clone() };
+    let before: Vec<u32> = greedy.iter().copied().take_while(|id| *id != greedy[2]).collect();
+    assert_eq!(write(&ended, 8, Sampling::GREEDY), before);
 }

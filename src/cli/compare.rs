@@ -2,25 +2,20 @@
 
 use std::num::NonZero;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use serde::Serialize;
 
-use super::eval::{Evaluation, tokens_of};
+use super::eval::{Asked, Evaluation};
 use super::model::AskArgs;
 use super::progress::Progress;
-use crate::landscape::directions::difference;
-use crate::landscape::evaluator::Objective;
-use crate::landscape::plane::{Plane, product};
-use crate::landscape::survey::{Control, Grid, Survey, evenly};
+use crate::landscape::path::{PathLoss, between};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device;
 use crate::model::llama::Llama;
 use crate::model::shapes::parameter_shapes;
-use crate::predict::divergences;
+use crate::predict::{Reading, divergences};
 use crate::train::corpus::Batch;
 
-/// Points of the way from one model to the other.
-const POINTS: usize = 21;
 /// Tokens whose overlap is counted.
 const TOP: usize = 10;
 
@@ -37,6 +32,12 @@ pub(super) struct Args {
     /// Measure the gradient norms too
     #[arg(long)]
     grad: bool,
+    /// A reads the text inside its chat template: the last word begins the answer, the rest is the user's message
+    #[arg(long)]
+    template_a: bool,
+    /// B likewise
+    #[arg(long)]
+    template_b: bool,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -46,22 +47,16 @@ pub(super) struct Args {
 struct Comparison {
     a: Evaluation,
     b: Evaluation,
-    /// Mean over the places of the text, in nats; null where the vocabularies differ.
+    /// Mean over the places of the text, in nats; null where the tokens differ.
     kl_ab: Option<f64>,
     kl_ba: Option<f64>,
     /// The share of the ten likeliest tokens after the text that both have; null where the vocabularies differ.
     top_overlap: Option<f64>,
-    /// Null where the shapes differ.
-    path: Option<Path>,
-}
-
-/// The mean loss of the text at `(1 - t) a + t b`.
-#[derive(Debug, Serialize)]
-struct Path {
-    t: Vec<f64>,
-    loss: Vec<f64>,
-    /// How far the loss rises above the straight line between its ends.
-    barrier: f64,
+    /// Null where the shapes or the tokens differ.
+    path: Option<PathLoss>,
+    /// A number means the same token to both.
+    #[serde(skip)]
+    alike: bool,
 }
 
 impl Args {
@@ -77,19 +72,29 @@ impl Args {
         let b = super::model::open(&self.b, &device, self.ask.quiet)?;
         let progress = Progress::new(self.ask.quiet);
         progress.show("reading the text with both");
-        let evaluate = |model: &Checkpoint| Evaluation::of(model, &self.text, TOP, self.grad, &device);
-        let (of_a, of_b) = (evaluate(&a)?, evaluate(&b)?);
-        let ids = tokens_of(&a, &self.text)?;
-        let alike = same_tokens(&a, &b);
-        let llamas = [&a, &b].map(|model| Llama::new(&model.config, DType::F32, &device));
-        let [llama_a, llama_b] = llamas;
-        let (llama_a, llama_b) = (llama_a?, llama_b?);
-        let kl = alike
-            .then(|| divergences([(&llama_a, &a.params), (&llama_b, &b.params)], &ids, &device))
-            .transpose()?;
-        let path = if alike && parameter_shapes(&a.config) == parameter_shapes(&b.config) {
+        let texts =
+            [Asked::of(&a, &self.text, self.template_a)?, Asked::of(&b, &self.text, self.template_b)?];
+        let evaluate = |model: &Checkpoint, text| Evaluation::of(model, text, TOP, self.grad, &device);
+        let (of_a, of_b) = (evaluate(&a, &texts[0])?, evaluate(&b, &texts[1])?);
+        let alike = a.config.vocab_size == b.config.vocab_size && a.tokenizer.same_tokens(&b.tokenizer);
+        let [ids, of_other] = texts.map(|text| text.ids);
+        let same_text = alike && ids == of_other;
+        let llama = Llama::new(&a.config, DType::F32, &device)?;
+        let kl = if same_text {
+            let other = Llama::new(&b.config, DType::F32, &device)?;
+            let readings = [
+                Reading::of(&llama, &a.params, &ids, &device)?,
+                Reading::of(&other, &b.params, &ids, &device)?,
+            ];
+            let at_places = divergences(&readings[0], &readings[1])?;
+            let mean = |way: usize| at_places.iter().map(|kl| kl[way]).sum::<f64>() / at_places.len() as f64;
+            Some([mean(0), mean(1)])
+        } else {
+            None
+        };
+        let path = if same_text && parameter_shapes(&a.config) == parameter_shapes(&b.config) {
             progress.show("going from one to the other");
-            Some(path(llama_a, &a, &b, ids, of_a.loss, &device)?)
+            Some(between(llama, &a.params, &b.params, &Batch::new(vec![ids]), &device)?)
         } else {
             None
         };
@@ -100,6 +105,7 @@ impl Args {
             kl_ba: kl.map(|kl| kl[1]),
             top_overlap: alike.then(|| shared as f64 / of_a.next.len() as f64),
             path,
+            alike,
             a: of_a,
             b: of_b,
         };
@@ -110,40 +116,6 @@ impl Args {
     }
 }
 
-/// Whether a number means the same token to both.
-fn same_tokens(a: &Checkpoint, b: &Checkpoint) -> bool {
-    let (a, b, sizes) = (&a.tokenizer, &b.tokenizer, [a.config.vocab_size, b.config.vocab_size]);
-    let count = a.vocab_size();
-    count == b.vocab_size() && sizes[0] == sizes[1] && (0..count as u32).all(|id| a.token(id) == b.token(id))
-}
-
-/// The loss on the straight way between two models of one shape.
-fn path(
-    llama: Llama,
-    a: &Checkpoint,
-    b: &Checkpoint,
-    ids: Vec<u32>,
-    loss_of_a: f64,
-    device: &Device,
-) -> anyhow::Result<Path> {
-    let names: Vec<String> = a.params.iter().map(|(name, _)| name.to_owned()).collect();
-    let difference = difference(&a.params, &b.params, &names)?;
-    if product(&difference, &difference)? == 0.0 {
-        let t = evenly(0.0, 1.0, POINTS);
-        return Ok(Path { t, loss: vec![loss_of_a; POINTS], barrier: 0.0 });
-    }
-    // The second direction is not gone along; its seeds mean nothing.
-    let plane = Plane::along(difference, "path", [0, 0])?;
-    let batch = Batch::new(vec![ids]);
-    let survey = Survey::new(llama, a.params.clone(), plane, &batch, Objective::Mean, None, device)?;
-    let mut grid = Grid::new(evenly(0.0, 1.0, POINTS), vec![0.0]);
-    grid.fill(&survey, survey.points_at_once(), &Control::QUIET)?;
-    let (t, loss) = (grid.alphas().to_vec(), grid.loss());
-    let straight = |t: f64| (1.0 - t) * loss[0] + t * loss[POINTS - 1];
-    let barrier = t.iter().zip(&loss).map(|(t, loss)| loss - straight(*t)).fold(f64::NEG_INFINITY, f64::max);
-    Ok(Path { t, loss, barrier })
-}
-
 impl Comparison {
     /// The same for a person.
     fn table(&self) -> String {
@@ -152,6 +124,11 @@ impl Comparison {
         table.push_str(&format!("\nloss         {:>9.4} {:>9.4}\n", a.loss, b.loss));
         if let (Some(a), Some(b)) = (a.grad_norm, b.grad_norm) {
             table.push_str(&format!("gradient     {a:>9.4} {b:>9.4}\n"));
+        }
+        for (side, evaluation) in [("a", a), ("b", b)] {
+            if let Some(rendered) = &evaluation.rendered {
+                table.push_str(&format!("{side} reads {}\n", super::printable(rendered)));
+            }
         }
         match (self.kl_ab, self.kl_ba, self.top_overlap) {
             (Some(ab), Some(ba), Some(overlap)) => {
@@ -164,6 +141,7 @@ impl Comparison {
                     table.push_str(&format!("{a:>8.4} {b:>8.4}  {text}\n"));
                 }
             }
+            _ if self.alike => table.push_str("the texts differ: there is no KL\n"),
             _ => table
                 .push_str("the tokenizers differ: losses a token are not comparable, and there is no KL\n"),
         }
@@ -181,7 +159,9 @@ impl Comparison {
                 ));
             }
             None => {
-                table.push_str("\nthere is no way from one to the other: they differ in shape or tokens\n");
+                table.push_str(
+                    "\nthere is no way from one to the other: they differ in shape, tokens or text\n",
+                );
             }
         }
         table

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
 use super::model::AskArgs;
+use crate::generate::{Generator, Sampling};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device;
 use crate::model::llama::Llama;
@@ -27,6 +28,21 @@ pub(super) struct Args {
     /// Measure the gradient norm of the mean loss, over all parameters
     #[arg(long)]
     grad: bool,
+    /// Put the text into the model's chat template: its last word begins the answer, the rest is the user's message
+    #[arg(long)]
+    template: bool,
+    /// Let the model write on from the text, by so many tokens at most
+    #[arg(long, value_name = "TOKENS")]
+    write: Option<NonZero<usize>>,
+    /// Softmax temperature of --write; 0 takes the likeliest token
+    #[arg(long, value_name = "T", default_value = "0", requires = "write", value_parser = temperature)]
+    temperature: f64,
+    /// --write draws from the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", default_value = "1", requires = "write", value_parser = share)]
+    top_p: f64,
+    /// Seed of the draws of --write
+    #[arg(long, value_name = "SEED", default_value = "0", requires = "write")]
+    seed: u64,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -35,6 +51,9 @@ pub(super) struct Args {
 #[derive(Debug, Serialize)]
 pub(super) struct Evaluation {
     pub(super) model: String,
+    /// The text inside the chat template, where it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rendered: Option<String>,
     pub(super) tokens: Vec<Token>,
     pub(super) token_losses: Vec<f64>,
     pub(super) loss: f64,
@@ -42,6 +61,16 @@ pub(super) struct Evaluation {
     target: Target,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grad_norm: Option<f64>,
+    /// What follows the text, with --write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<String>,
+}
+
+/// A text as one model reads it.
+pub(super) struct Asked {
+    /// Two tokens at least, and no more than the model's context.
+    pub(super) ids: Vec<u32>,
+    rendered: Option<String>,
 }
 
 /// A token and its probability.
@@ -72,7 +101,15 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let device = device::open(self.ask.device)?;
         let checkpoint = super::model::open(&self.model, &device, self.ask.quiet)?;
-        let evaluation = Evaluation::of(&checkpoint, &self.text, self.top.get(), self.grad, &device)?;
+        let asked = Asked::of(&checkpoint, &self.text, self.template)?;
+        let mut evaluation = Evaluation::of(&checkpoint, &asked, self.top.get(), self.grad, &device)?;
+        if let Some(count) = self.write {
+            let Self { temperature, top_p, seed, .. } = self;
+            let llama = Llama::new(&checkpoint.config, DType::F32, &device)?;
+            let generator = Generator::new(&asked.ids, count.get(), Sampling { temperature, top_p, seed });
+            let written = generator.finish(&llama, &checkpoint.params, &checkpoint.tokenizer)?;
+            evaluation.written = Some(written);
+        }
         if self.ask.json {
             super::print(&format!("{}\n", serde_json::to_string(&evaluation)?))?;
         } else {
@@ -86,19 +123,19 @@ impl Evaluation {
     /// What a model says of a text, with the `count` likeliest tokens of each distribution.
     pub(super) fn of(
         checkpoint: &Checkpoint,
-        text: &str,
+        asked: &Asked,
         count: usize,
         with_gradient: bool,
         device: &Device,
     ) -> anyhow::Result<Self> {
-        let Checkpoint { name, config, params, tokenizer } = checkpoint;
-        let ids = tokens_of(checkpoint, text)?;
+        let Checkpoint { name, config, params, tokenizer, .. } = checkpoint;
+        let ids = asked.ids.as_slice();
         let llama = Llama::new(config, DType::F32, device)?;
-        let reading = Reading::of(&llama, params, &ids, device)?;
+        let reading = Reading::of(&llama, params, ids, device)?;
         let target = *ids.last().context("--text is empty")?;
         let grad_norm = if with_gradient {
             let vars = params.clone().into_vars()?;
-            let row = Tensor::new(ids.as_slice(), device)?.unsqueeze(0)?;
+            let row = Tensor::new(ids, device)?.unsqueeze(0)?;
             let (inputs, targets) = (row.narrow(1, 0, ids.len() - 1)?, row.narrow(1, 1, ids.len() - 1)?);
             let grads = llama.loss(&vars.params(), &inputs, &targets)?.backward()?;
             Some(vars.grad_norm(&grads)?)
@@ -111,6 +148,8 @@ impl Evaluation {
         };
         Ok(Self {
             model: name.clone(),
+            rendered: asked.rendered.clone(),
+            written: None,
             tokens: ids.iter().map(|&id| tokenizer.token(id)).collect(),
             loss: reading.loss(),
             next: top(&reading.next),
@@ -127,24 +166,46 @@ impl Evaluation {
     }
 }
 
-/// The tokens of a text that the model can be asked about: two at least, and no more than its context.
-pub(super) fn tokens_of(checkpoint: &Checkpoint, text: &str) -> anyhow::Result<Vec<u32>> {
-    let Checkpoint { config, tokenizer, .. } = checkpoint;
-    let ids = tokenizer.encode(text)?;
-    let context = config.max_position_embeddings;
-    if ids.len() < 2 {
-        bail!("--text: {} token: it needs two, the last is the target", ids.len());
+impl Asked {
+    /// The tokens of a text that the model can be asked about, inside its chat template if that is wished for.
+    pub(super) fn of(checkpoint: &Checkpoint, text: &str, template: bool) -> anyhow::Result<Self> {
+        let Checkpoint { name, config, tokenizer, chat, .. } = checkpoint;
+        let chat = match (template, chat) {
+            (true, None) => bail!("{name} has no chat template: ask it without one"),
+            (true, Some(chat)) => Some(chat),
+            (false, _) => None,
+        };
+        let rendered = chat.map(|chat| chat.converse(text)).transpose()?;
+        let ids = match &rendered {
+            // The template says itself what begins a text.
+            Some(rendered) => tokenizer.encode_raw(rendered)?,
+            None => tokenizer.encode(text)?,
+        };
+        let context = config.max_position_embeddings;
+        if ids.len() < 2 {
+            bail!("--text: {} token: it needs two, the last is the target", ids.len());
+        }
+        if ids.len() > context {
+            bail!("--text: {} tokens are more than the model's context of {context}: shorten it", ids.len());
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size) {
+            bail!(
+                "--text: token {id} is outside the model's {} tokens: the tokenizer is another model's",
+                config.vocab_size
+            );
+        }
+        Ok(Self { ids, rendered })
     }
-    if ids.len() > context {
-        bail!("--text: {} tokens are more than the model's context of {context}: shorten it", ids.len());
-    }
-    if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size) {
-        bail!(
-            "--text: token {id} is outside the model's {} tokens: the tokenizer is another model's",
-            config.vocab_size
-        );
-    }
-    Ok(ids)
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|t: &f64| t.is_finite() && *t >= 0.0);
+    number.ok_or_else(|| "not a temperature: 0 or more".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|p: &f64| *p > 0.0 && *p <= 1.0);
+    number.ok_or_else(|| "not a share: above 0, at most 1".to_owned())
 }
 
 impl Evaluation {
@@ -153,6 +214,9 @@ impl Evaluation {
         let mut table = format!("{}\nloss {:.4} nats a token", super::printable(&self.model), self.loss);
         if let Some(norm) = self.grad_norm {
             table.push_str(&format!(", gradient norm {norm:.4}"));
+        }
+        if let Some(rendered) = &self.rendered {
+            table.push_str(&format!("\nread as {}", super::printable(rendered)));
         }
         table.push_str("\n\n  loss     token\n");
         let losses = [None].into_iter().chain(self.token_losses.iter().map(Some));
@@ -164,6 +228,9 @@ impl Evaluation {
         bars(&mut table, &self.target.top);
         table.push_str("\nafter the text\n");
         bars(&mut table, &self.next);
+        if let Some(written) = &self.written {
+            table.push_str(&format!("\nit writes: {}\n", super::printable(written)));
+        }
         table
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use crate::run::memory::available;
+use crate::model::memory::available;
 
 /// A number of bytes, such as `800M`, `2G` or `2GiB`.
 pub(super) fn parse(text: &str) -> Result<u64, String> {

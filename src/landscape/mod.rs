@@ -4,6 +4,7 @@ pub mod curvature;
 pub mod directions;
 pub mod evaluator;
 mod moving;
+pub mod path;
 pub mod plane;
 pub mod selection;
 pub mod survey;

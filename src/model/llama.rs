@@ -68,35 +68,67 @@ impl Llama {
         losses.sum_all()?.div(&predicted)
     }
 
+    /// Logits of the token after `ids`, which follow those that `cache` has seen: `(vocab_size)`. No gradient flows
+    /// through what is cached.
+    pub fn next(&self, params: &Params, ids: &[u32], cache: &mut Cache) -> Result<Tensor> {
+        let input = Tensor::new(ids, self.cos.device())?.unsqueeze(0)?; // (1, seq)
+        let x = self.residual(params, &input, Some(cache))?; // (seq, hidden_size)
+        self.head(params, &x.narrow(0, ids.len() - 1, 1)?)?.squeeze(0)
+    }
+
     /// Logits as rows, `(batch * seq, vocab_size)`.
     fn rows(&self, params: &Params, ids: &Tensor) -> Result<Tensor> {
+        self.head(params, &self.residual(params, ids, None)?)
+    }
+
+    /// The residual stream behind the last block, `(batch * seq, hidden_size)`. With a cache, `ids` follow the tokens
+    /// that it has seen.
+    fn residual(&self, params: &Params, ids: &Tensor, mut cache: Option<&mut Cache>) -> Result<Tensor> {
         let (batch, seq) = ids.dims2()?;
-        if seq > self.config.max_position_embeddings {
+        let seen = cache.as_ref().map_or(0, |cache| cache.seen);
+        if seen + seq > self.config.max_position_embeddings {
             candle_core::bail!(
-                "{seq} tokens are more than the model's context of {}",
+                "{} tokens are more than the model's context of {}",
+                seen + seq,
                 self.config.max_position_embeddings
             );
         }
         let embedding = get(params, "model.embed_tokens.weight")?;
         let rope = Rope {
-            cos: self.cos.narrow(0, 0, seq)?,
-            sin: self.sin.narrow(0, 0, seq)?,
-            mask: ops::causal_mask(seq, &self.cos)?,
+            cos: self.cos.narrow(0, seen, seq)?,
+            sin: self.sin.narrow(0, seen, seq)?,
+            mask: ops::causal_mask(seen, seq, &self.cos)?,
             batch,
             seq,
         };
         let mut x = embedding.index_select(&ids.flatten_all()?, 0)?; // (batch * seq, hidden_size)
         for layer in 0..self.config.num_hidden_layers {
-            x = self.block(params, layer, &x, &rope)?;
+            x = self.block(params, layer, &x, &rope, cache.as_deref_mut())?;
         }
-        let x = ops::rms_norm(&x, get(params, "model.norm.weight")?, self.config.rms_norm_eps)?;
-        let head = if self.config.tie_word_embeddings { embedding } else { get(params, "lm_head.weight")? };
-        x.matmul(&head.t()?) // (batch * seq, vocab_size)
+        if let Some(cache) = cache {
+            cache.seen += seq;
+        }
+        Ok(x)
+    }
+
+    /// Logits of rows of the residual stream: `(rows, hidden_size)` to `(rows, vocab_size)`.
+    fn head(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        let x = ops::rms_norm(x, get(params, "model.norm.weight")?, self.config.rms_norm_eps)?;
+        let tied = self.config.tie_word_embeddings;
+        let head = get(params, if tied { "model.embed_tokens.weight" } else { "lm_head.weight" })?;
+        x.matmul(&head.t()?) // (rows, vocab_size)
     }
 
     /// One block: attention and a gated feed-forward, each on the normalised residual stream `x`,
     /// `(batch * seq, hidden_size)`, and added to it.
-    fn block(&self, params: &Params, layer: usize, x: &Tensor, rope: &Rope) -> Result<Tensor> {
+    fn block(
+        &self,
+        params: &Params,
+        layer: usize,
+        x: &Tensor,
+        rope: &Rope,
+        cache: Option<&mut Cache>,
+    ) -> Result<Tensor> {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
         let norm =
             |x: &Tensor, part: &str| ops::rms_norm(x, get(params, &name(part))?, self.config.rms_norm_eps);
@@ -108,6 +140,10 @@ impl Llama {
         let v = self.heads(&project(&y, "self_attn.v_proj")?, self.config.num_key_value_heads, rope)?;
         let q = ops::rotary(&q, &rope.cos, &rope.sin)?; // (batch, heads, seq, head_dim)
         let k = ops::rotary(&k, &rope.cos, &rope.sin)?; // (batch, kv_heads, seq, head_dim)
+        let (k, v) = match cache {
+            Some(cache) => cache.extend(layer, &k, &v)?, // (batch, kv_heads, seen + seq, head_dim)
+            None => (k, v),
+        };
         let y = ops::causal_attention(&q, &k, &v, &rope.mask)?; // (batch, heads, seq, head_dim)
         let width = self.config.num_attention_heads * self.config.head_dim;
         let y = y.transpose(1, 2)?.reshape((rope.batch * rope.seq, width))?;
@@ -125,13 +161,40 @@ impl Llama {
     }
 }
 
+/// The keys and values of the tokens that a model has seen, so that the next one costs no more than itself.
+#[derive(Debug, Clone, Default)]
+pub struct Cache {
+    /// Keys and values of each layer, `(1, kv_heads, seen, head_dim)`.
+    layers: Vec<(Tensor, Tensor)>,
+    seen: usize,
+}
+
+impl Cache {
+    /// Tokens it has seen.
+    pub fn seen(&self) -> usize {
+        self.seen
+    }
+
+    /// Adds keys and values behind those of a layer; all of them come back.
+    fn extend(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (k, v) = (k.detach(), v.detach());
+        let Some((keys, values)) = self.layers.get_mut(layer) else {
+            self.layers.push((k.clone(), v.clone()));
+            return Ok((k, v));
+        };
+        *keys = Tensor::cat(&[&*keys, &k], 2)?;
+        *values = Tensor::cat(&[&*values, &v], 2)?;
+        Ok((keys.clone(), values.clone()))
+    }
+}
+
 /// What every block of one forward pass shares.
 struct Rope {
     /// `(seq, head_dim / 2)`
     cos: Tensor,
     /// `(seq, head_dim / 2)`
     sin: Tensor,
-    /// `(seq, seq)`
+    /// `(seq, seen + seq)`
     mask: Tensor,
     batch: usize,
     seq: usize,

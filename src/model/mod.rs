@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod backprop;
+pub mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
@@ -10,6 +11,7 @@ pub mod host;
 pub mod kernels;
 pub mod llama;
 pub mod matmul;
+pub mod memory;
 pub mod ops;
 pub mod params;
 pub mod shapes;

@@ -28,18 +28,18 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
 }
 
 /// Causal attention with grouped keys and values (arXiv 2305.13245), `softmax(q k^T / sqrt(head_dim) + mask) v`.
-/// `q` is `(batch, heads, seq, head_dim)`, `k` and `v` are `(batch, kv_heads, seq, head_dim)`, `mask` is
-/// `(seq, seq)`, zero on and below the diagonal and minus infinity above it.
+/// `q` is `(batch, heads, seq, head_dim)`, `k` and `v` are `(batch, kv_heads, keys, head_dim)`, `mask` is
+/// [`causal_mask`], `(seq, keys)`.
 pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let (batch, heads, seq, head_dim) = q.dims4()?;
-    let kv_heads = k.dim(1)?;
+    let (_, kv_heads, keys, _) = k.dims4()?;
     let group = heads / kv_heads;
     // The query heads of one group sit one below the other, so keys and values need no copies:
     // (batch, kv_heads, group * seq, head_dim)
     let q = q.reshape((batch, kv_heads, group * seq, head_dim))?;
-    let scores = (q.matmul(&k.t()?)? / (head_dim as f64).sqrt())?; // (batch, kv_heads, group * seq, seq)
-    let scores = scores.reshape((batch, heads, seq, seq))?.broadcast_add(mask)?;
-    let weights = softmax(&scores)?.reshape((batch, kv_heads, group * seq, seq))?;
+    let scores = (q.matmul(&k.t()?)? / (head_dim as f64).sqrt())?; // (batch, kv_heads, group * seq, keys)
+    let scores = scores.reshape((batch, heads, seq, keys))?.broadcast_add(mask)?;
+    let weights = softmax(&scores)?.reshape((batch, kv_heads, group * seq, keys))?;
     weights.matmul(v)?.reshape((batch, heads, seq, head_dim))
 }
 
@@ -70,11 +70,13 @@ fn softmax(x: &Tensor) -> Result<Tensor> {
     exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
 }
 
-/// The mask of [`causal_attention`] for `seq` positions.
-pub fn causal_mask(seq: usize, like: &Tensor) -> Result<Tensor> {
-    let mask: Vec<f32> =
-        (0..seq).flat_map(|i| (0..seq).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 })).collect();
-    Tensor::from_vec(mask, (seq, seq), like.device())?.to_dtype(like.dtype())
+/// The mask of [`causal_attention`] for `seq` positions that follow `seen` others, `(seq, seen + seq)`: zero where a
+/// position may look, minus infinity at what comes after it.
+pub fn causal_mask(seen: usize, seq: usize, like: &Tensor) -> Result<Tensor> {
+    let keys = seen + seq;
+    let masked = |i: usize, j: usize| if j > seen + i { f32::NEG_INFINITY } else { 0.0 };
+    let mask: Vec<f32> = (0..seq).flat_map(|i| (0..keys).map(move |j| masked(i, j))).collect();
+    Tensor::from_vec(mask, (seq, keys), like.device())?.to_dtype(like.dtype())
 }
 
 /// Elements that one thread sums at a time: the sums are added in order, so the threads do not matter.

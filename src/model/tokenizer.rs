@@ -153,19 +153,32 @@ impl Tokenizer {
     /// A token as it reads: its text, `<0xE2>` for each byte that is no character by itself, and `<id 7>` for
     /// an id that the vocabulary does not use.
     pub fn token(&self, id: u32) -> Token {
-        let Some(name) = self.inner.id_to_token(id) else {
-            return Token { id, text: format!("<id {id}>") };
-        };
-        let is_added = self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id);
-        let text = match self.spelling {
-            _ if is_added => name,
-            Spelling::ByteLevel => readable(&bytes_of(&name)),
+        Token { id, text: self.text(&[id]) }
+    }
+
+    /// Tokens as they read one after another: bytes that only together make a character are that character.
+    pub fn text(&self, ids: &[u32]) -> String {
+        readable(&ids.iter().flat_map(|&id| self.bytes(id)).collect::<Vec<u8>>())
+    }
+
+    fn bytes(&self, id: u32) -> Vec<u8> {
+        let Some(name) = self.inner.id_to_token(id) else { return format!("<id {id}>").into_bytes() };
+        if self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id) {
+            return name.into_bytes();
+        }
+        match self.spelling {
+            Spelling::ByteLevel => bytes_of(&name),
             Spelling::SentencePiece => match lone_byte(&name) {
-                Some(byte) => readable(&[byte]),
-                None => name.replace('\u{2581}', " "),
+                Some(byte) => vec![byte],
+                None => name.replace('\u{2581}', " ").into_bytes(),
             },
-        };
-        Token { id, text }
+        }
+    }
+
+    /// Whether every id stands for the same text in both.
+    pub fn same_tokens(&self, other: &Self) -> bool {
+        self.vocab_size == other.vocab_size
+            && (0..self.vocab_size as u32).all(|id| self.inner.id_to_token(id) == other.inner.id_to_token(id))
     }
 }
 

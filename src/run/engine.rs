@@ -10,16 +10,17 @@ use super::board::Board;
 use super::dir::{RunDir, RunState, StateFile};
 use super::host::Mode;
 use super::kept::{Kept, State};
-use super::memory::available;
 use super::pace::Pace;
 use super::pictures::Pictures;
 use super::prepare::Prepared;
 use super::recorder::{Circumstances, Recorder};
 use super::saver::Saver;
 use super::slicer::{Report, Slicer};
+use crate::generate::{Generator, Sampling};
+use crate::model::memory::available;
 use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
-use crate::predict::{Prompt, write_on};
+use crate::predict::Prompt;
 use crate::protocol::{Command, Outcome, Phase, Status};
 use crate::settings::{HIGHEST_RATE, Settings, SliceEvery};
 use crate::train::resume::Best;
@@ -106,9 +107,8 @@ impl<'a> Engine<'a> {
             false => Activity::Running,
         };
         let recorder = Recorder::open(dir.path(), Arc::clone(&board), trainer.steps_taken())?;
-        let (every, keep_last) = (settings.save_every, settings.keep_last);
         let resumed = prepared.state.as_ref();
-        let saver = Saver::new(dir, every, keep_last, prepared.data_sha256, resumed);
+        let saver = Saver::new(dir, &settings, prepared.data_sha256, prepared.chat, resumed);
         if let Some(warning) = saver.warning(&trainer) {
             log::warn!("{warning}");
         }
@@ -351,7 +351,6 @@ impl<'a> Engine<'a> {
         }
         // Whoever stops early wants the best weights.
         let wanted = best == Some(true) && self.settings.early_stop.is_some();
-
         let waiting = !self.activity.trains();
         if waiting || self.prediction_pace.due() {
             self.predict();
@@ -424,8 +423,10 @@ impl<'a> Engine<'a> {
         let Some(prompt) = &self.prompt else { return };
         let (trainer, params) = (&self.trainer, self.trainer.params());
         let known = &prompt.ids()[..prompt.ids().len() - 1];
-        match write_on(trainer.llama(), &params, &self.tokenizer, known, SAMPLE, trainer.device()) {
-            Ok(text) => {
+        let generator = Generator::new(known, SAMPLE, Sampling::GREEDY);
+        match generator.finish(trainer.llama(), &params, &self.tokenizer) {
+            Ok(written) => {
+                let text = self.tokenizer.text(known) + &written;
                 log::info!("step {}: {}", trainer.steps_taken(), text.replace('\n', " "));
                 self.recorder.sample(trainer.steps_taken(), &text);
             }
@@ -525,8 +526,7 @@ impl<'a> Engine<'a> {
             self.measure_held_out();
         }
         let eval_loss = self.held_out.filter(|(measured, _)| *measured == step).map(|(_, loss)| loss);
-        let saved = self.saver.save(&self.trainer, &self.tokenizer, eval_loss);
-        saved.inspect_err(|error| log::error!("{error}"))
+        self.saver.save(&self.trainer, &self.tokenizer, eval_loss).inspect_err(|error| log::error!("{error}"))
     }
 
     fn status(&self) -> Status {

@@ -1,19 +1,9 @@
-//! How much memory there is, and how much this process holds.
+//! How much memory this process holds.
 
 use std::time::{Duration, Instant};
 
 /// The memory that a process holds is looked up at most this often.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// Bytes that can be had, in a container too.
-pub fn available() -> u64 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    match system.cgroup_limits() {
-        Some(limits) => limits.free_memory.min(system.available_memory()),
-        None => system.available_memory(),
-    }
-}
 
 /// What this process holds.
 #[derive(Debug, Default)]

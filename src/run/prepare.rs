@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::memory::available;
 use crate::model::backprop;
+use crate::model::chat::ChatTemplate;
 use crate::model::checkpoint::{self, Checkpoint};
 use crate::model::config::LlamaConfig;
 use crate::model::device::{self, DeviceError};
 use crate::model::llama::Llama;
+use crate::model::memory::available;
 use crate::model::params::Params;
 use crate::model::tokenizer::{self, Tokenizer};
 use crate::predict::Prompt;
@@ -114,6 +115,8 @@ pub struct Prepared {
     pub trainer: Trainer,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
+    /// How it wants to be spoken to, where it says so.
+    pub chat: Option<ChatTemplate>,
     /// The prompt to start with, if the data suggests one.
     pub prompt: Option<Prompt>,
     /// What the run is.
@@ -263,7 +266,7 @@ pub fn prepare(
         _ => None,
     };
     stages.progress(3, 1.0, format!("{detail}, {:.0} MB for training", trainer.bytes() as f64 / 1e6));
-    Ok(Prepared { trainer, tokenizer, prompt, info, data_sha256, state })
+    Ok(Prepared { trainer, tokenizer, chat: model.chat, prompt, info, data_sha256, state })
 }
 
 /// Refuses a batch that no memory holds: what is not there is not noticed before the process is killed.
@@ -318,6 +321,7 @@ struct Model {
     config: LlamaConfig,
     params: Params,
     tokenizer: Tokenizer,
+    chat: Option<ChatTemplate>,
     /// Where a run goes on.
     resumed: Option<(Snapshot, State)>,
 }
@@ -335,11 +339,11 @@ fn model(
             stages.progress(2, share, "reading weights and moments");
         });
         let (opened, snapshot, state) = opened.map_err(|error| PrepareError::Checkpoint(Box::new(error)))?;
-        let Checkpoint { config, params, tokenizer, .. } = opened;
+        let Checkpoint { config, params, tokenizer, chat, .. } = opened;
         stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
         stages.progress(2, 1.0, format!("{}, from step {}", count(params.elements()), state.progress.step));
         let name = announce(settings, folder).model;
-        return Ok(Model { name, config, params, tokenizer, resumed: Some((snapshot, state)) });
+        return Ok(Model { name, config, params, tokenizer, chat, resumed: Some((snapshot, state)) });
     }
     match &settings.model {
         ModelSource::Preset(name) => {
@@ -352,16 +356,16 @@ fn model(
             let config = preset.config(tokenizer.vocab_size(), context, tokenizer.eos());
             let params = initial_params(&config, settings.seed, device)?;
             stages.progress(2, 1.0, count(params.elements()));
-            Ok(Model { name: name.clone(), config, params, tokenizer, resumed: None })
+            Ok(Model { name: name.clone(), config, params, tokenizer, chat: None, resumed: None })
         }
         ModelSource::Checkpoint(path) => {
             let opened =
                 Checkpoint::open(path, device, &mut |share| stages.progress(2, share, "reading weights"));
             let opened = opened.map_err(|error| PrepareError::Checkpoint(Box::new(error)))?;
-            let Checkpoint { name, config, params, tokenizer } = opened;
+            let Checkpoint { name, config, params, tokenizer, chat } = opened;
             stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
             stages.progress(2, 1.0, count(params.elements()));
-            Ok(Model { name, config, params, tokenizer, resumed: None })
+            Ok(Model { name, config, params, tokenizer, chat, resumed: None })
         }
     }
 }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::dir::RunDir;
+use crate::model::chat::ChatTemplate;
 use crate::model::checkpoint::{remove, sweep};
 use crate::model::tokenizer::Tokenizer;
+use crate::settings::Settings;
 use crate::train::resume::{self, Best, State};
 use crate::train::trainer::{Progress, Trainer};
 
@@ -21,6 +23,8 @@ pub struct Saver<'a> {
     every: Option<u64>,
     keep_last: usize,
     data_sha256: String,
+    /// How the model wants to be spoken to, which training does not change.
+    chat: Option<ChatTemplate>,
     /// The newest state that is saved.
     saved: Option<Progress>,
     saved_at: Instant,
@@ -31,17 +35,18 @@ impl<'a> Saver<'a> {
     /// For a run that begins, or goes on from a checkpoint with this state.
     pub fn new(
         dir: &'a RunDir,
-        every: Option<u64>,
-        keep_last: usize,
+        settings: &Settings,
         data_sha256: String,
+        chat: Option<ChatTemplate>,
         state: Option<&State>,
     ) -> Self {
         sweep(dir.path());
         Self {
             dir,
-            every,
-            keep_last: keep_last.max(1),
+            every: settings.save_every,
+            keep_last: settings.keep_last.max(1),
             data_sha256,
+            chat,
             saved: state.map(|state| state.progress),
             saved_at: Instant::now(),
             best: state.and_then(|state| state.best),
@@ -139,7 +144,7 @@ impl<'a> Saver<'a> {
         };
         let begun = Instant::now();
         let (folder, config) = (self.dir.checkpoint(step), trainer.llama().config());
-        resume::save(&folder, config, tokenizer, &snapshot, &state).map_err(|error| {
+        resume::save(&folder, config, tokenizer, self.chat.as_ref(), &snapshot, &state).map_err(|error| {
             // The run's own folder is known; the reason has to fit into one row of a screen.
             let error = error.to_string().replace(&format!("{}/", self.dir.path().display()), "");
             format!("checkpoint-{step} is not saved: {error}")

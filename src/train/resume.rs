@@ -9,6 +9,7 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::trainer::{Progress, Snapshot};
+use crate::model::chat::ChatTemplate;
 use crate::model::checkpoint::{self, Checkpoint, Error};
 use crate::model::config::LlamaConfig;
 use crate::model::params::Params;
@@ -47,11 +48,12 @@ pub fn save(
     folder: &Path,
     config: &LlamaConfig,
     tokenizer: &Tokenizer,
+    chat: Option<&ChatTemplate>,
     snapshot: &Snapshot,
     state: &State,
 ) -> Result<(), Error> {
     checkpoint::write_folder(folder, |staging| {
-        checkpoint::write_model(staging, config, &snapshot.params, tokenizer)?;
+        checkpoint::write_model(staging, config, &snapshot.params, tokenizer, chat)?;
         checkpoint::write_tensors(&staging.join(MOMENTS), &snapshot.moments)?;
         let path = staging.join(STATE);
         let text = serde_json::to_string_pretty(state)

@@ -89,6 +89,20 @@ pub enum Error {
         /// What is wrong with it.
         problem: tokenizer::Error,
     },
+    /// More weights than memory.
+    #[error(
+        "{}: its weights take {needed:.1} GB as f32, {available:.1} GB of memory can be had: close other programs or \
+         take a smaller model",
+        path.display()
+    )]
+    Memory {
+        /// The file or folder.
+        path: PathBuf,
+        /// Gigabytes that the weights take.
+        needed: f64,
+        /// Gigabytes that there are.
+        available: f64,
+    },
     /// A tensor operation failed, for want of memory on the device as a rule.
     #[error("{}: {cause}", path.display())]
     Tensor {

@@ -11,7 +11,7 @@ use candle_core::{Device, Result as TensorResult, Tensor};
 use super::config::{ConfigError, check};
 use super::error::{Error, quoted};
 use super::gguf_header::Header;
-use super::{Checkpoint, Listed, check_listing, fit, gguf_tokenizer, warn_of_others};
+use super::{Checkpoint, Listed, chat, check_listing, fit, gguf_tokenizer, warn_of_others};
 use crate::model::config::{LlamaConfig, RopeScaling};
 use crate::model::params::Params;
 
@@ -40,7 +40,8 @@ pub(super) fn open(
     let tokenizer = gguf_tokenizer::read(path, &header.metadata)?;
     let tokenizer = fit(tokenizer, &config, path);
     let params = reader.params(&config, device, progress)?;
-    Ok(Checkpoint { name, config, params, tokenizer })
+    let chat = chat::of_gguf(path, &header.metadata);
+    Ok(Checkpoint { name, config, params, tokenizer, chat })
 }
 
 /// The weights of an open file.
@@ -58,7 +59,7 @@ impl Weights<'_> {
         progress: &mut dyn FnMut(f32),
     ) -> Result<Params, Error> {
         let header = self.header;
-        let shapes = check_listing(config, "its metadata", self.path, |name| {
+        let shapes = check_listing(config, "its metadata", self.path, device, |name| {
             let info = header.tensors.get(&gguf_name(name))?;
             Some(Listed { path: self.path, dims: info.shape.dims() })
         })?;

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::error::{Error, quoted};
 use super::gguf::whole_number;
+use super::gguf_sentencepiece;
 use crate::model::tokenizer::Tokenizer;
 
-type Metadata = HashMap<String, Metadatum>;
+pub(super) type Metadata = HashMap<String, Metadatum>;
 
 /// How text is cut before bytes are merged: the regular expressions of the models' own `tokenizer.json`. The
 /// two differ in how many digits go together.
@@ -24,51 +25,74 @@ const QWEN_2: &str = concat!(
 );
 
 /// What a token is for (`enum llama_token_type` in llama.h). The others are plain entries of the vocabulary.
-const UNKNOWN: u64 = 2;
-const CONTROL: u64 = 3;
+pub(super) const UNKNOWN: u64 = 2;
+pub(super) const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 
 /// Builds the tokenizer that the metadata describes.
 pub(super) fn read(path: &Path, metadata: &Metadata) -> Result<Tokenizer, Error> {
-    match text(metadata, "tokenizer.ggml.model") {
-        Some("gpt2") => {}
+    let mut parts = match text(metadata, "tokenizer.ggml.model") {
+        Some("gpt2") => byte_pairs(path, metadata)?,
+        Some("llama") => gguf_sentencepiece::parts(path, metadata)?,
         other => {
             let problem = format!(
-                "tokenizer.ggml.model {} is not supported, gpt2 (byte-level BPE) is: use the Hugging Face \
-                 folder of this model",
+                "tokenizer.ggml.model {} is not supported, gpt2 (byte-level BPE) and llama (SentencePiece) \
+                 are: use the Hugging Face folder of this model",
                 other.map_or_else(|| "(none)".to_owned(), quoted)
             );
             return Err(Error::unsupported(path, problem));
         }
-    }
-    let rules = Rules::of(path, text(metadata, "tokenizer.ggml.pre"))?;
+    };
     let tokens = texts(path, metadata, "tokenizer.ggml.tokens")?;
-    let merges = texts(path, metadata, "tokenizer.ggml.merges")?
-        .into_iter()
-        .map(split_merge)
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Error::damaged(path, "tokenizer.ggml.merges has one that is no pair"))?;
     let vocab: Map<String, Value> =
         tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), id.into())).collect();
     if vocab.len() != tokens.len() {
         return Err(Error::damaged(path, "tokenizer.ggml.tokens has the same token twice"));
     }
+    parts.model["vocab"] = vocab.into();
     let file = json!({
         "version": "1.0",
         "added_tokens": added_tokens(metadata, &tokens),
-        "normalizer": rules.normalizer,
-        "pre_tokenizer": rules.pre_tokenizer,
-        "post_processor": post_processor(path, metadata, &tokens, rules.adds_bos)?,
-        "decoder": byte_level(true),
-        "model": {
-            "type": "BPE",
-            "ignore_merges": rules.ignores_merges,
-            "vocab": vocab,
-            "merges": merges,
-        },
+        "post_processor": post_processor(path, metadata, &tokens, &parts)?,
+        "normalizer": parts.normalizer,
+        "pre_tokenizer": parts.pre_tokenizer,
+        "decoder": parts.decoder,
+        "model": parts.model,
     });
     Tokenizer::from_json(file.to_string().as_bytes())
         .map_err(|problem| Error::Tokenizer { path: path.to_owned(), problem })
+}
+
+/// What kinds of tokenizers differ in: parts of a `tokenizer.json`, the vocabulary apart.
+pub(super) struct Parts {
+    pub(super) normalizer: Value,
+    pub(super) pre_tokenizer: Value,
+    pub(super) decoder: Value,
+    pub(super) model: Value,
+    /// Whether texts begin with a token of their own where the file does not say.
+    pub(super) adds_bos: bool,
+    /// The tokens that begin and end a text where the file does not say.
+    pub(super) bos: Option<u64>,
+    pub(super) eos: Option<u64>,
+}
+
+/// Byte-level BPE, as GPT-2 has it: the file lists the merges.
+fn byte_pairs(path: &Path, metadata: &Metadata) -> Result<Parts, Error> {
+    let rules = Rules::of(path, text(metadata, "tokenizer.ggml.pre"))?;
+    let merges = texts(path, metadata, "tokenizer.ggml.merges")?
+        .into_iter()
+        .map(split_merge)
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Error::damaged(path, "tokenizer.ggml.merges has one that is no pair"))?;
+    Ok(Parts {
+        normalizer: rules.normalizer,
+        pre_tokenizer: rules.pre_tokenizer,
+        decoder: byte_level(true),
+        model: json!({"type": "BPE", "ignore_merges": rules.ignores_merges, "merges": merges}),
+        adds_bos: rules.adds_bos,
+        bos: None,
+        eos: None,
+    })
 }
 
 /// What `tokenizer.ggml.pre` stands for.
@@ -83,6 +107,8 @@ struct Rules {
 
 impl Rules {
     /// The rules of llama.cpp (`llama_vocab::impl::load` in src/llama-vocab.cpp) for the supported names.
+    ///
+    /// A file that names none is taken for GPT-2's. llama.cpp then guesses at a finer cut and warns of bad results.
     fn of(path: &Path, pre: Option<&str>) -> Result<Self, Error> {
         let plain = |pre_tokenizer| Self {
             normalizer: Value::Null,
@@ -91,16 +117,19 @@ impl Rules {
             adds_bos: false,
         };
         Ok(match pre {
-            None | Some("default" | "gpt-2") => plain(byte_level(true)),
-            Some("smollm") => {
+            None | Some("default" | "gpt-2" | "granite-docling" | "mellum" | "olmo" | "trillion") => {
+                plain(byte_level(true))
+            }
+            Some("smollm" | "minerva-7b" | "refact" | "starcoder") => {
                 let digits = json!({"type": "Digits", "individual_digits": true});
                 plain(sequence(&digits, &byte_level(true)))
             }
-            Some("llama-bpe" | "llama3" | "llama-v3") => Self {
+            Some("llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "midm-2.0" | "pixtral") => Self {
                 ignores_merges: true,
                 adds_bos: true,
                 ..plain(sequence(&split(LLAMA_3), &byte_level(false)))
             },
+            Some("smaug-bpe" | "dbrx") => plain(sequence(&split(LLAMA_3), &byte_level(false))),
             Some("qwen2") => Self {
                 normalizer: json!({"type": "NFC"}),
                 ..plain(sequence(&split(QWEN_2), &byte_level(false)))
@@ -155,13 +184,9 @@ fn added_tokens(metadata: &Metadata, tokens: &[&str]) -> Vec<Value> {
 }
 
 /// Puts the beginning and end of a text around it, where the file asks for them.
-fn post_processor(path: &Path, metadata: &Metadata, tokens: &[&str], adds_bos: bool) -> Result<Value, Error> {
-    let asked = |key: &str, otherwise| match metadata.get(key) {
-        Some(Metadatum::Bool(asked)) => *asked,
-        _ => otherwise,
-    };
-    let token = |key: &str| {
-        let id = metadata.get(key).and_then(whole_number);
+fn post_processor(path: &Path, metadata: &Metadata, tokens: &[&str], parts: &Parts) -> Result<Value, Error> {
+    let token = |key: &str, otherwise: Option<u64>| {
+        let id = metadata.get(key).and_then(whole_number).or(otherwise);
         let name = id.and_then(|id| tokens.get(usize::try_from(id).ok()?));
         id.zip(name).ok_or_else(|| Error::damaged(path, format!("{key} names no token")))
     };
@@ -171,11 +196,11 @@ fn post_processor(path: &Path, metadata: &Metadata, tokens: &[&str], adds_bos: b
         special.insert((*name).to_owned(), json!({"id": name, "ids": [id], "tokens": [name]}));
         json!({"SpecialToken": {"id": name, "type_id": 0}})
     };
-    if asked("tokenizer.ggml.add_bos_token", adds_bos) {
-        template.insert(0, mark(token("tokenizer.ggml.bos_token_id")?));
+    if flag(metadata, "tokenizer.ggml.add_bos_token", parts.adds_bos) {
+        template.insert(0, mark(token("tokenizer.ggml.bos_token_id", parts.bos)?));
     }
-    if asked("tokenizer.ggml.add_eos_token", false) {
-        template.push(mark(token("tokenizer.ggml.eos_token_id")?));
+    if flag(metadata, "tokenizer.ggml.add_eos_token", false) {
+        template.push(mark(token("tokenizer.ggml.eos_token_id", parts.eos)?));
     }
     if template.len() == 1 {
         return Ok(Value::Null);
@@ -189,7 +214,14 @@ fn text<'a>(metadata: &'a Metadata, key: &str) -> Option<&'a str> {
     metadata.get(key)?.to_string().ok().map(String::as_str)
 }
 
-fn texts<'a>(path: &Path, metadata: &'a Metadata, key: &str) -> Result<Vec<&'a str>, Error> {
+pub(super) fn flag(metadata: &Metadata, key: &str, otherwise: bool) -> bool {
+    match metadata.get(key) {
+        Some(Metadatum::Bool(flag)) => *flag,
+        _ => otherwise,
+    }
+}
+
+pub(super) fn texts<'a>(path: &Path, metadata: &'a Metadata, key: &str) -> Result<Vec<&'a str>, Error> {
     let Some(Metadatum::Array(values)) = metadata.get(key) else {
         return Err(Error::damaged(path, format!("lacks {key}")));
     };
@@ -249,6 +281,13 @@ mod tests {
     }
 
     #[test]
+    fn other_names_of_a_rule_stand_for_it() {
+        assert_eq!(cut(&metadata("refact"), "ab 12"), ["ab", " ", "1", "2"]);
+        assert_eq!(cut(&metadata("falcon3"), "1234"), ["<bos>", "123", "4"]);
+        assert_eq!(cut(&metadata("smaug-bpe"), "1234"), ["12", "3", "4"]);
+    }
+
+    #[test]
     fn the_file_decides_about_the_beginning_and_end_of_a_text() {
         let mut metadata = metadata("llama-bpe");
         metadata.insert("tokenizer.ggml.add_bos_token".to_owned(), Metadatum::Bool(false));
@@ -270,12 +309,12 @@ mod tests {
             "m.gguf: tokenizer.ggml.pre \"tekken\" is not supported, default, gpt-2, smollm, llama-bpe and \
              qwen2 are: use the Hugging Face folder of this model"
         );
-        let mut sentencepiece = metadata("default");
-        sentencepiece.insert("tokenizer.ggml.model".to_owned(), Metadatum::String("llama".to_owned()));
+        let mut unigram = metadata("default");
+        unigram.insert("tokenizer.ggml.model".to_owned(), Metadatum::String("t5".to_owned()));
         assert_eq!(
-            refusal(&sentencepiece),
-            "m.gguf: tokenizer.ggml.model \"llama\" is not supported, gpt2 (byte-level BPE) is: use the \
-             Hugging Face folder of this model"
+            refusal(&unigram),
+            "m.gguf: tokenizer.ggml.model \"t5\" is not supported, gpt2 (byte-level BPE) and llama \
+             (SentencePiece) are: use the Hugging Face folder of this model"
         );
         let mut wrong = metadata("smollm");
         wrong.insert("tokenizer.ggml.merges".to_owned(), strings(&["a x"]));

@@ -1,9 +1,11 @@
 //! Models on disk: folders in Hugging Face layout, GGUF files, and the checkpoints of a run.
 
+mod chat;
 mod config;
 mod error;
 mod gguf;
 mod gguf_header;
+mod gguf_sentencepiece;
 mod gguf_tokenizer;
 mod safetensors;
 mod save;
@@ -12,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
+use super::chat::ChatTemplate;
 use super::config::LlamaConfig;
+use super::memory::available;
 use super::params::Params;
 use super::shapes::{deciding_fields, parameter_shapes};
 use super::tokenizer::Tokenizer;
@@ -34,6 +38,8 @@ pub struct Checkpoint {
     pub params: Params,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
+    /// How it wants to be spoken to, where it says so.
+    pub chat: Option<ChatTemplate>,
 }
 
 impl Checkpoint {
@@ -71,7 +77,8 @@ fn open_folder(
     let config = config::read(&folder.join("config.json"))?;
     let tokenizer = open_tokenizer(folder, &config)?;
     let params = safetensors::load(folder, &config, device, progress)?;
-    Ok(Checkpoint { name, config, params, tokenizer })
+    let chat = chat::of_folder(folder);
+    Ok(Checkpoint { name, config, params, tokenizer, chat })
 }
 
 fn open_tokenizer(folder: &Path, config: &LlamaConfig) -> Result<Tokenizer, Error> {
@@ -139,6 +146,7 @@ fn check_listing<'a>(
     config: &LlamaConfig,
     origin: &str,
     path: &Path,
+    device: &Device,
     listed: impl Fn(&str) -> Option<Listed<'a>>,
 ) -> Result<Vec<(String, Vec<usize>)>, Error> {
     const NAMED: usize = 3;
@@ -160,6 +168,10 @@ fn check_listing<'a>(
         }
     }
     if missing.is_empty() {
+        let elements: usize = shapes.iter().map(|(_, dims)| dims.iter().product::<usize>()).sum();
+        if device.is_cpu() {
+            check_memory(path, elements, available())?;
+        }
         return Ok(shapes);
     }
     let tensors = match missing.len().checked_sub(NAMED) {
@@ -167,6 +179,17 @@ fn check_listing<'a>(
         Some(more) => format!("{} and {more} more", missing[..NAMED].join(", ")),
     };
     Err(Error::MissingTensors { path: path.to_owned(), tensors, asked_by: origin.to_owned() })
+}
+
+/// Refuses weights that no memory holds: what is not there is not noticed before the process is killed.
+fn check_memory(path: &Path, elements: usize, available: u64) -> Result<(), Error> {
+    let needed = (elements as u64).saturating_mul(size_of::<f32>() as u64);
+    if needed > available {
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        let (needed, available) = (gigabytes(needed), gigabytes(available));
+        return Err(Error::Memory { path: path.to_owned(), needed, available });
+    }
+    Ok(())
 }
 
 /// Warns of tensors that no Llama of this shape has.
@@ -179,5 +202,21 @@ fn warn_of_others(path: &Path, mut others: Vec<&str>) {
             others.len(),
             quoted(first)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_that_no_memory_holds_are_refused_with_both_numbers() {
+        let error = check_memory(Path::new("model"), 70_000_000_000, 24_000_000_000).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "model: its weights take 280.0 GB as f32, 24.0 GB of memory can be had: close other programs or take a \
+             smaller model"
+        );
+        assert!(check_memory(Path::new("model"), 1_000_000, 4_000_000).is_ok());
     }
 }

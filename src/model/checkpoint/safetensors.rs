@@ -39,7 +39,7 @@ pub(super) fn load(
             holders.entry(name).or_insert(number);
         }
     }
-    let shapes = check_listing(config, "config.json", &listing, |name| {
+    let shapes = check_listing(config, "config.json", &listing, device, |name| {
         let file = &files[*holders.get(name)?];
         Some(Listed { path: &file.path, dims: &file.metadata.info(name)?.shape })
     })?;

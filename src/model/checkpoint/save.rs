@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::config::{generation_to_json, to_json};
 use super::error::Error;
 use super::safetensors;
+use crate::model::chat::ChatTemplate;
 use crate::model::config::LlamaConfig;
 use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
@@ -20,8 +21,9 @@ pub fn save(
     config: &LlamaConfig,
     params: &Params,
     tokenizer: &Tokenizer,
+    chat: Option<&ChatTemplate>,
 ) -> Result<(), Error> {
-    write_folder(folder, |staging| write_model(staging, config, params, tokenizer))
+    write_folder(folder, |staging| write_model(staging, config, params, tokenizer, chat))
 }
 
 /// Has `fill` write the files of a folder, then puts the folder into place under its name.
@@ -47,18 +49,19 @@ pub fn write_model(
     config: &LlamaConfig,
     params: &Params,
     tokenizer: &Tokenizer,
+    chat: Option<&ChatTemplate>,
 ) -> Result<(), Error> {
     let path = folder.join("tokenizer.json");
     let text = tokenizer.to_json().map_err(|problem| Error::Tokenizer { path: path.clone(), problem })?;
     write_file(&path, &text)?;
-    write_json(&folder.join("tokenizer_config.json"), &tokenizer_to_json(config, tokenizer))?;
+    write_json(&folder.join("tokenizer_config.json"), &tokenizer_to_json(config, tokenizer, chat))?;
     write_json(&folder.join("generation_config.json"), &generation_to_json(config))?;
     safetensors::write_tensors(&folder.join(safetensors::WHOLE), params)?;
     write_json(&folder.join("config.json"), &to_json(config))
 }
 
 /// What transformers' `AutoTokenizer` needs beside `tokenizer.json`.
-fn tokenizer_to_json(config: &LlamaConfig, tokenizer: &Tokenizer) -> Value {
+fn tokenizer_to_json(config: &LlamaConfig, tokenizer: &Tokenizer, chat: Option<&ChatTemplate>) -> Value {
     let mut fields = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": config.max_position_embeddings,
@@ -70,6 +73,13 @@ fn tokenizer_to_json(config: &LlamaConfig, tokenizer: &Tokenizer) -> Value {
         if let Some(name) = name {
             fields[field] = name.into();
         }
+    }
+    if let Some(chat) = chat {
+        // A template means the tokens that it came with, which may end an answer and not a text.
+        for (field, token) in chat.special() {
+            fields[field] = token.as_str().into();
+        }
+        fields["chat_template"] = chat.source().into();
     }
     fields
 }

@@ -1,0 +1,74 @@
+//! Writing on: one token after another, each sampled from what the model says.
+
+use candle_core::Result;
+use candle_transformers::generation::LogitsProcessor;
+
+use crate::model::llama::{Cache, Llama};
+use crate::model::params::Params;
+use crate::model::tokenizer::Tokenizer;
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Softmax temperature; 0 takes the likeliest token.
+    pub temperature: f64,
+    /// The likeliest tokens that together have this probability are drawn from; 1 is all of them.
+    pub top_p: f64,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// Always the likeliest token.
+    pub const GREEDY: Self = Self { temperature: 0.0, top_p: 1.0, seed: 0 };
+}
+
+/// A text that a model is writing. It keeps what the model has computed for the tokens so far, so the weights must
+/// stay the same from token to token.
+pub struct Generator {
+    cache: Cache,
+    processor: LogitsProcessor,
+    /// Tokens that the model has not seen yet: the prompt at first, then the last one that was drawn.
+    unseen: Vec<u32>,
+    written: Vec<u32>,
+    left: usize,
+}
+
+impl Generator {
+    /// Writes on from `prompt`, one token at least, by at most `count` tokens.
+    pub fn new(prompt: &[u32], count: usize, sampling: Sampling) -> Self {
+        let Sampling { temperature, top_p, seed } = sampling;
+        Self {
+            cache: Cache::default(),
+            processor: LogitsProcessor::new(seed, Some(temperature), Some(top_p)),
+            unseen: prompt.to_vec(),
+            written: Vec::new(),
+            left: count,
+        }
+    }
+
+    /// Draws the next token; `None` at the end: one of the tokens that end a text came up, the context is full, or
+    /// enough is written.
+    pub fn next(&mut self, llama: &Llama, params: &Params) -> Result<Option<u32>> {
+        let config = llama.config();
+        if self.left == 0 || self.cache.seen() + self.unseen.len() > config.max_position_embeddings {
+            return Ok(None);
+        }
+        let logits = llama.next(params, &self.unseen, &mut self.cache)?;
+        let id = self.processor.sample(&logits)?;
+        if config.eos_token_ids.contains(&id) {
+            self.left = 0;
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.unseen = vec![id];
+        self.written.push(id);
+        Ok(Some(id))
+    }
+
+    /// Draws until the end; what is written comes back.
+    pub fn finish(mut self, llama: &Llama, params: &Params, tokenizer: &Tokenizer) -> Result<String> {
+        while self.next(llama, params)?.is_some() {}
+        Ok(tokenizer.text(&self.written))
+    }
+}
