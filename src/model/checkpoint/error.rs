@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::config::ConfigError;
+use super::hub::HubError;
 use crate::model::tokenizer;
 
 /// Why a checkpoint cannot be opened or saved: one line of what, where and what to do.
@@ -97,6 +98,9 @@ pub enum Error {
         /// What the tensor library says.
         cause: candle_core::Error,
     },
+    /// The model does not come from the Hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
 }
 
 impl Error {

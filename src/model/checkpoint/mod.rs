@@ -5,6 +5,7 @@ mod error;
 mod gguf;
 mod gguf_header;
 mod gguf_tokenizer;
+pub mod hub;
 mod safetensors;
 mod save;
 
