@@ -147,6 +147,8 @@ pub enum ModelSource {
     Preset(String),
     /// A checkpoint: a folder, a `.gguf` file or a run.
     Checkpoint(PathBuf),
+    /// A model of the Hub: `org/name[@revision]`.
+    Hub(String),
 }
 
 /// What a model learns from.

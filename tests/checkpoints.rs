@@ -313,8 +313,8 @@ fn a_save_never_replaces_a_folder_that_is_no_checkpoint() {
 fn a_path_that_leads_nowhere_is_told_what_a_model_is() {
     assert_eq!(
         refusal(Path::new("no/such/model")),
-        "no such file or folder: no/such/model; a MODEL is a folder in Hugging Face layout, a .gguf file or \
-         a run"
+        "no such file or folder: no/such/model; a MODEL is a folder in Hugging Face layout, a .gguf file, \
+         a run, or org/name on the Hub"
     );
     let empty = TempDir::new().unwrap();
     assert!(refusal(empty.path()).contains("the folder has no config.json and no checkpoint-N; a MODEL is"));

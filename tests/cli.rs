@@ -14,6 +14,8 @@ fn llamascape(home: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .env("XDG_STATE_HOME", home)
         .env("XDG_RUNTIME_DIR", home)
+        .env("HF_HOME", home.join("huggingface"))
+        .env("HF_HUB_OFFLINE", "1")
         .stdin(Stdio::null())
         .output()
         .unwrap()
@@ -263,4 +265,42 @@ fn a_model_is_asked_inside_its_chat_template_and_writes_on() {
     let refused = llamascape(home.path(), &["eval", &bare, "--template", "--text", text]);
     let message = String::from_utf8(refused.stderr).unwrap();
     assert!(message.contains("has no chat template"), "{message}");
+}
+
+#[test]
+fn a_model_of_the_hub_that_the_cache_holds_is_used_like_any_other_and_offline_nothing_else_is() {
+    let home = TempDir::new().unwrap();
+    let (repo, commit) = (home.path().join("huggingface/hub/models--acme--tiny"), "0123456789".repeat(4));
+    let snapshot = repo.join("snapshots").join(&commit);
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir_all(repo.join("refs")).unwrap();
+    std::fs::write(repo.join("refs/main"), &commit).unwrap();
+    for entry in std::fs::read_dir(fixture("tiny-hf")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, snapshot.join(path.file_name().unwrap())).unwrap();
+    }
+    let text = ["--text", "The capital of France is Paris"];
+    let eval = |model: &str| {
+        let flags = [&["eval", model, "--json", "--quiet"], text.as_slice()].concat();
+        let output = llamascape(home.path(), &flags);
+        (output.status.code(), output.stdout, String::from_utf8(output.stderr).unwrap())
+    };
+    let (_, here, _) = eval("acme/tiny");
+    let (_, there, _) = eval(&fixture("tiny-hf"));
+    let [mut here, there] = [here, there].map(|json| serde_json::from_slice::<Value>(&json).unwrap());
+    assert_eq!(here["model"], "acme/tiny");
+    here["model"] = there["model"].clone();
+    assert_eq!(here, there);
+
+    let run = home.path().join("run");
+    let mut train = vec!["train", "--headless", "--quiet", "--model", "acme/tiny", "--steps", "1"];
+    train.extend(["--run-dir", run.to_str().unwrap()].iter().chain(&text));
+    assert!(llamascape(home.path(), &train).status.success());
+    assert!(run.join("checkpoint-1/model.safetensors").is_file());
+
+    for absent in ["acme/other", "acme/tiny@v2"] {
+        let (code, stdout, error) = eval(absent);
+        assert_eq!((code, stdout.as_slice(), error.lines().count()), (Some(1), &[][..], 1), "{error}");
+        assert!(error.starts_with(&format!("llamascape: {absent}: the cache ")), "{error}");
+    }
 }

@@ -22,7 +22,7 @@ const TOP: usize = 10;
 /// What two models say of one text, and the loss on the way from one to the other
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A folder in Hugging Face layout, a .gguf file, a run by name or folder, or RUN@STEP
+    /// org/name[@revision] on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP
     a: String,
     /// The other one
     b: String,

@@ -1,14 +1,15 @@
 //! What a person means by MODEL, and by a text or data to measure it on.
 
-use std::io::IsTerminal;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use candle_core::Device;
 
+use super::progress::Progress;
 use crate::landscape::selection::{Selection, SelectionError};
-use crate::model::checkpoint::Checkpoint;
+use crate::model::checkpoint::hub::HubId;
+use crate::model::checkpoint::{Checkpoint, Place};
 use crate::model::device::DeviceChoice;
 use crate::model::tokenizer::Tokenizer;
 use crate::run::dir::RunDir;
@@ -16,19 +17,15 @@ use crate::run::prepare;
 use crate::settings::DataSource;
 use crate::train::corpus::Batch;
 
-/// Opens a folder in Hugging Face layout, a .gguf file, a run by name or folder (its newest checkpoint), or
-/// `RUN@STEP`. The progress goes to stderr where that is a terminal.
+/// Opens a folder in Hugging Face layout, a .gguf file, a run by name or folder (its newest checkpoint), `RUN@STEP`,
+/// or a model of the Hub, which is fetched first. The progress goes to stderr.
 pub(super) fn open(model: &str, device: &Device, quiet: bool) -> anyhow::Result<Checkpoint> {
-    let (path, name) = find(model);
-    let bar = !quiet && std::io::stderr().is_terminal();
-    let opened = Checkpoint::open(&path, device, &mut |share| {
-        if bar {
-            eprint!("\r\x1b[Kreading {:3.0} %", 100.0 * share);
-        }
+    let (place, name) = find(model);
+    let progress = Progress::new(quiet);
+    let opened = Checkpoint::open_at(&place, device, &mut |loading| {
+        progress.show_if_due(|| format!("{loading}, {:.0} %", 100.0 * loading.share()));
     });
-    if bar {
-        eprint!("\r\x1b[K");
-    }
+    progress.end();
     let mut checkpoint = opened?;
     if let Some(name) = name {
         // A run is called `folder@step` by its checkpoint, and its folder's name begins with the time.
@@ -40,16 +37,16 @@ pub(super) fn open(model: &str, device: &Device, quiet: bool) -> anyhow::Result<
     Ok(checkpoint)
 }
 
-/// Where a model lies: a path, a run or `RUN@STEP`.
-pub(super) fn place(model: &str) -> PathBuf {
+/// Where a model lies: a path, a run, `RUN@STEP`, or on the Hub.
+pub(super) fn place(model: &str) -> Place {
     find(model).0
 }
 
-/// Where a model lies, and what to call it where the folder's own name would not do.
-fn find(model: &str) -> (PathBuf, Option<String>) {
+/// Where a model lies, and what to call it where its own name would not do.
+fn find(model: &str) -> (Place, Option<String>) {
     let path = Path::new(model);
     if path.exists() {
-        return (path.to_owned(), None);
+        return (Place::Path(path.to_owned()), None);
     }
     if let Some((run, step)) = model.rsplit_once('@')
         && let (Ok(dir), Ok(step)) = (RunDir::find(Some(run)), step.parse())
@@ -60,12 +57,16 @@ fn find(model: &str) -> (PathBuf, Option<String>) {
             Some(folder) => folder.to_string_lossy().into_owned(),
             None => dir.settings().map_or_else(|_| run.to_owned(), |settings| settings.name),
         };
-        return (dir.checkpoint(step), Some(format!("{name}@{step}")));
+        return (Place::Path(dir.checkpoint(step)), Some(format!("{name}@{step}")));
     }
-    match RunDir::find(Some(model)) {
-        Ok(dir) => (dir.path().to_owned(), dir.settings().ok().map(|settings| settings.name)),
-        // The checkpoint's own error says that nothing is there.
-        Err(_) => (path.to_owned(), None),
+    if let Ok(dir) = RunDir::find(Some(model)) {
+        return (Place::Path(dir.path().to_owned()), dir.settings().ok().map(|settings| settings.name));
+    }
+    // What begins with a folder that is there is a path with a slip in it: its own error says that nothing is there.
+    let in_folder = path.parent().is_some_and(Path::is_dir);
+    match HubId::parse(model).filter(|_| !in_folder) {
+        Some(id) => (Place::Hub(id), None),
+        None => (Place::Path(path.to_owned()), None),
     }
 }
 

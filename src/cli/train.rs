@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use super::engine::Greeting;
 use super::{headless, resume, screen};
+use crate::model::checkpoint::Place;
 use crate::model::device::DeviceChoice;
 use crate::protocol::OptimizerKind;
 use crate::run::dir::{RunDir, name_from};
@@ -310,7 +311,10 @@ impl Args {
         let preset = self.preset.to_possible_value().and_then(|name| Preset::named(name.get_name()));
         let preset = preset.context("the preset is unknown")?;
         let model = match &self.model {
-            Some(name) => ModelSource::Checkpoint(existing(&super::model::place(name), "--model")?),
+            Some(name) => match super::model::place(name) {
+                Place::Path(path) => ModelSource::Checkpoint(existing(&path, "--model")?),
+                Place::Hub(id) => ModelSource::Hub(id.to_string()),
+            },
             None => ModelSource::Preset(preset.name.to_owned()),
         };
         let data = match (&self.text, self.data.as_str()) {
@@ -328,7 +332,7 @@ impl Args {
         let one_text = self.text.is_some();
         let (rate, context) = match model {
             ModelSource::Preset(_) => (preset.learning_rate, Some(preset.context)),
-            ModelSource::Checkpoint(_) => (FINE_TUNE_RATE, None),
+            ModelSource::Checkpoint(_) | ModelSource::Hub(_) => (FINE_TUNE_RATE, None),
         };
         let schedule =
             self.schedule.unwrap_or(if one_text { ScheduleName::Constant } else { ScheduleName::Cosine });

@@ -7,7 +7,8 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::model::backprop;
 use crate::model::chat::ChatTemplate;
-use crate::model::checkpoint::{self, Checkpoint};
+use crate::model::checkpoint::hub::HubId;
+use crate::model::checkpoint::{self, Checkpoint, Place};
 use crate::model::config::LlamaConfig;
 use crate::model::device::{self, DeviceError};
 use crate::model::llama::Llama;
@@ -42,6 +43,9 @@ pub enum PrepareError {
     /// No preset of that name.
     #[error("no preset called {0}: there are nano, micro and mini")]
     UnknownPreset(String),
+    /// Settings that name a model as the Hub does not.
+    #[error("{0} is no name of a model of the Hub: those read org/name or org/name@revision")]
+    NotOfTheHub(String),
     /// The device can't be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -133,7 +137,7 @@ pub fn announce(settings: &Settings, folder: &Path) -> RunInfo {
         name: settings.name.clone(),
         path: folder.display().to_string(),
         model: match &settings.model {
-            ModelSource::Preset(name) => name.clone(),
+            ModelSource::Preset(name) | ModelSource::Hub(name) => name.clone(),
             ModelSource::Checkpoint(path) => file_name(path),
         },
         parameters: 0,
@@ -358,16 +362,24 @@ fn model(
             stages.progress(2, 1.0, count(params.elements()));
             Ok(Model { name: name.clone(), config, params, tokenizer, chat: None, resumed: None })
         }
-        ModelSource::Checkpoint(path) => {
-            let opened =
-                Checkpoint::open(path, device, &mut |share| stages.progress(2, share, "reading weights"));
-            let opened = opened.map_err(|error| PrepareError::Checkpoint(Box::new(error)))?;
-            let Checkpoint { name, config, params, tokenizer, chat } = opened;
-            stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
-            stages.progress(2, 1.0, count(params.elements()));
-            Ok(Model { name, config, params, tokenizer, chat, resumed: None })
+        ModelSource::Checkpoint(path) => opened(&Place::Path(path.clone()), device, stages),
+        ModelSource::Hub(text) => {
+            let id = HubId::parse(text).ok_or_else(|| PrepareError::NotOfTheHub(text.clone()))?;
+            opened(&Place::Hub(id), device, stages)
         }
     }
+}
+
+/// Opens a checkpoint, which may have to be fetched.
+fn opened(place: &Place, device: &Device, stages: &mut Stages) -> Result<Model, PrepareError> {
+    let opened = Checkpoint::open_at(place, device, &mut |loading| {
+        stages.progress(2, loading.share(), loading.to_string());
+    });
+    let opened = opened.map_err(|error| PrepareError::Checkpoint(Box::new(error)))?;
+    let Checkpoint { name, config, params, tokenizer, chat } = opened;
+    stages.progress(1, 1.0, format!("{} tokens", tokenizer.vocab_size()));
+    stages.progress(2, 1.0, count(params.elements()));
+    Ok(Model { name, config, params, tokenizer, chat, resumed: None })
 }
 
 fn count(parameters: usize) -> String {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::config::ConfigError;
+use super::hub::HubError;
 use crate::model::tokenizer;
 
 /// Why a checkpoint cannot be opened or saved: one line of what, where and what to do.
@@ -10,7 +11,8 @@ use crate::model::tokenizer;
 pub enum Error {
     /// Nothing is there.
     #[error(
-        "no such file or folder: {}; a MODEL is a folder in Hugging Face layout, a .gguf file or a run",
+        "no such file or folder: {}; a MODEL is a folder in Hugging Face layout, a .gguf file, a run, or org/name on \
+         the Hub",
         .0.display()
     )]
     NoSuchPath(PathBuf),
@@ -111,6 +113,9 @@ pub enum Error {
         /// What the tensor library says.
         cause: candle_core::Error,
     },
+    /// The model does not come from the Hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
 }
 
 impl Error {

@@ -7,6 +7,7 @@ mod gguf;
 mod gguf_header;
 mod gguf_sentencepiece;
 mod gguf_tokenizer;
+pub mod hub;
 mod safetensors;
 mod save;
 
@@ -24,8 +25,54 @@ pub use config::ConfigError;
 pub use error::Error;
 use error::dimensions;
 pub(crate) use error::quoted;
+use hub::{Fetching, Hub, HubId};
 pub use safetensors::{read_tensors, write_tensors};
 pub use save::{remove, save, sweep, write_folder, write_model};
+
+/// Where a model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A folder or a file.
+    Path(PathBuf),
+    /// On the Hugging Face Hub, or in the cache of what was fetched from it.
+    Hub(HubId),
+}
+
+/// How far the opening of a model is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Loading {
+    /// Bytes that are fetched, and how many there are.
+    Fetching {
+        /// Here already.
+        done: u64,
+        /// Of the whole fetch.
+        total: u64,
+    },
+    /// The weights that are read, from 0 to 1.
+    Reading(f32),
+}
+
+impl Loading {
+    /// The share that is done, from 0 to 1.
+    pub fn share(self) -> f32 {
+        match self {
+            Self::Fetching { done, total } => done as f32 / total.max(1) as f32,
+            Self::Reading(share) => share,
+        }
+    }
+}
+
+impl std::fmt::Display for Loading {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Fetching { done, total } => {
+                let [done, total] = [done, total].map(|bytes| *bytes as f64 / 1e6);
+                write!(f, "fetching {done:.0} of {total:.0} MB")
+            }
+            Self::Reading(_) => f.write_str("reading weights"),
+        }
+    }
+}
 
 /// A model and all that is needed to use it.
 #[derive(Debug, Clone)]
@@ -43,6 +90,22 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Opens a model wherever it is: what the Hub has is fetched first, unless the cache holds it.
+    pub fn open_at(place: &Place, device: &Device, progress: &mut dyn FnMut(Loading)) -> Result<Self, Error> {
+        let id = match place {
+            Place::Path(path) => {
+                return Self::open(path, device, &mut |share| progress(Loading::Reading(share)));
+            }
+            Place::Hub(id) => id,
+        };
+        let hub = Hub::from_env(|name| std::env::var(name).ok())?;
+        let fetched = |at: Fetching| Loading::Fetching { done: at.done, total: at.total };
+        let folder = hub.snapshot(id, &mut |at| progress(fetched(at)))?;
+        let mut checkpoint = Self::open(&folder, device, &mut |share| progress(Loading::Reading(share)))?;
+        checkpoint.name = id.to_string();
+        Ok(checkpoint)
+    }
+
     /// Opens a folder in Hugging Face layout, a GGUF file, or the newest checkpoint in a run's folder.
     ///
     /// `progress` is told how much of the weights is read, from 0 to 1.

@@ -19,7 +19,7 @@ use crate::model::host::Numbers;
 use crate::model::params::Params;
 
 pub(super) const WHOLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// The format's own bound on the header, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
@@ -69,7 +69,7 @@ struct Index {
 }
 
 /// The file that lists the tensors, and the files that hold them.
-fn files_of(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Error> {
+pub(super) fn files_of(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Error> {
     let whole = folder.join(WHOLE);
     if whole.is_file() {
         return Ok((whole.clone(), vec![whole]));
@@ -81,16 +81,8 @@ fn files_of(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Error> {
             format!("has neither {WHOLE} nor {INDEX}: other formats must be converted with transformers"),
         ));
     }
-    let text = std::fs::read(&index).map_err(Error::io(&index))?;
-    let parsed: Index = serde_json::from_slice(&text)
-        .map_err(|cause| Error::damaged(&index, format!("is no index of shards ({cause})")))?;
-    let shards: BTreeSet<String> = parsed.weight_map.into_values().collect();
     let mut paths = Vec::new();
-    for shard in shards {
-        // A name that leads out of the folder is not one that transformers writes.
-        if Path::new(&shard).file_name().is_none_or(|name| name != shard.as_str()) {
-            return Err(Error::damaged(&index, format!("{} is no file name", quoted(&shard))));
-        }
+    for shard in shards_of(&index)? {
         let path = folder.join(&shard);
         if !path.is_file() {
             return Err(Error::damaged(&index, format!("the shard {} is not there", quoted(&shard))));
@@ -98,6 +90,21 @@ fn files_of(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Error> {
         paths.push(path);
     }
     Ok((index, paths))
+}
+
+/// The names of the files that an index of shards lists.
+pub(super) fn shards_of(index: &Path) -> Result<BTreeSet<String>, Error> {
+    let text = std::fs::read(index).map_err(Error::io(index))?;
+    let parsed: Index = serde_json::from_slice(&text)
+        .map_err(|cause| Error::damaged(index, format!("is no index of shards ({cause})")))?;
+    let shards: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    for shard in &shards {
+        // A name that leads out of the folder is not one that transformers writes.
+        if Path::new(shard).file_name().is_none_or(|name| name != shard.as_str()) {
+            return Err(Error::damaged(index, format!("{} is no file name", quoted(shard))));
+        }
+    }
+    Ok(shards)
 }
 
 /// One safetensors file, open.
