@@ -360,6 +360,20 @@ fn a_head_beside_tied_embeddings_is_left_out() {
 }
 
 #[test]
+fn a_tensor_in_two_shards_is_refused() {
+    let copy = copy_of("tiny-hf");
+    let shard = |number: u32| copy.path().join(format!("model-0000{number}-of-00002.safetensors"));
+    fs::copy(shard(1), shard(2)).unwrap();
+    let message = refusal(copy.path());
+    let begin = format!("{}: holds \"", shard(2).display());
+    let end = format!(
+        "\", which {} holds too; the file is damaged or incomplete: fetch it again",
+        shard(1).display()
+    );
+    assert!(message.starts_with(&begin) && message.ends_with(&end), "{message}");
+}
+
+#[test]
 fn missing_files_of_a_folder_are_named() {
     let shard = "model-00002-of-00002.safetensors";
     let copy = copy_of("tiny-hf");

@@ -36,7 +36,13 @@ pub(super) fn load(
     let mut holders = HashMap::new();
     for (number, file) in files.iter().enumerate() {
         for name in file.metadata.offset_keys() {
-            holders.entry(name).or_insert(number);
+            // One of them is an old copy, and nothing says which.
+            if let Some(&other) = holders.get(&name) {
+                let other: &Shard = &files[other];
+                let problem = format!("holds {}, which {} holds too", quoted(&name), other.path.display());
+                return Err(Error::damaged(&file.path, problem));
+            }
+            holders.insert(name, number);
         }
     }
     let shapes = check_listing(config, "config.json", &listing, device, |name| {
