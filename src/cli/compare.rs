@@ -13,7 +13,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::device;
 use crate::model::llama::Llama;
 use crate::model::shapes::parameter_shapes;
-use crate::predict::{Reading, divergences};
+use crate::predict::divergences;
 use crate::train::corpus::Batch;
 
 /// Tokens whose overlap is counted.
@@ -74,19 +74,19 @@ impl Args {
         progress.show("reading the text with both");
         let texts =
             [Asked::of(&a, &self.text, self.template_a)?, Asked::of(&b, &self.text, self.template_b)?];
-        let evaluate = |model: &Checkpoint, text| Evaluation::of(model, text, TOP, self.grad, &device);
-        let (of_a, of_b) = (evaluate(&a, &texts[0])?, evaluate(&b, &texts[1])?);
+        let llamas = [&a, &b].map(|model| Llama::new(&model.config, DType::F32, &device));
+        let [llama_a, llama_b] = llamas;
+        let (llama_a, llama_b) = (llama_a?, llama_b?);
+        let evaluate = |model: &Checkpoint, llama: &Llama, text| {
+            Evaluation::of(model, llama, text, TOP, self.grad, &device)
+        };
+        let of_a = evaluate(&a, &llama_a, &texts[0])?;
+        let of_b = evaluate(&b, &llama_b, &texts[1])?;
         let alike = a.config.vocab_size == b.config.vocab_size && a.tokenizer.same_tokens(&b.tokenizer);
         let [ids, of_other] = texts.map(|text| text.ids);
         let same_text = alike && ids == of_other;
-        let llama = Llama::new(&a.config, DType::F32, &device)?;
         let kl = if same_text {
-            let other = Llama::new(&b.config, DType::F32, &device)?;
-            let readings = [
-                Reading::of(&llama, &a.params, &ids, &device)?,
-                Reading::of(&other, &b.params, &ids, &device)?,
-            ];
-            let at_places = divergences(&readings[0], &readings[1])?;
+            let at_places = divergences(&of_a.reading, &of_b.reading)?;
             let mean = |way: usize| at_places.iter().map(|kl| kl[way]).sum::<f64>() / at_places.len() as f64;
             Some([mean(0), mean(1)])
         } else {
@@ -94,7 +94,7 @@ impl Args {
         };
         let path = if same_text && parameter_shapes(&a.config) == parameter_shapes(&b.config) {
             progress.show("going from one to the other");
-            Some(between(llama, &a.params, &b.params, &Batch::new(vec![ids]), &device)?)
+            Some(between(llama_a, &a.params, &b.params, &Batch::new(vec![ids]), &device)?)
         } else {
             None
         };

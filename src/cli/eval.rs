@@ -64,6 +64,8 @@ pub(super) struct Evaluation {
     /// What follows the text, with --write.
     #[serde(skip_serializing_if = "Option::is_none")]
     written: Option<String>,
+    #[serde(skip)]
+    pub(super) reading: Reading,
 }
 
 /// A text as one model reads it.
@@ -102,10 +104,10 @@ impl Args {
         let device = device::open(self.ask.device)?;
         let checkpoint = super::model::open(&self.model, &device, self.ask.quiet)?;
         let asked = Asked::of(&checkpoint, &self.text, self.template)?;
-        let mut evaluation = Evaluation::of(&checkpoint, &asked, self.top.get(), self.grad, &device)?;
+        let llama = Llama::new(&checkpoint.config, DType::F32, &device)?;
+        let mut evaluation = Evaluation::of(&checkpoint, &llama, &asked, self.top.get(), self.grad, &device)?;
         if let Some(count) = self.write {
             let Self { temperature, top_p, seed, .. } = self;
-            let llama = Llama::new(&checkpoint.config, DType::F32, &device)?;
             let generator = Generator::new(&asked.ids, count.get(), Sampling { temperature, top_p, seed });
             let written = generator.finish(&llama, &checkpoint.params, &checkpoint.tokenizer)?;
             evaluation.written = Some(written);
@@ -123,15 +125,15 @@ impl Evaluation {
     /// What a model says of a text, with the `count` likeliest tokens of each distribution.
     pub(super) fn of(
         checkpoint: &Checkpoint,
+        llama: &Llama,
         asked: &Asked,
         count: usize,
         with_gradient: bool,
         device: &Device,
     ) -> anyhow::Result<Self> {
-        let Checkpoint { name, config, params, tokenizer, .. } = checkpoint;
+        let Checkpoint { name, params, tokenizer, .. } = checkpoint;
         let ids = asked.ids.as_slice();
-        let llama = Llama::new(config, DType::F32, device)?;
-        let reading = Reading::of(&llama, params, ids, device)?;
+        let reading = Reading::of(llama, params, ids, device)?;
         let target = *ids.last().context("--text is empty")?;
         let grad_norm = if with_gradient {
             let vars = params.clone().into_vars()?;
@@ -160,8 +162,9 @@ impl Evaluation {
                 rank: rank(&reading.target, target),
                 top: top(&reading.target),
             },
-            token_losses: reading.token_losses,
+            token_losses: reading.token_losses.clone(),
             grad_norm,
+            reading,
         })
     }
 }

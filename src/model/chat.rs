@@ -157,8 +157,10 @@ fn strftime_now(format: &str) -> Result<String, Error> {
 }
 
 /// JSON as Python's `json.dumps` writes it, with the two options that templates use.
-// The engine hands over the options and not a reference to them.
-#[allow(clippy::needless_pass_by_value)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "minijinja hands over the options, not a reference to them"
+)]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     const WIDEST: usize = 16;
     let refused = |problem: String| Error::new(ErrorKind::InvalidOperation, problem);
