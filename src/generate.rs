@@ -66,9 +66,14 @@ impl Generator {
         Ok(Some(id))
     }
 
-    /// Draws until the end; what is written comes back.
+    /// Draws until the end, which the tokenizer may know where the configuration does not; what is written comes back.
     pub fn finish(mut self, llama: &Llama, params: &Params, tokenizer: &Tokenizer) -> Result<String> {
-        while self.next(llama, params)?.is_some() {}
+        while let Some(id) = self.next(llama, params)? {
+            if tokenizer.eos() == Some(id) {
+                self.written.pop();
+                break;
+            }
+        }
         Ok(tokenizer.text(&self.written))
     }
 }

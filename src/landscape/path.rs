@@ -22,7 +22,8 @@ pub struct PathLoss {
     pub t: Vec<f64>,
     /// In nats.
     pub loss: Vec<f64>,
-    /// How far the loss rises above the straight line between its ends; 0 where it never does.
+    /// How far the loss rises above the straight line between its ends, 0 where it never does; not finite where no
+    /// loss is.
     pub barrier: f64,
 }
 
@@ -47,7 +48,7 @@ pub fn between(llama: Llama, a: &Params, b: &Params, batch: &Batch, device: &Dev
 fn with_barrier(t: Vec<f64>, loss: Vec<f64>) -> PathLoss {
     let (first, last) = (loss[0], loss[loss.len() - 1]);
     let straight = |t: f64| (1.0 - t) * first + t * last;
-    let barrier = t.iter().zip(&loss).map(|(t, loss)| loss - straight(*t)).fold(0.0, f64::max);
+    let barrier = t.iter().zip(&loss).map(|(t, loss)| loss - straight(*t)).fold(f64::NEG_INFINITY, f64::max);
     PathLoss { t, loss, barrier }
 }
 
@@ -61,5 +62,7 @@ mod tests {
         assert!((path.barrier - 2.0).abs() < 1e-12, "{path:?}");
         let valley = with_barrier(vec![0.0, 0.5, 1.0], vec![1.0, 0.5, 1.0]);
         assert!(valley.barrier.abs() < 1e-12, "{valley:?}");
+        let lost = with_barrier(vec![0.0, 1.0], vec![f64::NAN; 2]);
+        assert!(!lost.barrier.is_finite(), "{lost:?}");
     }
 }
