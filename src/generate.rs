@@ -47,16 +47,16 @@ impl Generator {
         }
     }
 
-    /// Draws the next token; `None` at the end: one of the tokens that end a text came up, the context is full, or
-    /// enough is written.
-    pub fn next(&mut self, llama: &Llama, params: &Params) -> Result<Option<u32>> {
+    /// Draws the next token; `None` at the end: a token came up that ends a text, `eos` or one of the configuration's,
+    /// the context is full, or enough is written.
+    pub fn next(&mut self, llama: &Llama, params: &Params, eos: Option<u32>) -> Result<Option<u32>> {
         let config = llama.config();
         if self.left == 0 || self.cache.seen() + self.unseen.len() > config.max_position_embeddings {
             return Ok(None);
         }
         let logits = llama.next(params, &self.unseen, &mut self.cache)?;
         let id = self.processor.sample(&logits)?;
-        if config.eos_token_ids.contains(&id) {
+        if config.eos_token_ids.contains(&id) || eos == Some(id) {
             self.left = 0;
             return Ok(None);
         }
@@ -66,14 +66,15 @@ impl Generator {
         Ok(Some(id))
     }
 
-    /// Draws until the end, which the tokenizer may know where the configuration does not; what is written comes back.
+    /// What is written so far.
+    pub fn text(&self, tokenizer: &Tokenizer) -> String {
+        tokenizer.text(&self.written)
+    }
+
+    /// Draws until the end; what is written comes back.
     pub fn finish(mut self, llama: &Llama, params: &Params, tokenizer: &Tokenizer) -> Result<String> {
-        while let Some(id) = self.next(llama, params)? {
-            if tokenizer.eos() == Some(id) {
-                self.written.pop();
-                break;
-            }
-        }
-        Ok(tokenizer.text(&self.written))
+        // The tokenizer may know an end that the configuration does not.
+        while self.next(llama, params, tokenizer.eos())?.is_some() {}
+        Ok(self.text(tokenizer))
     }
 }

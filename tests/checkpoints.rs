@@ -5,6 +5,7 @@
 // Numbers are compared bit for bit, and what fails to unwrap fails the test.
 #![allow(clippy::float_cmp, clippy::unwrap_used)]
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -352,11 +353,70 @@ fn missing_tensors_are_named() {
     );
 }
 
-#[test]
-fn a_head_beside_tied_embeddings_is_left_out() {
+/// A copy of the folder whose configuration ties the head.
+fn tied_copy() -> TempDir {
     let copy = copy_of("tiny-hf");
     change_json(&copy.path().join("config.json"), |config| config["tie_word_embeddings"] = true.into());
-    assert!(open(copy.path()).params.get("lm_head.weight").is_none());
+    copy
+}
+
+/// A model whose configuration ties the head, in one file that holds an embedding of BF16 and this head.
+fn tied_beside(head: impl FnOnce(&Tensor) -> Tensor) -> TempDir {
+    let copy = tied_copy();
+    let params = open(&fixture("tiny-hf")).params;
+    let mut tensors: HashMap<String, Tensor> =
+        params.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+    let embedding = tensors["model.embed_tokens.weight"].clone();
+    tensors.insert("model.embed_tokens.weight".to_owned(), embedding.to_dtype(DType::BF16).unwrap());
+    tensors.insert("lm_head.weight".to_owned(), head(&embedding));
+    candle_core::safetensors::save(&tensors, copy.path().join("model.safetensors")).unwrap();
+    copy
+}
+
+#[test]
+fn a_copy_of_a_tied_head_is_left_out() {
+    let mut headless = contents(&open(&fixture("tiny-hf")).params);
+    headless.retain(|(name, ..)| name != "lm_head.weight");
+    for dtype in [DType::F32, DType::BF16] {
+        let copy = tied_beside(|embedding| embedding.to_dtype(dtype).unwrap());
+        let opened = open(copy.path());
+        assert!(opened.config.tie_word_embeddings);
+        assert_eq!(contents(&opened.params), headless);
+    }
+    // One of other dimensions cannot be the model's.
+    let copy = tied_beside(|embedding| embedding.narrow(0, 0, 279).unwrap());
+    let opened = open(copy.path());
+    assert!(opened.config.tie_word_embeddings && opened.params.get("lm_head.weight").is_none());
+}
+
+#[test]
+fn a_head_that_is_not_the_embedding_it_is_tied_to_counts() {
+    let original = open(&fixture("tiny-hf"));
+    let copy = tied_copy();
+    let opened = open(copy.path());
+    assert_eq!(opened.config, original.config);
+    assert_eq!(contents(&opened.params), contents(&original.params));
+
+    let home = TempDir::new().unwrap();
+    let place = home.path().join("checkpoint-1");
+    save(&place, &opened.config, &opened.params, &opened.tokenizer, opened.chat.as_ref()).unwrap();
+    let saved: Value = serde_json::from_slice(&fs::read(place.join("config.json")).unwrap()).unwrap();
+    assert_eq!(saved["tie_word_embeddings"], false);
+    assert_eq!(contents(&open(&place).params), contents(&original.params));
+}
+
+#[test]
+fn one_bit_makes_another_head() {
+    let embedding = values(open(&fixture("tiny-hf")).params.get("model.embed_tokens.weight").unwrap());
+    for at in [0, embedding.len() - 1] {
+        let mut head = embedding.clone();
+        head[at] = f32::from_bits(head[at].to_bits() ^ 1);
+        let wanted = head.clone();
+        let copy = tied_beside(|like| Tensor::from_vec(head, like.shape(), &Device::Cpu).unwrap());
+        let opened = open(copy.path());
+        assert!(!opened.config.tie_word_embeddings);
+        assert_eq!(values(opened.params.get("lm_head.weight").unwrap()), wanted);
+    }
 }
 
 #[test]

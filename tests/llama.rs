@@ -201,13 +201,29 @@ fn token_by_token_the_model_says_what_it_says_of_the_whole_text() {
 }
 
 #[test]
+fn a_context_that_no_text_fills_costs_nothing() {
+    let short = LlamaConfig { head_dim: 12, ..config() };
+    let long = LlamaConfig { max_position_embeddings: 1 << 24, ..short.clone() };
+    let (params, ids) = (random_params(&short, DType::F32), ids(9, short.vocab_size));
+    let said = |config: &LlamaConfig| {
+        let llama = Llama::new(config, DType::F32, &Device::Cpu).unwrap();
+        let rotary = llama.rotary(9).unwrap();
+        assert_eq!((rotary.cos.len(), rotary.sin.len()), (9 * 6, 9 * 6));
+        let logits: Vec<f32> =
+            llama.forward(&params, &ids).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        logits.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+    };
+    assert_eq!(said(&long), said(&short));
+}
+
+#[test]
 fn what_is_written_is_the_likeliest_or_drawn_from_the_seed_and_ends_where_it_must() {
     let config = config();
     let params = random_params(&config, DType::F32);
     let write = |config: &LlamaConfig, count: usize, sampling: Sampling| {
         let llama = Llama::new(config, DType::F32, &Device::Cpu).unwrap();
         let mut generator = Generator::new(&[3, 1, 4], count, sampling);
-        std::iter::from_fn(|| generator.next(&llama, &params).unwrap()).collect::<Vec<u32>>()
+        std::iter::from_fn(|| generator.next(&llama, &params, None).unwrap()).collect::<Vec<u32>>()
     };
     let greedy = write(&config, 8, Sampling::GREEDY);
     let llama = Llama::new(&config, DType::F32, &Device::Cpu).unwrap();

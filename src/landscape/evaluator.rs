@@ -87,12 +87,12 @@ impl Evaluator {
         batch: &Batch,
         objective: Objective,
     ) -> Result<Self> {
-        let model = Model::new(llama, origin, plane)?;
         let (inputs, targets) = batch.tensors(&Device::Cpu)?;
         let (_, seq) = inputs.dims2()?;
         if seq > llama.config().max_position_embeddings {
             bail!("{seq} tokens are more than the model's context");
         }
+        let model = Model::new(llama, origin, plane, seq)?;
         let (inputs, targets) = (inputs.flatten_all()?.to_vec1()?, targets.flatten_all()?.to_vec1()?);
         if let Some(id) = inputs
             .iter()
@@ -349,7 +349,8 @@ struct Layer {
 }
 
 impl Model {
-    fn new(llama: &Llama, origin: &Params, plane: Option<&Plane>) -> Result<Self> {
+    /// For texts of `seq` tokens.
+    fn new(llama: &Llama, origin: &Params, plane: Option<&Plane>, seq: usize) -> Result<Self> {
         let config = llama.config();
         let moving = |name: &str| Moving::new(origin, plane, name);
         let layer = |layer: usize| -> Result<Layer> {
@@ -382,7 +383,7 @@ impl Model {
             num_key_value_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
             eps: config.rms_norm_eps,
-            rotary: llama.rotary()?,
+            rotary: llama.rotary(seq)?,
             embedding: moving("model.embed_tokens.weight")?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             norm: moving("model.norm.weight")?,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::Deref;
 
 use candle_core::{CpuStorage, DType, Error, InplaceOp1, Layout, Result, Storage, Tensor, bail};
+use rayon::prelude::*;
 
 /// The numbers of one contiguous `f32` tensor on the CPU, borrowed: nothing may write to it meanwhile.
 pub struct Numbers<'a> {
@@ -35,6 +36,14 @@ impl Deref for Numbers<'_> {
             _ => &[],
         }
     }
+}
+
+/// So many zeros in memory that is there. The system hands out zeros of its own for `vec![0.0; count]`, and has all
+/// threads wait for each page of them that is read before it is written: of sums in large tensors every page is.
+pub fn zeros(count: usize) -> Vec<f32> {
+    /// Numbers that one thread writes at a time.
+    const PIECE: usize = 1 << 16;
+    rayon::iter::repeat_n(0.0, count).with_min_len(PIECE).collect()
 }
 
 /// Lets `change` write to the numbers of a contiguous `f32` tensor on the CPU, which no graph may hold.

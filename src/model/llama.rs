@@ -7,30 +7,27 @@ use super::kernels::Rotary;
 use super::ops;
 use super::params::Params;
 
-/// A Llama without its parameters: its shape and its rotary tables.
+/// A Llama without its parameters: its shape, and what it computes with.
 ///
 /// The parameters are handed to each call, so that training, a slice through a frozen copy and a loaded
 /// checkpoint all take this one path.
 #[derive(Debug, Clone)]
 pub struct Llama {
     config: LlamaConfig,
-    /// `(max_position_embeddings, head_dim / 2)`
-    cos: Tensor,
-    /// `(max_position_embeddings, head_dim / 2)`
-    sin: Tensor,
+    /// Radians per position of each of the `head_dim / 2` rotations.
+    frequencies: Vec<f64>,
+    dtype: DType,
+    device: Device,
 }
 
 impl Llama {
-    /// Prepares the tables of a model of this shape for computing in `dtype` on `device`.
+    /// Prepares a model of this shape for computing in `dtype` on `device`; fails where the device cannot.
     pub fn new(config: &LlamaConfig, dtype: DType, device: &Device) -> Result<Self> {
-        let positions = config.max_position_embeddings;
         let frequencies = rope_frequencies(config);
-        let table = |f: fn(f64) -> f64| -> Result<Tensor> {
-            let values: Vec<f64> =
-                (0..positions).flat_map(|p| frequencies.iter().map(move |w| f(p as f64 * w))).collect();
-            Tensor::from_vec(values, (positions, frequencies.len()), device)?.to_dtype(dtype)
-        };
-        Ok(Self { config: config.clone(), cos: table(f64::cos)?, sin: table(f64::sin)? })
+        let llama = Self { config: config.clone(), frequencies, dtype, device: device.clone() };
+        // A type that the device lacks is known here, and not in the middle of a run.
+        llama.rope_tables(0, 1)?;
+        Ok(llama)
     }
 
     /// The model's shape.
@@ -38,10 +35,11 @@ impl Llama {
         &self.config
     }
 
-    /// The tables of the rotary embedding as plain numbers.
-    pub fn rotary(&self) -> Result<Rotary> {
+    /// The tables of the rotary embedding for texts of `seq` tokens, as plain numbers.
+    pub fn rotary(&self, seq: usize) -> Result<Rotary> {
+        let [cos, sin] = self.rope_tables(0, seq)?;
         let table = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1();
-        Ok(Rotary { cos: table(&self.cos)?, sin: table(&self.sin)?, half: self.config.head_dim / 2 })
+        Ok(Rotary { cos: table(&cos)?, sin: table(&sin)?, half: self.config.head_dim / 2 })
     }
 
     /// Logits of the next token at every position. `ids` is `(batch, seq)` of `u32`, the result
@@ -71,7 +69,7 @@ impl Llama {
     /// Logits of the token after `ids`, which follow those that `cache` has seen: `(vocab_size)`. No gradient flows
     /// through what is cached.
     pub fn next(&self, params: &Params, ids: &[u32], cache: &mut Cache) -> Result<Tensor> {
-        let input = Tensor::new(ids, self.cos.device())?.unsqueeze(0)?; // (1, seq)
+        let input = Tensor::new(ids, &self.device)?.unsqueeze(0)?; // (1, seq)
         let x = self.residual(params, &input, Some(cache))?; // (seq, hidden_size)
         self.head(params, &x.narrow(0, ids.len() - 1, 1)?)?.squeeze(0)
     }
@@ -94,13 +92,9 @@ impl Llama {
             );
         }
         let embedding = get(params, "model.embed_tokens.weight")?;
-        let rope = Rope {
-            cos: self.cos.narrow(0, seen, seq)?,
-            sin: self.sin.narrow(0, seen, seq)?,
-            mask: ops::causal_mask(seen, seq, &self.cos)?,
-            batch,
-            seq,
-        };
+        let [cos, sin] = self.rope_tables(seen, seq)?;
+        let mask = ops::causal_mask(seen, seq, &cos)?;
+        let rope = Rope { cos, sin, mask, batch, seq };
         let mut x = embedding.index_select(&ids.flatten_all()?, 0)?; // (batch * seq, hidden_size)
         for layer in 0..self.config.num_hidden_layers {
             x = self.block(params, layer, &x, &rope, cache.as_deref_mut())?;
@@ -109,6 +103,20 @@ impl Llama {
             cache.seen += seq;
         }
         Ok(x)
+    }
+
+    /// Cosines and sines of the rotary embedding for `seq` positions that follow `seen` others, both
+    /// `(seq, head_dim / 2)`.
+    ///
+    /// No table is kept for the whole context: a model may claim one that no text ever fills.
+    fn rope_tables(&self, seen: usize, seq: usize) -> Result<[Tensor; 2]> {
+        let frequencies = &self.frequencies;
+        let table = |f: fn(f64) -> f64| -> Result<Tensor> {
+            let values: Vec<f64> =
+                (seen..seen + seq).flat_map(|p| frequencies.iter().map(move |w| f(p as f64 * w))).collect();
+            Tensor::from_vec(values, (seq, frequencies.len()), &self.device)?.to_dtype(self.dtype)
+        };
+        Ok([table(f64::cos)?, table(f64::sin)?])
     }
 
     /// Logits of rows of the residual stream: `(rows, hidden_size)` to `(rows, vocab_size)`.

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
-use crate::model::host;
+use crate::model::host::{self, zeros};
 use crate::model::kernels;
 use crate::model::params::{Params, Vars};
 use crate::protocol::OptimizerKind;
@@ -174,7 +174,11 @@ impl Optimizer {
             Gradient::Host { tensors, .. } => tensors[place].is_some(),
             Gradient::Device { tensors, .. } => tensors[place].is_some(),
         };
-        let pair = |var: &Tensor| Ok([var.detach().zeros_like()?, var.detach().zeros_like()?]);
+        let moment = |var: &Tensor| match var.device() {
+            Device::Cpu => Tensor::from_vec(zeros(var.elem_count()), var.shape(), &Device::Cpu),
+            _ => var.detach().zeros_like(),
+        };
+        let pair = |var: &Tensor| Ok([moment(var)?, moment(var)?]);
         let kept = |place: usize| trained(place) && self.kind != OptimizerKind::Sgd;
         vars.iter().enumerate().map(|(place, (_, var))| kept(place).then(|| pair(var)).transpose()).collect()
     }

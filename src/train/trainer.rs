@@ -143,7 +143,7 @@ pub struct Trainer {
 #[derive(Debug)]
 enum Gradients {
     /// Plain slices, on the CPU.
-    Host(Backprop),
+    Host(Box<Backprop>),
     /// candle's graph: the same model with tables in the type that is computed in.
     Device(Llama),
 }
@@ -207,7 +207,7 @@ impl Trainer {
         threads: usize,
     ) -> candle_core::Result<Self> {
         let gradients = if device.is_cpu() {
-            Gradients::Host(Backprop::new(&llama, &params, &trained, threads)?)
+            Gradients::Host(Box::new(Backprop::new(&llama, &params, &trained, threads)?))
         } else {
             Gradients::Device(Llama::new(llama.config(), recipe.dtype, device)?)
         };
@@ -285,6 +285,11 @@ impl Trainer {
     /// Goes on with another optimizer, its moments empty.
     pub fn set_optimizer(&mut self, kind: OptimizerKind) {
         self.optimizer = Optimizer::new(kind, self.recipe.weight_decay, self.recipe.clip);
+    }
+
+    /// Learns something else from the next step on.
+    pub fn set_objective(&mut self, objective: Objective) {
+        self.objective = objective;
     }
 
     /// Takes one step.

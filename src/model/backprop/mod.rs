@@ -19,6 +19,7 @@ use rayon::prelude::*;
 use self::layout::{Layout, Linear, LinearLayout, Opened, Weights};
 use self::shard::{Back, Done, Shape, Shard};
 use super::config::LlamaConfig;
+use super::host::zeros;
 use super::kernels;
 use super::llama::Llama;
 use super::matmul::{Into, Matrix, MatrixMut, multiply};
@@ -63,11 +64,10 @@ impl Backprop {
         threads: usize,
     ) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
-        let gradient = |(name, tensor): (&str, &candle_core::Tensor)| {
-            trained(name).then(|| vec![0.0; tensor.elem_count()])
-        };
+        let gradient =
+            |(name, tensor): (&str, &candle_core::Tensor)| trained(name).then(|| zeros(tensor.elem_count()));
         Ok(Self {
-            shape: Shape::of(llama)?,
+            shape: Shape::of(llama),
             layout: Layout::of(llama.config(), params)?,
             pool: pool.map_err(candle_core::Error::wrap)?,
             shards: Vec::new(),
@@ -148,14 +148,15 @@ fn deal(
     if seq == 0 || inputs.is_empty() || inputs.len() != targets.len() || !inputs.len().is_multiple_of(seq) {
         bail!("{} inputs and {} targets are no texts of {seq} tokens", inputs.len(), targets.len());
     }
-    if seq > shape.positions() {
-        bail!("{seq} tokens are more than the model's context of {}", shape.positions());
+    if seq > shape.context() {
+        bail!("{seq} tokens are more than the model's context of {}", shape.context());
     }
     let vocabulary = shape.vocab_size;
     let outside = |id: &&u32| **id as usize >= vocabulary && **id != IGNORED;
     if let Some(id) = inputs.iter().find(|id| **id as usize >= vocabulary).or(targets.iter().find(outside)) {
         bail!("token {id} is outside the model's {vocabulary} tokens");
     }
+    shape.reach(seq)?;
     let each = (inputs.len() / seq).div_ceil(SHARDS) * seq;
     shards.resize_with(inputs.len().div_ceil(each), Shard::default);
     // Shards that are fewer than the threads have some left over for their products.

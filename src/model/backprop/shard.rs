@@ -20,15 +20,18 @@ pub(super) struct Shape {
     kv_heads: usize,
     head_dim: usize,
     eps: f64,
+    /// Has the tables of longer texts.
+    llama: Llama,
+    /// For the longest text so far.
     rotary: Rotary,
     /// Threads of one product.
     pub(super) threads: usize,
 }
 
 impl Shape {
-    pub(super) fn of(llama: &Llama) -> Result<Self> {
+    pub(super) fn of(llama: &Llama) -> Self {
         let config = llama.config();
-        Ok(Self {
+        Self {
             hidden_size: config.hidden_size,
             vocab_size: config.vocab_size,
             intermediate_size: config.intermediate_size,
@@ -36,14 +39,23 @@ impl Shape {
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
             eps: config.rms_norm_eps,
-            rotary: llama.rotary()?,
+            llama: llama.clone(),
+            rotary: Rotary { cos: Vec::new(), sin: Vec::new(), half: config.head_dim / 2 },
             threads: 1,
-        })
+        }
     }
 
     /// Tokens that a text may have.
-    pub(super) fn positions(&self) -> usize {
-        self.rotary.cos.len() / self.rotary.half
+    pub(super) fn context(&self) -> usize {
+        self.llama.config().max_position_embeddings
+    }
+
+    /// Prepares for texts of `seq` tokens.
+    pub(super) fn reach(&mut self, seq: usize) -> Result<()> {
+        if self.rotary.cos.len() < seq * self.rotary.half {
+            self.rotary = self.llama.rotary(seq)?;
+        }
+        Ok(())
     }
 
     fn attention(&self, seq: usize) -> Attention {

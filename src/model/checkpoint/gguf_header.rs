@@ -25,7 +25,8 @@ const LONGEST_STRING: u64 = 1 << 24;
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) metadata: HashMap<String, Value>,
-    /// Dimensions are in Hugging Face's order: the last one is contiguous. Each tensor lies inside the file.
+    /// Dimensions are in Hugging Face's order: the last one is contiguous. Each tensor lies inside the file, where the
+    /// alignment lets it begin.
     pub(super) tensors: HashMap<String, TensorInfo>,
     /// Where the offsets of the tensors count from.
     pub(super) data: u64,
@@ -62,8 +63,11 @@ impl Header {
         }
         let alignment = match metadata.get("general.alignment") {
             None => 32,
-            Some(Value::U32(alignment)) if alignment.is_power_of_two() => u64::from(*alignment),
-            Some(_) => return Err(scan.damaged("general.alignment is no power of two")),
+            // The format asks for a multiple of 8, llama.cpp for a power of two.
+            Some(Value::U32(alignment)) if *alignment >= 8 && alignment.is_power_of_two() => {
+                u64::from(*alignment)
+            }
+            Some(_) => return Err(scan.damaged("general.alignment is no power of two of 8 or more")),
         };
         let data = scan.position.next_multiple_of(alignment);
         for (name, info) in &tensors {
@@ -72,6 +76,14 @@ impl Header {
             let end = info.offset.checked_add(data).and_then(|begin| begin.checked_add(size));
             if end.is_none_or(|end| end > length) {
                 let problem = format!("{} reaches beyond the end of the file ({length} bytes)", quoted(name));
+                return Err(scan.damaged(problem));
+            }
+            if !info.offset.is_multiple_of(alignment) {
+                let problem = format!(
+                    "{} begins at byte {} of the data, no multiple of the alignment, {alignment}",
+                    quoted(name),
+                    info.offset
+                );
                 return Err(scan.damaged(problem));
             }
         }
@@ -265,6 +277,10 @@ mod tests {
         [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
     }
 
+    fn alignment(value: u32) -> Vec<u8> {
+        [text("general.alignment"), vec![4, 0, 0, 0], value.to_le_bytes().into()].concat()
+    }
+
     fn tensor(dims: &[u64], kind: u32, offset: u64) -> Vec<u8> {
         let mut bytes = text("blk.0.x");
         bytes.extend((dims.len() as u32).to_le_bytes());
@@ -282,9 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn a_tensor_begins_at_a_multiple_of_the_alignment() {
+        let with = |entries: &[u8], offset: u64| {
+            header(1, u64::from(!entries.is_empty()), &[entries, &tensor(&[4], 0, offset), &[0; 200]])
+        };
+        for (entries, offset) in [(vec![], 32), (alignment(8), 8), (alignment(64), 64)] {
+            assert_eq!(with(&entries, offset).unwrap().tensors["blk.0.x"].offset, offset);
+        }
+        for (entries, offset, multiple) in
+            [(vec![], 8, 32), (vec![], 33, 32), (alignment(8), 4, 8), (alignment(64), 32, 64)]
+        {
+            let found = with(&entries, offset).unwrap_err().to_string();
+            let message =
+                format!("begins at byte {offset} of the data, no multiple of the alignment, {multiple};");
+            assert!(found.contains(&message), "{found} is not about: {message}");
+        }
+    }
+
+    #[test]
     fn what_a_header_claims_is_compared_with_the_file() {
-        let alignment =
-            |value: u32| [text("general.alignment"), vec![4, 0, 0, 0], value.to_le_bytes().into()].concat();
         let array = |kind: u8, count: u64| {
             [text("a"), vec![9, 0, 0, 0, kind, 0, 0, 0], count.to_le_bytes().into()].concat()
         };
@@ -301,6 +333,8 @@ mod tests {
             (0, 1, array(9, 1), "has an array of arrays"),
             (0, 1, array(77, 1), "has a value of the unknown type 77"),
             (0, 1, alignment(0), "general.alignment is no power of two"),
+            (0, 1, alignment(4), "general.alignment is no power of two of 8 or more"),
+            (0, 1, alignment(24), "general.alignment is no power of two"),
             (1, 0, tensor(&[], 0, 0), "\"blk.0.x\" has 0 dimensions"),
             (1, 0, tensor(&[4, 0], 0, 0), "\"blk.0.x\" has no numbers"),
             (1, 0, tensor(&[1; 5], 0, 0), "\"blk.0.x\" has 5 dimensions"),

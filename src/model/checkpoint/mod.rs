@@ -137,9 +137,9 @@ fn open_folder(
     device: &Device,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Checkpoint, Error> {
-    let config = config::read(&folder.join("config.json"))?;
+    let mut config = config::read(&folder.join("config.json"))?;
     let tokenizer = open_tokenizer(folder, &config)?;
-    let params = safetensors::load(folder, &config, device, progress)?;
+    let params = safetensors::load(folder, &mut config, device, progress)?;
     let chat = chat::of_folder(folder);
     Ok(Checkpoint { name, config, params, tokenizer, chat })
 }

@@ -21,13 +21,17 @@ use crate::model::params::Params;
 pub(super) const WHOLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
+
 /// The format's own bound on the header, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// Reads the weights of a folder in Hugging Face layout, as f32.
+/// Reads the weights of a folder in Hugging Face layout, as f32. A configuration that ties a head which the files
+/// hold with other numbers is corrected.
 pub(super) fn load(
     folder: &Path,
-    config: &LlamaConfig,
+    config: &mut LlamaConfig,
     device: &Device,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Params, Error> {
@@ -45,12 +49,20 @@ pub(super) fn load(
             holders.insert(name, number);
         }
     }
-    let shapes = check_listing(config, "config.json", &listing, device, |name| {
-        let file = &files[*holders.get(name)?];
-        Some(Listed { path: &file.path, dims: &file.metadata.info(name)?.shape })
-    })?;
+    let copy = if config.tie_word_embeddings { copies_embedding(&mut files, &holders)? } else { None };
+    if copy == Some(false) {
+        // As transformers 5 does.
+        config.tie_word_embeddings = false;
+        log::warn!(
+            "{}: {HEAD} differs from the embedding that config.json ties it to: the model is read untied",
+            listing.display()
+        );
+    }
+    let shapes =
+        check_listing(config, "config.json", &listing, device, |name| listed(&files, &holders, name))?;
     // Older files carry the rotary frequencies, and some a copy of a tied head: both follow from the rest.
-    let is_needless = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
+    let is_needless =
+        |name: &str| name.ends_with("rotary_emb.inv_freq") || (name == HEAD && copy == Some(true));
     let asked: BTreeSet<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
     let is_other = |name: &&str| !asked.contains(name) && !is_needless(name);
     warn_of_others(&listing, holders.keys().map(String::as_str).filter(is_other).collect());
@@ -66,6 +78,32 @@ pub(super) fn load(
         progress(done as f32 / total as f32);
     }
     Ok(params)
+}
+
+/// What the files say of a tensor; `holders` are those that hold each.
+fn listed<'a>(files: &'a [Shard], holders: &HashMap<String, usize>, name: &str) -> Option<Listed<'a>> {
+    let file = &files[*holders.get(name)?];
+    Some(Listed { path: &file.path, dims: &file.metadata.info(name)?.shape })
+}
+
+/// Whether the head is the embedding again, to the bit as f32; `None` where there is no head of its dimensions.
+fn copies_embedding(files: &mut [Shard], holders: &HashMap<String, usize>) -> Result<Option<bool>, Error> {
+    // Numbers that are compared at a time: neither tensor is held as a whole.
+    const PIECE: usize = 1 << 13;
+    let [embedding, head] = [EMBEDDING, HEAD].map(|name| listed(files, holders, name));
+    let Some(dims) = embedding.zip(head).and_then(|(a, b)| (a.dims == b.dims).then_some(a.dims)) else {
+        return Ok(None);
+    };
+    let count: usize = dims.iter().product();
+    let (embedding, head) = (holders[EMBEDDING], holders[HEAD]);
+    for first in (0..count).step_by(PIECE) {
+        let piece = PIECE.min(count - first);
+        let ours = files[embedding].bits(EMBEDDING, first, piece)?;
+        if files[head].bits(HEAD, first, piece)? != ours {
+            return Ok(Some(false));
+        }
+    }
+    Ok(Some(true))
 }
 
 /// `model.safetensors.index.json`: which file holds which tensor.
@@ -151,12 +189,31 @@ impl Shard {
         Ok(Self { path, file, metadata, data })
     }
 
+    /// What the file says of one tensor, which must be listed.
+    fn info(&self, name: &str) -> Result<&TensorInfo, Error> {
+        let info = self.metadata.info(name);
+        info.ok_or_else(|| Error::damaged(&self.path, format!("lists no {}", quoted(name))))
+    }
+
     /// Reads one tensor, which must be listed, as f32.
     fn tensor(&mut self, name: &str, device: &Device) -> Result<Tensor, Error> {
-        let Some(TensorInfo { dtype, shape, data_offsets: (begin, end) }) = self.metadata.info(name) else {
-            return Err(Error::damaged(&self.path, format!("lists no {}", quoted(name))));
-        };
-        let dtype = match dtype {
+        let dims = self.info(name)?.shape.clone();
+        let numbers = self.numbers(name, 0, dims.iter().product())?;
+        numbers.reshape(dims).and_then(|tensor| tensor.to_device(device)).map_err(Error::tensor(&self.path))
+    }
+
+    /// Reads the bits of some numbers of one tensor, as f32.
+    fn bits(&mut self, name: &str, first: usize, count: usize) -> Result<Vec<u32>, Error> {
+        let numbers =
+            self.numbers(name, first, count)?.to_vec1::<f32>().map_err(Error::tensor(&self.path))?;
+        Ok(numbers.into_iter().map(f32::to_bits).collect())
+    }
+
+    /// Reads some numbers of one tensor, which must be listed, as f32: `(count)` on the CPU.
+    fn numbers(&mut self, name: &str, first: usize, count: usize) -> Result<Tensor, Error> {
+        let info = self.info(name)?;
+        let begin = info.data_offsets.0;
+        let dtype = match info.dtype {
             Dtype::F32 => DType::F32,
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
@@ -165,11 +222,13 @@ impl Shard {
                 return Err(Error::unsupported(&self.path, problem));
             }
         };
-        let mut bytes = vec![0; end - begin];
-        self.file.seek(SeekFrom::Start(self.data + *begin as u64)).map_err(Error::io(&self.path))?;
+        let size = dtype.size_in_bytes();
+        let mut bytes = vec![0; count * size];
+        let begin = self.data + (begin + first * size) as u64;
+        self.file.seek(SeekFrom::Start(begin)).map_err(Error::io(&self.path))?;
         self.file.read_exact(&mut bytes).map_err(Error::io(&self.path))?;
-        Tensor::from_raw_buffer(&bytes, dtype, shape, &Device::Cpu)
-            .and_then(|tensor| tensor.to_dtype(DType::F32)?.to_device(device))
+        Tensor::from_raw_buffer(&bytes, dtype, &[count], &Device::Cpu)
+            .and_then(|tensor| tensor.to_dtype(DType::F32))
             .map_err(Error::tensor(&self.path))
     }
 }
