@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use crate::model::checkpoint::Checkpoint;
 use crate::model::llama::Llama;
 use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
@@ -88,17 +89,24 @@ pub fn entropy(probabilities: &[f64]) -> f64 {
     probabilities.iter().filter(|p| **p > 0.0).map(|p| -p * p.log2()).sum()
 }
 
-/// Follows one prompt from step to step.
+/// The tokens that are likeliest to either of two models of one vocabulary, `count` of them.
+pub fn likeliest_of_both(a: &[f64], b: &[f64], count: usize) -> Vec<u32> {
+    let greater: Vec<f64> = a.iter().zip(b).map(|(a, b)| a.max(*b)).collect();
+    likeliest(&greater, count)
+}
+
+/// A text whose last token a model is asked for, followed from step to step.
 #[derive(Debug, Clone)]
 pub struct Prompt {
     text: String,
+    rendered: Option<String>,
     ids: Vec<u32>,
     previous: Option<Vec<f64>>,
 }
 
 impl Prompt {
     /// Bars that are drawn at most.
-    const CANDIDATES: usize = 24;
+    pub const CANDIDATES: usize = 24;
 
     /// A prompt whose last token is the target; fails with one line for the person who typed it.
     pub fn new(
@@ -108,21 +116,65 @@ impl Prompt {
         vocab_size: usize,
     ) -> std::result::Result<Self, String> {
         let ids = tokenizer.encode(text).map_err(|error| error.to_string())?;
-        if ids.len() < 2 {
-            return Err("the prompt is one token: it needs two, the last is the target".to_owned());
-        }
-        if ids.len() > context {
-            return Err(format!("the prompt is {} tokens, the model's context is {context}", ids.len()));
-        }
-        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(format!("token {id} of the prompt is outside the model's {vocab_size} tokens"));
-        }
-        Ok(Self { text: text.to_owned(), ids, previous: None })
+        Self::checked(text, None, ids, context, vocab_size)
     }
 
-    /// Its tokens.
+    /// A prompt for this model, inside its chat template if that is wished for.
+    pub fn of(checkpoint: &Checkpoint, text: &str, template: bool) -> std::result::Result<Self, String> {
+        let Checkpoint { name, config, tokenizer, chat, .. } = checkpoint;
+        let (context, vocab_size) = (config.max_position_embeddings, config.vocab_size);
+        if !template {
+            return Self::new(text, tokenizer, context, vocab_size);
+        }
+        let chat = chat.as_ref().ok_or_else(|| format!("{name} has no chat template: ask it without one"))?;
+        let rendered = chat.converse(text).map_err(|error| error.to_string())?;
+        // The template says itself what begins a text.
+        let ids = tokenizer.encode_raw(&rendered).map_err(|error| error.to_string())?;
+        Self::checked(text, Some(rendered), ids, context, vocab_size)
+    }
+
+    fn checked(
+        text: &str,
+        rendered: Option<String>,
+        ids: Vec<u32>,
+        context: usize,
+        vocab_size: usize,
+    ) -> std::result::Result<Self, String> {
+        if ids.len() < 2 {
+            return Err(format!("{} token: a prompt needs two, the last is the target", ids.len()));
+        }
+        if ids.len() > context {
+            return Err(format!(
+                "{} tokens are more than the model's context of {context}: shorten it",
+                ids.len()
+            ));
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
+            return Err(format!(
+                "token {id} is outside the model's {vocab_size} tokens: the tokenizer is another model's"
+            ));
+        }
+        Ok(Self { text: text.to_owned(), rendered, ids, previous: None })
+    }
+
+    /// The text as it was typed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text inside the chat template, where it is in one.
+    pub fn rendered(&self) -> Option<&str> {
+        self.rendered.as_deref()
+    }
+
+    /// Its tokens, two at least.
     pub fn ids(&self) -> &[u32] {
         &self.ids
+    }
+
+    /// Its last token.
+    pub fn target(&self) -> u32 {
+        self.ids[self.ids.len() - 1]
     }
 
     /// What the model says now, beside what it said the last time this was called.
@@ -135,10 +187,29 @@ impl Prompt {
         step: u64,
     ) -> Result<Prediction> {
         let reading = Reading::of(llama, params, &self.ids, device)?;
-        let target = self.ids[self.ids.len() - 1];
-        let previous = self.previous.as_deref();
+        let candidates = likeliest(&reading.target, Self::CANDIDATES);
+        let prediction = self.prediction(&reading, &candidates, self.previous.as_deref(), tokenizer, step);
+        self.previous = Some(reading.target);
+        Ok(prediction)
+    }
+
+    /// A reading of this prompt at a step as bars of these candidates, beside other probabilities of the vocabulary.
+    pub fn prediction(
+        &self,
+        reading: &Reading,
+        candidates: &[u32],
+        previous: Option<&[f64]>,
+        tokenizer: &Tokenizer,
+        step: u64,
+    ) -> Prediction {
+        let target = self.target();
         let before = |id: u32| previous.map(|p| p[id as usize]);
-        let prediction = Prediction {
+        let candidate = |&id: &u32| Candidate {
+            token: tokenizer.token(id),
+            probability: reading.target[id as usize],
+            previous: before(id),
+        };
+        Prediction {
             step,
             prompt: self.text.clone(),
             tokens: self.ids.iter().map(|&id| tokenizer.token(id)).collect(),
@@ -148,17 +219,8 @@ impl Prompt {
             previous_rank: previous.map(|p| rank(p, target)),
             loss: reading.loss(),
             entropy: entropy(&reading.target),
-            candidates: likeliest(&reading.target, Self::CANDIDATES)
-                .into_iter()
-                .map(|id| Candidate {
-                    token: tokenizer.token(id),
-                    probability: reading.target[id as usize],
-                    previous: before(id),
-                })
-                .collect(),
-        };
-        self.previous = Some(reading.target);
-        Ok(prediction)
+            candidates: candidates.iter().map(candidate).collect(),
+        }
     }
 }
 

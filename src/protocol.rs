@@ -8,6 +8,8 @@
 //!
 //! Losses are in nats, norms are Euclidean, times are in seconds unless a name says otherwise.
 
+pub mod comparison;
+
 use serde::{Deserialize, Serialize};
 
 /// The version both sides must share. It changes whenever a type in this file does.

@@ -14,12 +14,15 @@ use ratatui::crossterm::{cursor, execute, queue, terminal as tty};
 use ratatui::prelude::CrosstermBackend;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::app::comparison::{self, Comparison};
 use crate::app::{App, Effect, Leave, Message, Options};
+use crate::protocol::comparison::{Phase, Scene};
 use crate::protocol::{LogLevel, LogLine, ToScreen};
 use crate::run::client::Link;
+use crate::run::comparison::Host;
 use crate::theme::{ColorDepth, Theme, ThemeError};
 use crate::ui::{self, SMALLEST, text};
 
@@ -137,9 +140,9 @@ impl Terminal {
     }
 
     /// Draws the screen and sends what changed in one write, inside the brackets of a synchronized update.
-    fn draw(&mut self, app: &App, theme: &Theme) -> io::Result<()> {
+    fn draw(&mut self, shown: &impl Shown, theme: &Theme) -> io::Result<()> {
         queue!(self.frame, tty::BeginSynchronizedUpdate)?;
-        self.screen.draw(|frame| ui::view(app, theme, frame))?;
+        self.screen.draw(|frame| shown.draw(theme, frame))?;
         queue!(self.frame, tty::EndSynchronizedUpdate)?;
         self.output.write_all(&self.frame.take())
     }
@@ -183,12 +186,154 @@ fn restore_after_panic() {
 /// Shows the engine behind `link` until the person leaves or it ends.
 pub async fn show(
     terminal: &mut Terminal,
-    mut link: Link,
+    link: Link,
     look: Look,
     read_only: bool,
 ) -> Result<Leave, TerminalError> {
     start_log();
-    let mut app = App::new(Options { read_only, themes: look.names });
+    let app = App::new(Options { read_only, themes: look.names.clone() });
+    let leave = run(terminal, &mut Training { app, link }, look).await?;
+    Ok(leave.unwrap_or(Leave::Detach))
+}
+
+/// Shows a comparison until the person leaves or it fails, and returns why it failed.
+pub async fn compare(
+    terminal: &mut Terminal,
+    host: &Host,
+    look: Look,
+) -> Result<Option<String>, TerminalError> {
+    start_log();
+    let app = Comparison::new(look.names.clone());
+    let failed = run(terminal, &mut Comparing { app, host, scenes: host.scenes() }, look).await?;
+    Ok(failed.flatten())
+}
+
+/// What the loop shows.
+trait Shown {
+    /// What its engine tells.
+    type News;
+    /// Why it is left.
+    type Leave;
+
+    /// Waits for the engine. What is not waited for to the end is told the next time.
+    async fn news(&mut self) -> Self::News;
+    fn hear(&mut self, news: Self::News) -> Vec<Next<Self::Leave>>;
+    fn press(&mut self, key: KeyEvent) -> Vec<Next<Self::Leave>>;
+    fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame);
+}
+
+/// What the loop has to do.
+enum Next<Leave> {
+    UseTheme(String),
+    Leave(Leave),
+}
+
+/// A run and its engine, wherever that is.
+struct Training {
+    app: App,
+    link: Link,
+}
+
+impl Training {
+    fn update(&mut self, message: Message) -> Vec<Next<Leave>> {
+        let carry_out = |effect| match effect {
+            Effect::Send(command) => {
+                // Where the connection is gone, its own message tells.
+                let _ = self.link.commands.send(command);
+                None
+            }
+            Effect::UseTheme(name) => Some(Next::UseTheme(name)),
+            Effect::Leave(leave) => Some(Next::Leave(leave)),
+        };
+        self.app.update(message).into_iter().filter_map(carry_out).collect()
+    }
+}
+
+impl Shown for Training {
+    type News = Message;
+    type Leave = Leave;
+
+    async fn news(&mut self) -> Message {
+        match self.link.frames.recv().await {
+            Some(Ok(frame)) => Message::Engine(frame),
+            Some(Err(error)) => Message::Lost(error.to_string()),
+            None => Message::Lost("the connection has ended".to_owned()),
+        }
+    }
+
+    fn hear(&mut self, news: Message) -> Vec<Next<Leave>> {
+        if let Message::Engine(ToScreen::Update(update)) = &news {
+            update.log.iter().for_each(feed);
+            tui_logger::move_events();
+        }
+        self.update(news)
+    }
+
+    fn press(&mut self, key: KeyEvent) -> Vec<Next<Leave>> {
+        self.update(Message::Key(key))
+    }
+
+    fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
+        ui::view(&self.app, theme, frame);
+    }
+}
+
+/// A comparison and its engine in this process.
+struct Comparing<'a> {
+    app: Comparison,
+    host: &'a Host,
+    scenes: watch::Receiver<Scene>,
+}
+
+impl Comparing<'_> {
+    fn update(&mut self, message: comparison::Message) -> Vec<Next<Option<String>>> {
+        let carry_out = |effect| match effect {
+            comparison::Effect::Ask(ask) => {
+                self.host.ask(ask);
+                None
+            }
+            comparison::Effect::UseTheme(name) => Some(Next::UseTheme(name)),
+            comparison::Effect::Leave => Some(Next::Leave(None)),
+        };
+        self.app.update(message).into_iter().filter_map(carry_out).collect()
+    }
+}
+
+impl Shown for Comparing<'_> {
+    type News = Scene;
+    type Leave = Option<String>;
+
+    async fn news(&mut self) -> Scene {
+        if self.scenes.changed().await.is_ok() {
+            return self.scenes.borrow_and_update().clone();
+        }
+        // The engine says why it ends before it does, unless it panicked.
+        let phase = Phase::Failed("the comparison's engine has ended".to_owned());
+        Scene { phase, ..Scene::default() }
+    }
+
+    fn hear(&mut self, scene: Scene) -> Vec<Next<Option<String>>> {
+        if let Phase::Failed(error) = scene.phase {
+            return vec![Next::Leave(Some(error))];
+        }
+        self.update(comparison::Message::Scene(Box::new(scene)))
+    }
+
+    fn press(&mut self, key: KeyEvent) -> Vec<Next<Option<String>>> {
+        self.update(comparison::Message::Key(key))
+    }
+
+    fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
+        ui::comparison::view(&self.app, theme, frame);
+    }
+}
+
+/// The loop. Nothing comes back where the terminal is gone.
+async fn run<S: Shown>(
+    terminal: &mut Terminal,
+    shown: &mut S,
+    look: Look,
+) -> Result<Option<S::Leave>, TerminalError> {
     let mut theme = look.theme;
     let mut keys = read_keys()?;
     let mut resized = signal(SignalKind::window_change())?;
@@ -196,56 +341,40 @@ pub async fn show(
     let [hung_up, terminated] = &mut ends;
     let interval = if std::env::var_os("SSH_CONNECTION").is_some() { FAR } else { NEAR };
 
-    terminal.draw(&app, &theme)?;
+    terminal.draw(shown, &theme)?;
     let mut drawn = Instant::now();
     // When to draw again, if anything has changed.
     let mut due: Option<Instant> = None;
     loop {
-        let message = tokio::select! {
+        // A key is answered at once; what the engine says waits for the next frame.
+        let (soonest, effects) = tokio::select! {
             biased;
             key = keys.recv() => match key {
-                Some(key) => Message::Key(key),
-                None => return Ok(Leave::Detach),
+                Some(key) => (Instant::now(), shown.press(key)),
+                None => return Ok(None),
             },
-            _ = hung_up.recv() => return Ok(Leave::Detach),
-            _ = terminated.recv() => return Ok(Leave::Detach),
-            _ = resized.recv() => {
-                due = Some(Instant::now());
-                continue;
-            }
+            _ = hung_up.recv() => return Ok(None),
+            _ = terminated.recv() => return Ok(None),
+            _ = resized.recv() => (Instant::now(), Vec::new()),
             () = at(due) => {
                 due = None;
                 drawn = Instant::now();
-                match terminal.draw(&app, &theme) {
+                match terminal.draw(shown, &theme) {
                     Ok(()) => continue,
                     // The terminal is gone; the engine goes on.
-                    Err(_) => return Ok(Leave::Detach),
+                    Err(_) => return Ok(None),
                 }
             }
-            frame = link.frames.recv() => match frame {
-                Some(Ok(frame)) => Message::Engine(frame),
-                Some(Err(error)) => Message::Lost(error.to_string()),
-                None => Message::Lost("the connection has ended".to_owned()),
-            },
+            news = shown.news() => (drawn + interval, shown.hear(news)),
         };
-        // A key is answered at once; what the engine says waits for the next frame.
-        let soonest = if matches!(message, Message::Key(_)) { Instant::now() } else { drawn + interval };
         due = Some(due.map_or(soonest, |due| due.min(soonest)));
-        if let Message::Engine(ToScreen::Update(update)) = &message {
-            update.log.iter().for_each(feed);
-            tui_logger::move_events();
-        }
-        for effect in app.update(message) {
+        for effect in effects {
             match effect {
-                Effect::Send(command) => {
-                    // Where the connection is gone, its own message tells.
-                    let _ = link.commands.send(command);
-                }
-                Effect::UseTheme(name) => match Theme::named(&name, look.depth) {
+                Next::UseTheme(name) => match Theme::named(&name, look.depth) {
                     Ok(chosen) => theme = chosen,
                     Err(error) => log::warn!("{error}"),
                 },
-                Effect::Leave(leave) => return Ok(leave),
+                Next::Leave(leave) => return Ok(Some(leave)),
             }
         }
     }

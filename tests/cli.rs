@@ -70,7 +70,7 @@ fn every_bad_input_gets_one_line_that_says_what_and_where() {
         (vec!["train", "--data", &binary], vec!["binary.txt", "UTF-8"]),
         (vec!["train", "--data", &jsonl], vec!["rows.jsonl, line 1", "\"text\""]),
         (vec!["train", "--data", "-"], vec!["data.txt", "no text"]),
-        (vec!["train", "--text", "A"], vec!["--text", "one token", "two"]),
+        (vec!["train", "--text", "A"], vec!["--text", "1 token", "two"]),
         (vec!["train", "--theme", "nope"], vec!["--theme", "`nope`", "dark, light"]),
         (vec!["train", "--device", "cuda"], vec!["--device cuda", "--features cuda"]),
         (vec!["eval", "no-such-model", "--text", "a b"], vec!["no-such-model"]),

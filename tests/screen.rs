@@ -5,6 +5,7 @@
 
 mod pty;
 
+use std::path::Path;
 use std::process::Command;
 
 use pty::Pty;
@@ -103,4 +104,42 @@ fn a_run_that_cannot_be_prepared_ends_with_one_line_and_leaves_nothing() {
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("one row needs 65"), "{text}");
     assert_eq!(std::fs::read_dir(home.path().join("llamascape/runs")).unwrap().count(), 0);
+}
+
+#[test]
+fn two_models_are_compared_side_by_side() {
+    let home = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let [folder, file] =
+        ["tiny-hf", "tiny.gguf"].map(|name| fixtures.join(name).to_str().unwrap().to_owned());
+    let text = "The capital of France is Paris";
+    let arguments = ["compare", &folder, &file, "--text", text, "--grid", "9", "--threads", "1"];
+    let mut pty = Pty::start(home.path(), 160, 50, &arguments);
+    let maps = |text: &str| text.matches("9x9 samples").count() == 2 && text.matches("|g| ").count() == 2;
+    let text = pty.until("both landscapes", |text| maps(text) && text.contains("step A 0 · B 0"));
+    assert!(text.contains("A · tiny-hf") && text.contains("B · tiny"), "{text}");
+    assert_eq!(text.matches("[Paris]").count(), 2, "{text}");
+
+    pty.press("\ts");
+    pty.until("a step of A alone", |text| text.contains("step A 1 · B 0"));
+    pty.press("\x1b[C\x1b[C");
+    pty.until("the cursor on both", |text| text.contains("both read at") && text.matches("✛ ").count() >= 3);
+    pty.press("G");
+    pty.until("what A writes", |text| text.contains("A · writes") && text.contains("B · next token"));
+    pty.resize(80, 24);
+    pty.until("the panes above each other", |text| {
+        text.lines().nth(1).is_some_and(|line| line.contains("A · tiny-hf")) && !text.contains("samples")
+    });
+    pty.press("q");
+    let (code, text) = pty.end();
+    assert_eq!((code, text.trim()), (0, ""), "nothing is left to say");
+}
+
+#[test]
+fn a_comparison_that_cannot_be_made_ends_with_a_line_and_the_terminal_as_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let pty = Pty::start(home.path(), 100, 30, &["compare", "/nowhere/a", "/nowhere/b"]);
+    let (code, text) = pty.end();
+    assert_eq!((code, text.trim().lines().count()), (1, 1), "{text}");
+    assert!(text.contains("no such file or folder: /nowhere/a;"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The keys, as one table: it decides what a key does, and the footer and the help are printed from it.
+//! The keys, as one table a screen: it decides what a key does, and the footer and the help are printed from it.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -62,7 +62,8 @@ pub enum Action {
 impl Action {
     /// Whether it asks something of the engine.
     pub fn commands(self) -> bool {
-        matches!(binding(self), Some(Binding { group: Group::Training | Group::Engine, .. }))
+        let binding = BINDINGS.iter().find(|binding| binding.action == self);
+        matches!(binding, Some(Binding { group: Group::Training | Group::Engine, .. }))
     }
 
     /// Whether it goes on while its key is held down.
@@ -121,13 +122,13 @@ impl Key {
     }
 }
 
-/// One row of the table.
+/// One row of the table of a screen with these actions.
 #[derive(Debug, Clone, Copy)]
-pub struct Binding {
+pub struct Binding<A> {
     /// The keys, the one to show first.
     pub keys: &'static [Key],
     /// What they do.
-    pub action: Action,
+    pub action: A,
     /// A word or two for the footer.
     pub label: &'static str,
     /// Place in the footer, from 1; 0 is none. The last ones are dropped first.
@@ -138,22 +139,23 @@ pub struct Binding {
     pub group: Group,
 }
 
-const fn key(character: char) -> Key {
+pub(super) const fn key(character: char) -> Key {
     Key { code: KeyCode::Char(character), control: false }
 }
 
-const fn named(code: KeyCode) -> Key {
+pub(super) const fn named(code: KeyCode) -> Key {
     Key { code, control: false }
 }
 
-const fn control(character: char) -> Key {
+pub(super) const fn control(character: char) -> Key {
     Key { code: KeyCode::Char(character), control: true }
 }
 
+/// The table `BINDINGS` of the `Action`s in scope, chapter by chapter: keys, action, rank, label, help.
 macro_rules! bindings {
     ($($group:ident: $([$($key:expr),+] $action:ident $rank:literal $label:literal $help:literal)+)+) => {
         /// All keys that work when nothing lies over the screen, but for the arrows and hjkl.
-        pub const BINDINGS: &[Binding] = &[$($(Binding {
+        pub const BINDINGS: &[Binding<Action>] = &[$($(Binding {
             keys: &[$($key),+],
             action: Action::$action,
             label: $label,
@@ -163,6 +165,7 @@ macro_rules! bindings {
         },)+)+];
     };
 }
+pub(super) use bindings;
 
 bindings! {
     Training:
@@ -198,21 +201,39 @@ bindings! {
 }
 
 /// What a key press means when nothing lies over the screen.
-pub(super) fn action(event: KeyEvent) -> Option<Action> {
+pub(super) fn pressed<A: Copy>(bindings: &[Binding<A>], event: KeyEvent) -> Option<A> {
     if event.modifiers.contains(KeyModifiers::ALT) {
         return None;
     }
     let pressed = Key { code: event.code, control: event.modifiers.contains(KeyModifiers::CONTROL) };
-    BINDINGS.iter().find(|binding| binding.keys.contains(&pressed)).map(|binding| binding.action)
+    bindings.iter().find(|binding| binding.keys.contains(&pressed)).map(|binding| binding.action)
 }
 
-fn binding(action: Action) -> Option<&'static Binding> {
-    BINDINGS.iter().find(|binding| binding.action == action)
+/// Where arrows and hjkl lead: to the right and up.
+pub(super) fn direction(code: KeyCode) -> Option<(i32, i32)> {
+    match code {
+        KeyCode::Left | KeyCode::Char('h') => Some((-1, 0)),
+        KeyCode::Right | KeyCode::Char('l') => Some((1, 0)),
+        KeyCode::Up | KeyCode::PageUp | KeyCode::Char('k') => Some((0, 1)),
+        KeyCode::Down | KeyCode::PageDown | KeyCode::Char('j') => Some((0, -1)),
+        _ => None,
+    }
 }
 
-/// Lines of the help: one a binding, and a title and a gap for each chapter.
-pub(super) fn help_lines() -> usize {
-    BINDINGS.len() + 2 * Group::ALL.len() - 1
+/// How far the help of these keys is scrolled after a key; `None` when the key closes it.
+pub(super) fn scroll_help<A>(bindings: &[Binding<A>], scroll: usize, code: KeyCode) -> Option<usize> {
+    // One line a binding, and a title and a gap for each chapter.
+    let last = bindings.len() + 2 * Group::ALL.len() - 2;
+    match code {
+        KeyCode::Down | KeyCode::Char('j') => Some((scroll + 1).min(last)),
+        KeyCode::Up | KeyCode::Char('k') => Some(scroll.saturating_sub(1)),
+        KeyCode::PageDown | KeyCode::Char(' ') => Some((scroll + 10).min(last)),
+        KeyCode::PageUp => Some(scroll.saturating_sub(10)),
+        KeyCode::Home => Some(0),
+        KeyCode::End => Some(last),
+        KeyCode::Esc | KeyCode::Char('?' | 'q') => None,
+        _ => Some(scroll),
+    }
 }
 
 #[cfg(test)]
@@ -230,7 +251,7 @@ mod tests {
     #[test]
     fn arrows_and_hjkl_stay_free_for_moving() {
         for key in "hjkl".chars().map(key).chain([KeyCode::Left, KeyCode::Up].map(named)) {
-            assert_eq!(action(KeyEvent::new(key.code, KeyModifiers::NONE)), None);
+            assert_eq!(pressed(BINDINGS, KeyEvent::new(key.code, KeyModifiers::NONE)), None);
         }
     }
 
@@ -255,8 +276,9 @@ mod tests {
     #[test]
     fn shift_does_not_matter_beside_the_character_itself() {
         let event = |modifiers| KeyEvent::new(KeyCode::Char('S'), modifiers);
-        assert_eq!(action(event(KeyModifiers::SHIFT)), Some(Action::StepTen));
-        assert_eq!(action(event(KeyModifiers::NONE)), Some(Action::StepTen));
-        assert_eq!(action(event(KeyModifiers::ALT)), None);
+        let action = |modifiers| pressed(BINDINGS, event(modifiers));
+        assert_eq!(action(KeyModifiers::SHIFT), Some(Action::StepTen));
+        assert_eq!(action(KeyModifiers::NONE), Some(Action::StepTen));
+        assert_eq!(action(KeyModifiers::ALT), None);
     }
 }

@@ -3,12 +3,13 @@
 //! Nothing here reads a clock, draws or does I/O. The loop of the terminal turns key presses and frames of the
 //! engine into [`Message`]s, hands each to [`App::update`], and carries out the [`Effect`]s.
 
+pub mod comparison;
 mod editor;
 mod keys;
 mod state;
 
 pub use editor::LineEditor;
-pub use keys::{Action, BINDINGS, Binding, Group};
+pub use keys::{Action, BINDINGS, Binding, Group, Key};
 pub use state::{Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, ViewState};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -118,7 +119,7 @@ impl App {
             Some(Modal::Help { .. }) => self.help_key(key),
             Some(Modal::Leave) => self.leave_key(key),
             Some(Modal::Prompt(_)) => self.prompt_key(key),
-            None => match keys::action(key) {
+            None => match keys::pressed(BINDINGS, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
                 Some(action) => self.act(action),
                 None => self.steer(key.code),
@@ -232,14 +233,9 @@ impl App {
     }
 
     fn next_theme(&mut self) -> Vec<Effect> {
-        if self.options.themes.len() < 2 {
-            self.view.hint = Some(Hint::Refused("there is no other theme".into()));
-            return Vec::new();
-        }
-        self.options.themes.rotate_left(1);
-        let name = self.options.themes[0].clone();
-        self.view.hint = Some(Hint::Answer(format!("theme {name}")));
-        vec![Effect::UseTheme(name)]
+        let (name, hint) = next_theme(&mut self.options.themes);
+        self.view.hint = Some(hint);
+        name.into_iter().map(Effect::UseTheme).collect()
     }
 
     /// Leaves at once where there is nothing to decide, and asks otherwise.
@@ -276,20 +272,13 @@ impl App {
 
     fn help_key(&mut self, key: KeyEvent) -> Vec<Effect> {
         let Some(Modal::Help { scroll }) = &mut self.view.modal else { return Vec::new() };
-        let last = keys::help_lines().saturating_sub(1);
-        match key.code {
-            KeyCode::Down | KeyCode::Char('j') => *scroll = (*scroll + 1).min(last),
-            KeyCode::Up | KeyCode::Char('k') => *scroll = scroll.saturating_sub(1),
-            KeyCode::PageDown | KeyCode::Char(' ') => *scroll = (*scroll + 10).min(last),
-            KeyCode::PageUp => *scroll = scroll.saturating_sub(10),
-            KeyCode::Home => *scroll = 0,
-            KeyCode::End => *scroll = last,
-            KeyCode::Esc | KeyCode::Char('?' | 'q') => self.view.modal = None,
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                self.view.modal = None;
-                return self.quit();
-            }
-            _ => {}
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            self.view.modal = None;
+            return self.quit();
+        }
+        match keys::scroll_help(BINDINGS, *scroll, key.code) {
+            Some(lines) => *scroll = lines,
+            None => self.view.modal = None,
         }
         Vec::new()
     }
@@ -320,13 +309,7 @@ impl App {
 
     /// Arrows and hjkl: the cursor of the landscape, or the log, whichever has the focus.
     fn steer(&mut self, code: KeyCode) -> Vec<Effect> {
-        let (right, up) = match code {
-            KeyCode::Left | KeyCode::Char('h') => (-1, 0),
-            KeyCode::Right | KeyCode::Char('l') => (1, 0),
-            KeyCode::Up | KeyCode::PageUp | KeyCode::Char('k') => (0, 1),
-            KeyCode::Down | KeyCode::PageDown | KeyCode::Char('j') => (0, -1),
-            _ => return Vec::new(),
-        };
+        let Some((right, up)) = keys::direction(code) else { return Vec::new() };
         match self.view.focus {
             Pane::Landscape => self.view.landscape.move_cursor(self.engine.slice.as_ref(), right, up),
             Pane::Log if up > 0 => self.log.transition(TuiWidgetEvent::PrevPageKey),
@@ -335,6 +318,15 @@ impl App {
         }
         Vec::new()
     }
+}
+
+/// The theme after the one on show, if there is one, and what to say of it.
+fn next_theme(themes: &mut [String]) -> (Option<String>, Hint) {
+    if themes.len() < 2 {
+        return (None, Hint::Refused("there is no other theme".into()));
+    }
+    themes.rotate_left(1);
+    (Some(themes[0].clone()), Hint::Answer(format!("theme {}", themes[0])))
 }
 
 #[cfg(test)]

@@ -1,35 +1,46 @@
 //! `compare`: what two models say of one text, and the way from one to the other.
 
+use std::io::IsTerminal;
 use std::num::NonZero;
 
-use candle_core::DType;
+use anyhow::bail;
+use candle_core::{DType, Device};
 use serde::Serialize;
 
-use super::eval::{Asked, Evaluation};
+use super::eval::{self, Evaluation};
 use super::model::AskArgs;
 use super::progress::Progress;
-use crate::landscape::path::{PathLoss, between};
+use super::screen;
+use crate::generate::Sampling;
+use crate::landscape::path::between;
+use crate::landscape::survey::Control;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device;
 use crate::model::llama::Llama;
 use crate::model::shapes::parameter_shapes;
 use crate::predict::divergences;
+use crate::protocol::comparison::PathLoss;
+use crate::run::comparison::{Host, PROMPT, Settings, pair};
 use crate::train::corpus::Batch;
 
 /// Tokens whose overlap is counted.
 const TOP: usize = 10;
 
 /// What two models say of one text, and the loss on the way from one to the other
+///
+/// On a terminal: side by side, with a landscape around each. Without models, a small pair is compared that is trained
+/// once: one has read statements, the other has learnt to answer questions.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// org/name[@revision] on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP
-    a: String,
+    #[arg(requires = "b")]
+    a: Option<String>,
     /// The other one
-    b: String,
-    /// Every token after the first is predicted; the last is the target
+    b: Option<String>,
+    /// Every token after the first is predicted; the last is the target [default: the capital of France]
     #[arg(long, value_name = "TEXT")]
-    text: String,
-    /// Measure the gradient norms too
+    text: Option<String>,
+    /// Measure the gradient norms too; the screen does so in any case
     #[arg(long)]
     grad: bool,
     /// A reads the text inside its chat template: the last word begins the answer, the rest is the user's message
@@ -38,8 +49,25 @@ pub(super) struct Args {
     /// B likewise
     #[arg(long)]
     template_b: bool,
+    /// Learning rate of steps on the screen [default: 1e-5, of models below 20 million parameters 3e-4]
+    #[arg(long, value_name = "RATE", value_parser = super::train::rate)]
+    lr: Option<f64>,
+    /// Points a side of the finest picture on the screen: 9, 17, 33 or 65
+    #[arg(long, value_name = "SIDE", default_value = "33")]
+    grid: usize,
+    /// Softmax temperature of what a model writes on the screen; 0 takes the likeliest token
+    #[arg(long, value_name = "T", default_value = "0", value_parser = eval::temperature)]
+    temperature: f64,
+    /// It draws from the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", default_value = "1", value_parser = eval::share)]
+    top_p: f64,
+    /// Seed of its draws
+    #[arg(long, value_name = "SEED", default_value = "0")]
+    seed: u64,
     #[command(flatten)]
     ask: AskArgs,
+    #[command(flatten)]
+    screen: screen::Args,
 }
 
 /// What `--json` prints.
@@ -65,26 +93,66 @@ impl Args {
         self.ask.threads
     }
 
+    /// Opens the screen of the comparison, or prints what it comes to.
+    pub(super) fn run(self, threads: usize) -> anyhow::Result<()> {
+        let look = self.screen.look()?;
+        if self.ask.json || !std::io::stdout().is_terminal() {
+            return self.print(threads);
+        }
+        crate::terminal::check_size()?;
+        let sources = match (&self.a, &self.b) {
+            (Some(a), Some(b)) => Some([a, b].map(|model| super::model::find(model))),
+            _ => None,
+        };
+        let Self { temperature, top_p, seed, .. } = self;
+        let host = Host::start(Settings {
+            models: sources,
+            text: self.text,
+            templates: [self.template_a, self.template_b],
+            device: self.ask.device,
+            threads,
+            learning_rate: self.lr,
+            grid: self.grid,
+            sampling: Sampling { temperature, top_p, seed },
+        })?;
+        match screen::compare(&host, look)? {
+            Some(error) => bail!("{error}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the two models, or the pair in their place, and says what they are asked.
+    fn open(&self, threads: usize, device: &Device) -> anyhow::Result<([Checkpoint; 2], String)> {
+        let quiet = self.ask.quiet;
+        let (models, usual) = if let (Some(a), Some(b)) = (&self.a, &self.b) {
+            ([super::model::open(a, device, quiet)?, super::model::open(b, device, quiet)?], PROMPT)
+        } else {
+            let progress = Progress::new(quiet);
+            let sources = pair::open(self.ask.device, threads, &mut |which, line, share| {
+                let name = ["pretrained", "instruct"][which];
+                progress.show_if_due(|| format!("{name}: {line}, {:.0} %", 100.0 * share));
+            });
+            progress.end();
+            let [a, b] = sources?.map(|source| source.open(device, &mut |_| {}));
+            ([a?, b?], pair::QUESTION)
+        };
+        Ok((models, self.text.clone().unwrap_or_else(|| usual.to_owned())))
+    }
+
     /// Prints the comparison.
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    fn print(self, threads: usize) -> anyhow::Result<()> {
         let device = device::open(self.ask.device)?;
-        let a = super::model::open(&self.a, &device, self.ask.quiet)?;
-        let b = super::model::open(&self.b, &device, self.ask.quiet)?;
+        let ([a, b], text) = self.open(threads, &device)?;
         let progress = Progress::new(self.ask.quiet);
         progress.show("reading the text with both");
-        let texts =
-            [Asked::of(&a, &self.text, self.template_a)?, Asked::of(&b, &self.text, self.template_b)?];
-        let llamas = [&a, &b].map(|model| Llama::new(&model.config, DType::F32, &device));
-        let [llama_a, llama_b] = llamas;
-        let (llama_a, llama_b) = (llama_a?, llama_b?);
-        let evaluate = |model: &Checkpoint, llama: &Llama, text| {
-            Evaluation::of(model, llama, text, TOP, self.grad, &device)
-        };
-        let of_a = evaluate(&a, &llama_a, &texts[0])?;
-        let of_b = evaluate(&b, &llama_b, &texts[1])?;
+        let prompt_a = eval::prompt(&a, &text, self.template_a)?;
+        let prompt_b = eval::prompt(&b, &text, self.template_b)?;
+        let llama_a = Llama::new(&a.config, DType::F32, &device)?;
+        let llama_b = Llama::new(&b.config, DType::F32, &device)?;
+        let of_a = Evaluation::of(&a, &llama_a, &prompt_a, TOP, self.grad, &device)?;
+        let of_b = Evaluation::of(&b, &llama_b, &prompt_b, TOP, self.grad, &device)?;
         let alike = a.config.vocab_size == b.config.vocab_size && a.tokenizer.same_tokens(&b.tokenizer);
-        let [ids, of_other] = texts.map(|text| text.ids);
-        let same_text = alike && ids == of_other;
+        let same_text = alike && prompt_a.ids() == prompt_b.ids();
         let kl = if same_text {
             let at_places = divergences(&of_a.reading, &of_b.reading)?;
             let mean = |way: usize| at_places.iter().map(|kl| kl[way]).sum::<f64>() / at_places.len() as f64;
@@ -94,7 +162,8 @@ impl Args {
         };
         let path = if same_text && parameter_shapes(&a.config) == parameter_shapes(&b.config) {
             progress.show("going from one to the other");
-            Some(between(llama_a, &a.params, &b.params, &Batch::new(vec![ids]), &device)?)
+            let batch = Batch::new(vec![prompt_a.ids().to_vec()]);
+            between(llama_a, &a.params, &b.params, &batch, &Control::QUIET, &device)?
         } else {
             None
         };

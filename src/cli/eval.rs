@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use anyhow::{Context, bail};
+use anyhow::anyhow;
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::generate::{Generator, Sampling};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device;
 use crate::model::llama::Llama;
-use crate::predict::{Reading, likeliest, rank};
+use crate::predict::{Prompt, Reading, likeliest, rank};
 use crate::protocol::Token;
 
 /// Loss and next-token probabilities of a text.
@@ -68,13 +68,6 @@ pub(super) struct Evaluation {
     pub(super) reading: Reading,
 }
 
-/// A text as one model reads it.
-pub(super) struct Asked {
-    /// Two tokens at least, and no more than the model's context.
-    pub(super) ids: Vec<u32>,
-    rendered: Option<String>,
-}
-
 /// A token and its probability.
 #[derive(Debug, Serialize)]
 pub(super) struct Likely {
@@ -103,12 +96,13 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let device = device::open(self.ask.device)?;
         let checkpoint = super::model::open(&self.model, &device, self.ask.quiet)?;
-        let asked = Asked::of(&checkpoint, &self.text, self.template)?;
+        let prompt = prompt(&checkpoint, &self.text, self.template)?;
         let llama = Llama::new(&checkpoint.config, DType::F32, &device)?;
-        let mut evaluation = Evaluation::of(&checkpoint, &llama, &asked, self.top.get(), self.grad, &device)?;
+        let mut evaluation =
+            Evaluation::of(&checkpoint, &llama, &prompt, self.top.get(), self.grad, &device)?;
         if let Some(count) = self.write {
             let Self { temperature, top_p, seed, .. } = self;
-            let generator = Generator::new(&asked.ids, count.get(), Sampling { temperature, top_p, seed });
+            let generator = Generator::new(prompt.ids(), count.get(), Sampling { temperature, top_p, seed });
             let written = generator.finish(&llama, &checkpoint.params, &checkpoint.tokenizer)?;
             evaluation.written = Some(written);
         }
@@ -126,15 +120,15 @@ impl Evaluation {
     pub(super) fn of(
         checkpoint: &Checkpoint,
         llama: &Llama,
-        asked: &Asked,
+        prompt: &Prompt,
         count: usize,
         with_gradient: bool,
         device: &Device,
     ) -> anyhow::Result<Self> {
         let Checkpoint { name, params, tokenizer, .. } = checkpoint;
-        let ids = asked.ids.as_slice();
+        let ids = prompt.ids();
         let reading = Reading::of(llama, params, ids, device)?;
-        let target = *ids.last().context("--text is empty")?;
+        let target = prompt.target();
         let grad_norm = if with_gradient {
             let vars = params.clone().into_vars()?;
             let row = Tensor::new(ids, device)?.unsqueeze(0)?;
@@ -150,7 +144,7 @@ impl Evaluation {
         };
         Ok(Self {
             model: name.clone(),
-            rendered: asked.rendered.clone(),
+            rendered: prompt.rendered().map(str::to_owned),
             written: None,
             tokens: ids.iter().map(|&id| tokenizer.token(id)).collect(),
             loss: reading.loss(),
@@ -169,44 +163,17 @@ impl Evaluation {
     }
 }
 
-impl Asked {
-    /// The tokens of a text that the model can be asked about, inside its chat template if that is wished for.
-    pub(super) fn of(checkpoint: &Checkpoint, text: &str, template: bool) -> anyhow::Result<Self> {
-        let Checkpoint { name, config, tokenizer, chat, .. } = checkpoint;
-        let chat = match (template, chat) {
-            (true, None) => bail!("{name} has no chat template: ask it without one"),
-            (true, Some(chat)) => Some(chat),
-            (false, _) => None,
-        };
-        let rendered = chat.map(|chat| chat.converse(text)).transpose()?;
-        let ids = match &rendered {
-            // The template says itself what begins a text.
-            Some(rendered) => tokenizer.encode_raw(rendered)?,
-            None => tokenizer.encode(text)?,
-        };
-        let context = config.max_position_embeddings;
-        if ids.len() < 2 {
-            bail!("--text: {} token: it needs two, the last is the target", ids.len());
-        }
-        if ids.len() > context {
-            bail!("--text: {} tokens are more than the model's context of {context}: shorten it", ids.len());
-        }
-        if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size) {
-            bail!(
-                "--text: token {id} is outside the model's {} tokens: the tokenizer is another model's",
-                config.vocab_size
-            );
-        }
-        Ok(Self { ids, rendered })
-    }
+/// The text of `--text` as this model reads it, inside its chat template if that is wished for.
+pub(super) fn prompt(checkpoint: &Checkpoint, text: &str, template: bool) -> anyhow::Result<Prompt> {
+    Prompt::of(checkpoint, text, template).map_err(|problem| anyhow!("--text: {problem}"))
 }
 
-fn temperature(text: &str) -> Result<f64, String> {
+pub(super) fn temperature(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|t: &f64| t.is_finite() && *t >= 0.0);
     number.ok_or_else(|| "not a temperature: 0 or more".to_owned())
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|p: &f64| *p > 0.0 && *p <= 1.0);
     number.ok_or_else(|| "not a share: above 0, at most 1".to_owned())
 }

@@ -53,8 +53,8 @@ enum Command {
     Export(export::Args),
     /// Loss and next-token probabilities of a text
     Eval(eval::Args),
-    /// What two models say of one text
-    Compare(compare::Args),
+    /// Two models side by side
+    Compare(Box<compare::Args>),
     /// The loss on a plane through a model's weights, to a file
     Slice(Box<slice::Args>),
     /// Sweep one or two single parameters of a model
@@ -99,7 +99,7 @@ impl Cli {
             Some(Command::Runs(args)) => args.run(),
             Some(Command::Export(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),
-            Some(Command::Compare(args)) => args.run(),
+            Some(Command::Compare(args)) => args.run(threads),
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),
             Some(Command::Bench(args)) => args.run(threads),

@@ -14,39 +14,27 @@ use crate::model::device::DeviceChoice;
 use crate::model::tokenizer::Tokenizer;
 use crate::run::dir::RunDir;
 use crate::run::prepare;
+use crate::run::source::Source;
 use crate::settings::DataSource;
 use crate::train::corpus::Batch;
 
 /// Opens a folder in Hugging Face layout, a .gguf file, a run by name or folder (its newest checkpoint), `RUN@STEP`,
 /// or a model of the Hub, which is fetched first. The progress goes to stderr.
 pub(super) fn open(model: &str, device: &Device, quiet: bool) -> anyhow::Result<Checkpoint> {
-    let (place, name) = find(model);
     let progress = Progress::new(quiet);
-    let opened = Checkpoint::open_at(&place, device, &mut |loading| {
+    let opened = find(model).open(device, &mut |loading| {
         progress.show_if_due(|| format!("{loading}, {:.0} %", 100.0 * loading.share()));
     });
     progress.end();
-    let mut checkpoint = opened?;
-    if let Some(name) = name {
-        // A run is called `folder@step` by its checkpoint, and its folder's name begins with the time.
-        checkpoint.name = match checkpoint.name.rsplit_once('@') {
-            Some((_, step)) => format!("{name}@{step}"),
-            None => name,
-        };
-    }
-    Ok(checkpoint)
+    Ok(opened?)
 }
 
 /// Where a model lies: a path, a run, `RUN@STEP`, or on the Hub.
-pub(super) fn place(model: &str) -> Place {
-    find(model).0
-}
-
-/// Where a model lies, and what to call it where its own name would not do.
-fn find(model: &str) -> (Place, Option<String>) {
+pub(super) fn find(model: &str) -> Source {
+    let source = |place, name| Source { place, name };
     let path = Path::new(model);
     if path.exists() {
-        return (Place::Path(path.to_owned()), None);
+        return source(Place::Path(path.to_owned()), None);
     }
     if let Some((run, step)) = model.rsplit_once('@')
         && let (Ok(dir), Ok(step)) = (RunDir::find(Some(run)), step.parse())
@@ -57,16 +45,17 @@ fn find(model: &str) -> (Place, Option<String>) {
             Some(folder) => folder.to_string_lossy().into_owned(),
             None => dir.settings().map_or_else(|_| run.to_owned(), |settings| settings.name),
         };
-        return (Place::Path(dir.checkpoint(step)), Some(format!("{name}@{step}")));
+        return source(Place::Path(dir.checkpoint(step)), Some(format!("{name}@{step}")));
     }
     if let Ok(dir) = RunDir::find(Some(model)) {
-        return (Place::Path(dir.path().to_owned()), dir.settings().ok().map(|settings| settings.name));
+        let name = dir.settings().ok().map(|settings| settings.name);
+        return source(Place::Path(dir.path().to_owned()), name);
     }
     // What begins with a folder that is there is a path with a slip in it: its own error says that nothing is there.
     let in_folder = path.parent().is_some_and(Path::is_dir);
     match HubId::parse(model).filter(|_| !in_folder) {
-        Some(id) => (Place::Hub(id), None),
-        None => (Place::Path(path.to_owned()), None),
+        Some(id) => source(Place::Hub(id), None),
+        None => source(Place::Path(path.to_owned()), None),
     }
 }
 
@@ -122,7 +111,7 @@ impl BatchArgs {
     ) -> anyhow::Result<(Batch, &'static str)> {
         let (most, vocab_size) = (checkpoint.config.max_position_embeddings, checkpoint.config.vocab_size);
         let (batch, source) = match (&self.text, &self.data) {
-            (Some(text), _) => (text_batch(text, &checkpoint.tokenizer, most)?, "text"),
+            (Some(text), _) => (text_batch(text, checkpoint)?, "text"),
             (None, Some(data)) => {
                 let data = match data.as_str() {
                     "builtin" => DataSource::Builtin,
@@ -135,7 +124,7 @@ impl BatchArgs {
                 let settings = run(model).and_then(|dir| dir.settings().ok());
                 let settings = settings.context("which loss? give --text TEXT or --data FILE")?;
                 match &settings.data {
-                    DataSource::Text(text) => (text_batch(text, &checkpoint.tokenizer, most)?, "text"),
+                    DataSource::Text(text) => (text_batch(text, checkpoint)?, "text"),
                     data => {
                         let tokenizer = &checkpoint.tokenizer;
                         (
@@ -204,13 +193,7 @@ impl SelectionArgs {
     }
 }
 
-fn text_batch(text: &str, tokenizer: &Tokenizer, context: usize) -> anyhow::Result<Batch> {
-    let ids = tokenizer.encode(text)?;
-    if ids.len() < 2 {
-        bail!("--text: {} token: it needs two, the last is the target", ids.len());
-    }
-    if ids.len() > context {
-        bail!("--text: {} tokens are more than the model's context of {context}: shorten it", ids.len());
-    }
-    Ok(Batch::new(vec![ids]))
+fn text_batch(text: &str, checkpoint: &Checkpoint) -> anyhow::Result<Batch> {
+    let prompt = super::eval::prompt(checkpoint, text, false)?;
+    Ok(Batch::new(vec![prompt.ids().to_vec()]))
 }

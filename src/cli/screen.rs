@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::app::Leave;
 use crate::protocol::Outcome;
 use crate::run::client;
+use crate::run::comparison::Host;
 use crate::terminal::{self, Look, Terminal};
 use crate::theme;
 
@@ -46,18 +47,33 @@ impl Args {
     }
 }
 
+/// Shows a comparison until the person leaves or it fails, and returns why it failed.
+pub(super) fn compare(host: &Host, look: Look) -> anyhow::Result<Option<String>> {
+    block_on(async {
+        let mut terminal = Terminal::open()?;
+        let failed = terminal::compare(&mut terminal, host, look).await;
+        terminal.close();
+        anyhow::Ok(failed?)
+    })?
+}
+
+fn block_on<T>(screen: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(screen);
+    // What still waits to be sent is of no use any more.
+    runtime.shutdown_background();
+    Ok(outcome)
+}
+
 /// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
 pub(super) fn watch(socket: &Path, name: &str, look: Look, read_only: bool) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let leave = runtime.block_on(async {
+    let leave = block_on(async {
         let link = client::connect(socket, read_only).await.context("the engine can't be reached")?;
         let mut terminal = Terminal::open()?;
         let leave = terminal::show(&mut terminal, link, look, read_only).await;
         terminal.close();
         anyhow::Ok(leave?)
-    })?;
-    // What still waits to be sent is of no use any more.
-    runtime.shutdown_background();
+    })??;
     match leave {
         Leave::Detach => {
             println!("{name} goes on training; `llamascape attach {name}` comes back to it");

@@ -178,7 +178,7 @@ fn number(text: &str, fits: fn(f64) -> bool, kind: &str) -> Result<f64, String> 
     text.parse().ok().filter(|x: &f64| x.is_finite() && fits(*x)).ok_or(format!("not a {kind} number"))
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     number(text, |x| x > 0.0 && x <= HIGHEST_RATE, "positive")
         .map_err(|error| format!("{error} up to a million"))
 }
@@ -311,7 +311,7 @@ impl Args {
         let preset = self.preset.to_possible_value().and_then(|name| Preset::named(name.get_name()));
         let preset = preset.context("the preset is unknown")?;
         let model = match &self.model {
-            Some(name) => match super::model::place(name) {
+            Some(name) => match super::model::find(name).place {
                 Place::Path(path) => ModelSource::Checkpoint(existing(&path, "--model")?),
                 Place::Hub(id) => ModelSource::Hub(id.to_string()),
             },

@@ -298,6 +298,12 @@ pub fn runs_folder() -> Result<PathBuf, RunError> {
     Ok(state.join("llamascape/runs"))
 }
 
+/// Where what can be made again is kept, in a folder of its own.
+pub fn cache_folder() -> Result<PathBuf, RunError> {
+    let strategy = etcetera::choose_base_strategy().map_err(|_| RunError::NoHome)?;
+    Ok(strategy.cache_dir().join("llamascape"))
+}
+
 /// All runs of this user, newest first. Folders that hold no run are passed over.
 pub fn list() -> Result<Vec<Summary>, RunError> {
     let folder = runs_folder()?;

@@ -316,7 +316,7 @@ impl<'a> Engine<'a> {
                 self.prompt = Some(prompt);
                 self.predict();
             }
-            Err(reason) => log::warn!("{reason}"),
+            Err(reason) => log::warn!("the prompt: {reason}"),
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod board;
 pub mod client;
+pub mod comparison;
 pub mod dir;
 pub mod engine;
 pub mod host;
@@ -17,5 +18,6 @@ pub mod recorder;
 pub mod saver;
 pub mod server;
 pub mod slicer;
+pub mod source;
 pub mod tensorboard;
 pub mod wire;

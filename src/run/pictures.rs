@@ -15,9 +15,9 @@ const TOKENS: usize = 128;
 /// Rows of a step's batch on which its sharpness is measured.
 const SHARPNESS_ROWS: usize = 4;
 /// The seeds of the first plane; each new plane takes the two that follow.
-const SEEDS: [u64; 2] = [11, 111];
+pub(super) const SEEDS: [u64; 2] = [11, 111];
 /// How far a plane may be zoomed, in units of its directions.
-const RANGES: std::ops::RangeInclusive<f64> = 1e-6..=100.0;
+pub(super) const RANGES: std::ops::RangeInclusive<f64> = 1e-6..=100.0;
 /// Points a side that a person may ask for: what doubling from the coarse grid can give.
 pub const SIDES: [usize; 4] = [9, 17, 33, 65];
 

@@ -35,7 +35,7 @@ const CAPITAL: &str = "The capital of France is Paris";
 /// Tokens in a row where nothing is said and the model is a checkpoint's.
 const CHECKPOINT_CONTEXT: usize = 128;
 /// What stands before an answer of the built-in corpus.
-const ANSWER: &str = "\nAnswer:";
+pub(super) const ANSWER: &str = "\nAnswer:";
 
 /// Why training can't begin.
 #[derive(Debug, thiserror::Error)]

@@ -38,10 +38,13 @@ impl Widget for NextToken<'_> {
                 Line::raw(format!("step {}", prediction.step)),
             ]
         });
-        let inner =
-            Panel { app, theme, pane: Pane::NextToken, title: "Next token", right }.draw(area, buffer);
+        let inner = Panel { theme, focused: app.view.focus == Pane::NextToken, title: "Next token", right }
+            .draw(area, buffer);
         match &app.engine.prediction {
-            Some(prediction) => Bars { prediction, theme }.render(inner, buffer),
+            Some(prediction) => {
+                let head = vec![prompt(prediction, usize::from(inner.width), theme)];
+                Bars { prediction, head, theme }.render(inner, buffer);
+            }
             None => {
                 Line::styled("no prediction yet: p sets a prompt", theme.palette.muted).render(inner, buffer);
             }
@@ -50,9 +53,11 @@ impl Widget for NextToken<'_> {
 }
 
 /// The inside of the pane.
-struct Bars<'a> {
-    prediction: &'a Prediction,
-    theme: &'a Theme,
+pub(super) struct Bars<'a> {
+    pub(super) prediction: &'a Prediction,
+    /// What is above the bars.
+    pub(super) head: Vec<Line<'a>>,
+    pub(super) theme: &'a Theme,
 }
 
 impl Widget for Bars<'_> {
@@ -61,11 +66,14 @@ impl Widget for Bars<'_> {
         if area.height == 0 || area.width < 20 {
             return;
         }
-        self.prompt(usize::from(area.width)).render(area, buffer);
         let gap = u16::from(area.height >= 9);
         let foot = u16::from(area.height >= 4);
-        let rows = self.rows(usize::from(area.height.saturating_sub(1 + gap + foot)));
-        for (row, place) in rows.iter().zip(area.rows().skip(usize::from(1 + gap))) {
+        let above = self.head.len() as u16 + gap;
+        let rows = self.rows(usize::from(area.height.saturating_sub(above + foot)));
+        for (line, place) in self.head.iter().zip(area.rows()) {
+            line.render(place, buffer);
+        }
+        for (row, place) in rows.iter().zip(area.rows().skip(usize::from(above))) {
             self.bar(row, place, buffer);
         }
         if foot > 0 {
@@ -74,22 +82,19 @@ impl Widget for Bars<'_> {
     }
 }
 
-impl Bars<'_> {
-    /// The prompt, its target at the end and marked. What does not fit is cut off at the beginning.
-    fn prompt(&self, width: usize) -> Line<'static> {
-        let Some((target, before)) = self.prediction.tokens.split_last() else { return Line::default() };
-        let plain = |text: &str| text::escape(&text.replace('\n', "⏎").replace('\t', "⇥"));
-        let gap = if target.text.starts_with(' ') { " " } else { "" };
-        let target = text::shorten(&plain(target.text.strip_prefix(' ').unwrap_or(&target.text)), width / 2);
-        let before: String = before.iter().map(|token| plain(&token.text)).collect();
-        let room = width.saturating_sub(text::width(&target) + 2 + gap.len());
-        let before = text::shorten_start(&before, room);
-        Line::from(vec![
-            Span::raw(before + gap),
-            Span::styled(format!("[{target}]"), self.theme.palette.target),
-        ])
-    }
+/// The prompt, its target at the end and marked. What does not fit is cut off at the beginning.
+pub(super) fn prompt(prediction: &Prediction, width: usize, theme: &Theme) -> Line<'static> {
+    let Some((target, before)) = prediction.tokens.split_last() else { return Line::default() };
+    let gap = if target.text.starts_with(' ') { " " } else { "" };
+    let target = target.text.strip_prefix(' ').unwrap_or(&target.text);
+    let target = text::shorten(&text::one_line(target), width / 2);
+    let before: String = before.iter().map(|token| text::one_line(&token.text)).collect();
+    let room = width.saturating_sub(text::width(&target) + 2 + gap.len());
+    let before = text::shorten_start(&before, room);
+    Line::from(vec![Span::raw(before + gap), Span::styled(format!("[{target}]"), theme.palette.target)])
+}
 
+impl Bars<'_> {
     /// The likeliest tokens, and the target in any case: in the last row with its rank, if it is not among them.
     fn rows(&self, count: usize) -> Vec<Row<'_>> {
         let prediction = self.prediction;
@@ -153,7 +158,7 @@ impl Bars<'_> {
     }
 
     fn foot(&self, area: Rect, buffer: &mut Buffer) {
-        let Self { prediction, theme } = *self;
+        let Self { prediction, theme, .. } = *self;
         let muted = theme.palette.muted;
         Line::styled(format!("entropy {} bits", text::short_number(prediction.entropy)), muted)
             .render(area, buffer);
@@ -221,7 +226,8 @@ mod tests {
     fn drawn(prediction: &Prediction, width: u16, height: u16) -> (Buffer, Theme) {
         let theme = Theme::named("dark", ColorDepth::True).unwrap();
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
-        Bars { prediction, theme: &theme }.render(buffer.area, &mut buffer);
+        let head = vec![prompt(prediction, usize::from(width), &theme)];
+        Bars { prediction, head, theme: &theme }.render(buffer.area, &mut buffer);
         (buffer, theme)
     }
 

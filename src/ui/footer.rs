@@ -5,48 +5,52 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::app::{Action, App, BINDINGS, Binding, Link};
-use crate::protocol::Phase;
+use crate::app::{Binding, Key};
 use crate::theme::Theme;
 
-/// Hints of keys; help and quit are there in any case.
+/// Hints of keys.
 pub(super) struct Footer<'a> {
-    pub(super) app: &'a App,
-    pub(super) theme: &'a Theme,
+    /// As many of the first ones as fit.
+    keys: Vec<(Key, &'static str)>,
+    /// These are there in any case.
+    always: Vec<(Key, &'static str)>,
+    theme: &'a Theme,
 }
 
-impl Footer<'_> {
-    fn hint(&self, binding: &Binding) -> Line<'static> {
-        let running = self.app.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
-        let label = if binding.action == Action::RunPause && running { "pause" } else { binding.label };
-        let key = binding.keys.first().map_or_else(String::new, |key| key.name());
-        Line::from(vec![
-            Span::styled(key, self.theme.palette.accent),
-            Span::styled(format!(" {label}"), self.theme.palette.muted),
-        ])
+impl<'a> Footer<'a> {
+    /// The footer of a screen with these keys. `label` says what a key would do now, if it would do anything.
+    pub(super) fn new<A: PartialEq>(
+        bindings: &[Binding<A>],
+        always: &[A],
+        label: impl Fn(&Binding<A>) -> Option<&'static str>,
+        theme: &'a Theme,
+    ) -> Self {
+        let hint = |binding: &Binding<A>| Some((*binding.keys.first()?, label(binding)?));
+        let mut ranked: Vec<&Binding<A>> = bindings.iter().filter(|binding| binding.rank > 0).collect();
+        ranked.sort_by_key(|binding| binding.rank);
+        let last = always.iter().filter_map(|action| bindings.iter().find(|known| known.action == *action));
+        Self {
+            keys: ranked.into_iter().filter_map(hint).collect(),
+            always: last.filter_map(hint).collect(),
+            theme,
+        }
     }
 
-    /// Whether the key would do something now.
-    fn useful(&self, binding: &Binding) -> bool {
-        let commands =
-            !self.app.options.read_only && !matches!(self.app.link, Link::Ended(_) | Link::Stopping);
-        commands || !binding.action.commands()
+    fn hint(&self, (key, label): (Key, &'static str)) -> Line<'static> {
+        Line::from(vec![
+            Span::styled(key.name(), self.theme.palette.accent),
+            Span::styled(format!(" {label}"), self.theme.palette.muted),
+        ])
     }
 }
 
 impl Widget for Footer<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let always = [Action::Help, Action::Quit];
-        let mut ranked: Vec<&Binding> =
-            BINDINGS.iter().filter(|binding| binding.rank > 0 && self.useful(binding)).collect();
-        ranked.sort_by_key(|binding| binding.rank);
-        let last =
-            always.iter().filter_map(|action| BINDINGS.iter().find(|binding| binding.action == *action));
-        let last: Vec<Line> = last.map(|binding| self.hint(binding)).collect();
+        let last: Vec<Line> = self.always.iter().map(|hint| self.hint(*hint)).collect();
         let reserved: usize = last.iter().map(|hint| hint.width() + 2).sum();
         let room = usize::from(area.width).saturating_sub(reserved + 2);
         let mut line = Line::raw(" ");
-        for hint in ranked.into_iter().map(|binding| self.hint(binding)) {
+        for hint in self.keys.iter().map(|hint| self.hint(*hint)) {
             if line.width() + hint.width() + 2 > room {
                 break;
             }

@@ -42,7 +42,8 @@ impl Widget for Gradient<'_> {
             spans.chain(clipping.spans.iter().cloned()).collect::<Line>()
         });
         let right = both.into_iter().chain(sharpness.into_iter().map(Line::raw)).chain(clipping).collect();
-        let inner = Panel { app, theme, pane: Pane::Gradient, title: &title, right }.draw(area, buffer);
+        let inner = Panel { theme, focused: app.view.focus == Pane::Gradient, title: &title, right }
+            .draw(area, buffer);
         let history_rows = if inner.height >= 9 { 2 } else { u16::from(inner.height >= 3) };
         let (history, layers) = (
             Rect { height: history_rows, ..inner },
@@ -65,7 +66,7 @@ fn sharpness(sharpness: Sharpness) -> Vec<String> {
 }
 
 /// The newest values, one a column, from the least of them to the greatest.
-fn sparkline(values: &[f64], style: Style, area: Rect, buffer: &mut Buffer) {
+pub(super) fn sparkline(values: &[f64], style: Style, area: Rect, buffer: &mut Buffer) {
     const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let shown = &values[values.len().saturating_sub(usize::from(area.width))..];
     let finite = || shown.iter().copied().filter(|value| value.is_finite());

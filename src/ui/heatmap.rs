@@ -33,8 +33,18 @@ pub(super) struct Heatmap<'a> {
     pub(super) marker: Marker,
     /// Where the weights are, in units of alpha and beta.
     pub(super) weights: [f64; 2],
+    /// Further places.
+    pub(super) marks: &'a [Mark],
     /// The place to read.
     pub(super) chosen: Option<Chosen>,
+}
+
+/// A place with a symbol of its own.
+pub(super) struct Mark {
+    /// In units of alpha and beta.
+    pub(super) place: [f64; 2],
+    /// One column wide.
+    pub(super) symbol: &'static str,
 }
 
 /// What a dot shows.
@@ -189,6 +199,9 @@ impl Widget for Heatmap<'_> {
             self.mark([0.0, 0.0], if ascii { "." } else { &symbols.origin }, area, buffer);
         }
         self.mark(self.weights, if ascii { "O" } else { &symbols.weights }, area, buffer);
+        for mark in self.marks {
+            self.mark(mark.place, mark.symbol, area, buffer);
+        }
         if let Some(chosen) = self.chosen {
             let (column, row) = chosen.nearest(self.surface.slice);
             let place = [self.surface.slice.alphas[column], self.surface.slice.betas[row]];

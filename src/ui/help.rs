@@ -5,19 +5,20 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::app::{BINDINGS, Group};
+use crate::app::{Binding, Group};
 use crate::theme::Theme;
 
 use super::popup;
 
 /// All keys and what they do.
-pub(super) struct Help<'a> {
+pub(super) struct Help<'a, A> {
+    pub(super) bindings: &'a [Binding<A>],
     /// Lines above the first one, at most.
     pub(super) scroll: usize,
     pub(super) theme: &'a Theme,
 }
 
-impl Help<'_> {
+impl<A> Help<'_, A> {
     fn lines(&self) -> Vec<Line<'static>> {
         let palette = &self.theme.palette;
         let mut lines = Vec::new();
@@ -26,7 +27,7 @@ impl Help<'_> {
                 lines.push(Line::default());
             }
             lines.push(Line::styled(group.title(), palette.title));
-            for binding in BINDINGS.iter().filter(|binding| binding.group == group) {
+            for binding in self.bindings.iter().filter(|binding| binding.group == group) {
                 let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
                 lines.push(Line::from(vec![
                     Span::styled(format!("  {:<11}", keys.join("  ")), palette.accent),
@@ -38,7 +39,7 @@ impl Help<'_> {
     }
 }
 
-impl Widget for Help<'_> {
+impl<A> Widget for Help<'_, A> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let lines = self.lines();
         let wide = lines.iter().map(Line::width).max().unwrap_or(0) as u16 + 6;

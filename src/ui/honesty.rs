@@ -1,26 +1,25 @@
 //! The honesty line: which loss a slice shows, over which plane, and how little of the movement that plane holds.
 
-use crate::protocol::{Slice, Status};
+use crate::protocol::{Drift, Slice};
 
 use super::text;
 
 /// What a slice says about itself, the most telling part first. Each part stands or falls as a whole.
-pub(super) fn parts(slice: &Slice, status: Option<&Status>) -> Vec<String> {
+pub(super) fn parts(slice: &Slice, drift: Option<&Drift>) -> Vec<String> {
     let (batch, plane) = (&slice.batch, &slice.plane);
     let hash: String = batch.sha256.chars().take(4).collect();
+    // Most directions that are not random are as long as they are.
+    let norm = match plane.normalization.as_str() {
+        "none" => String::new(),
+        name => format!(", {} norm", text::escape(name)),
+    };
     let mut parts = vec![
         format!("mean of {} {} tokens #{}", batch.tokens, text::escape(&batch.source), text::escape(&hash)),
-        format!(
-            "{}, {} norm, seeds {} {}",
-            text::escape(&plane.kind),
-            text::escape(&plane.normalization),
-            plane.seeds[0],
-            plane.seeds[1]
-        ),
+        format!("{}{norm}, seeds {} {}", text::escape(&plane.kind), plane.seeds[0], plane.seeds[1]),
     ];
     // A random plane of a space of N dimensions holds sqrt(2/N) of any movement.
     let chance = (2.0 / plane.parameters.max(1) as f64).sqrt();
-    let captured = status.and_then(|status| status.drift.as_ref()).and_then(|drift| drift.captured);
+    let captured = drift.and_then(|drift| drift.captured);
     parts.push(match captured {
         Some(captured) => format!("in plane {}, chance {}", text::percent(captured), text::percent(chance)),
         None => format!("in plane by chance {}", text::percent(chance)),
@@ -67,7 +66,8 @@ mod tests {
     #[test]
     fn a_slice_says_what_it_is() {
         let app = fixture::app();
-        let parts = parts(app.engine.slice.as_ref().unwrap(), app.engine.status.as_ref());
+        let drift = fixture::status().drift;
+        let parts = parts(app.engine.slice.as_ref().unwrap(), drift.as_ref());
         assert_eq!(
             parts[..3],
             [

@@ -15,7 +15,7 @@ use super::heatmap::{ASCII, dithered};
 use super::surface::Surface;
 use super::text;
 
-/// Two rows: the colour bar and its values; beside them the loss at the weights and the size of a step.
+/// Two rows: the colour bar and its values; beside them, if wanted, the loss at the weights and the size of a step.
 pub(super) struct Legend<'a> {
     pub(super) surface: &'a Surface<'a>,
     pub(super) map: &'a ColorMap,
@@ -23,6 +23,8 @@ pub(super) struct Legend<'a> {
     pub(super) marker: Marker,
     pub(super) drift: Option<&'a Drift>,
     pub(super) chosen: Option<Chosen>,
+    /// Something stands beside the bar.
+    pub(super) beside: bool,
 }
 
 /// Columns of what stands beside the bar.
@@ -113,13 +115,17 @@ impl Legend<'_> {
 impl Widget for Legend<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
-        if area.height < 2 || area.width < BESIDE + 8 {
+        let reserved = if self.beside { BESIDE + 2 } else { 0 };
+        if area.height < 2 || area.width < reserved + 6 {
             return;
         }
-        let bar = Rect { width: (area.width - BESIDE - 2).min(60), height: 1, ..area };
-        let beside = Rect { x: bar.right() + 2, width: area.right() - bar.right() - 2, ..bar };
+        let bar = Rect { width: (area.width - reserved).min(60), height: 1, ..area };
         self.bar(bar, buffer);
         self.values(Rect { y: bar.y + 1, ..bar }, buffer);
+        if !self.beside {
+            return;
+        }
+        let beside = Rect { x: bar.right() + 2, width: area.right() - bar.right() - 2, ..bar };
         self.losses().render(beside, buffer);
         if let Some(step) = self.step() {
             Line::styled(step, self.theme.palette.muted).render(Rect { y: beside.y + 1, ..beside }, buffer);
@@ -144,7 +150,8 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         let drift = Drift { distance: 1.0, inside: [0.0; 2], captured: None, step_length: Some(0.0025) };
         let (map, marker, drift) = (&theme.maps[0], Marker::Braille, Some(&drift));
-        Legend { surface: &surface, map, theme: &theme, marker, drift, chosen }.render(area, &mut buffer);
+        Legend { surface: &surface, map, theme: &theme, marker, drift, chosen, beside: true }
+            .render(area, &mut buffer);
         buffer
     }
 

@@ -8,9 +8,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
-use tui_logger::{ExtLogRecord, LogFormatter, TuiLoggerWidget};
+use tui_logger::{ExtLogRecord, LogFormatter, TuiLoggerWidget, TuiWidgetState};
 
-use crate::app::{App, Pane};
 use crate::theme::Theme;
 
 use super::panel::Panel;
@@ -18,20 +17,21 @@ use super::text;
 
 /// The newest lines of the log, or those the person scrolled to.
 pub(super) struct Log<'a> {
-    pub(super) app: &'a App,
+    /// Where it is scrolled to.
+    pub(super) state: &'a TuiWidgetState,
+    pub(super) focused: bool,
     pub(super) theme: &'a Theme,
 }
 
 impl Widget for Log<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let Self { app, theme } = self;
-        let focused = app.view.focus == Pane::Log;
+        let Self { state, focused, theme } = self;
         let right = if focused {
             vec![Line::raw("↑ ↓ scroll · esc newest")]
         } else {
             vec![Line::raw("tab focus · 7 hide")]
         };
-        let inner = Panel { app, theme, pane: Pane::Log, title: "Log", right }.draw(area, buffer);
+        let inner = Panel { theme, focused, title: "Log", right }.draw(area, buffer);
         let palette = &theme.palette;
         let formatter = Formatter {
             muted: palette.muted,
@@ -40,7 +40,7 @@ impl Widget for Log<'_> {
         TuiLoggerWidget::default()
             .style(palette.base)
             .formatter(Box::new(formatter))
-            .state(&app.log)
+            .state(state)
             .render(inner, buffer);
     }
 }

@@ -39,7 +39,7 @@ impl Widget for Loss<'_> {
         let right =
             vec![legend("train ", "  ", "held-out "), legend("", " ", "held-out "), legend("", " ", "")];
         let title = if app.view.log_loss { "Loss (log)" } else { "Loss" };
-        let inner = Panel { app, theme, pane: Pane::Loss, title, right }.draw(area, buffer);
+        let inner = Panel { theme, focused: app.view.focus == Pane::Loss, title, right }.draw(area, buffer);
         let points = app.engine.history.points();
         let train =
             Series { points: points.iter().map(|p| (p.step as f64, p.loss)).collect(), style: palette.train };

@@ -5,6 +5,7 @@
 mod bars;
 mod braille;
 mod chart;
+pub mod comparison;
 mod dialog;
 mod footer;
 mod gradient;
@@ -17,6 +18,7 @@ mod legend;
 mod log;
 mod loss;
 mod panel;
+mod picture;
 mod preparing;
 mod prompt;
 mod status;
@@ -29,8 +31,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::{App, Modal, Pane};
-use crate::protocol::Phase;
+use crate::app::{Action, App, BINDINGS, Binding, Link, Modal, Pane};
+use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
 
 /// The smallest screen that is drawn: columns and rows.
@@ -38,6 +40,14 @@ pub const SMALLEST: (u16, u16) = (80, 24);
 
 /// Rows from which the log is on show by default.
 const ROWS_WITH_LOG: u16 = 34;
+
+/// What a newcomer is about to see.
+const NEXT: [&str; 4] = [
+    "Then training starts, and here you will see",
+    "  the loss landscape around the weights, as a slice in two directions",
+    "  the loss, and what the model would say next, at every step",
+    "  where the gradient is large",
+];
 
 /// Draws everything.
 pub fn view(app: &App, theme: &Theme, frame: &mut Frame) {
@@ -65,15 +75,22 @@ impl Widget for Screen<'_> {
         ])
         .areas(area);
         header::Header { app, theme }.render(top, buffer);
-        if app.engine.status.as_ref().is_none_or(|status| matches!(status.phase, Phase::Preparing(_))) {
-            preparing::Preparing { app, theme }.render(middle, buffer);
-        } else {
-            self.panes(middle, area.height, buffer);
+        let stages: Option<&[Stage]> = match app.engine.status.as_ref().map(|status| &status.phase) {
+            None => Some(&[]),
+            Some(Phase::Preparing(stages)) => Some(stages.as_slice()),
+            Some(_) => None,
+        };
+        match stages {
+            Some(stages) => preparing::Preparing { stages, next: &NEXT, theme }.render(middle, buffer),
+            None => self.panes(middle, area.height, buffer),
         }
         status::StatusLine { app, theme }.render(status, buffer);
-        footer::Footer { app, theme }.render(bottom, buffer);
+        let label = |binding: &Binding<Action>| self.label(binding);
+        footer::Footer::new(BINDINGS, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         match &app.view.modal {
-            Some(Modal::Help { scroll }) => help::Help { scroll: *scroll, theme }.render(area, buffer),
+            Some(Modal::Help { scroll }) => {
+                help::Help { bindings: BINDINGS, scroll: *scroll, theme }.render(area, buffer);
+            }
             Some(Modal::Leave) => dialog::LeaveDialog { app, theme }.render(area, buffer),
             Some(Modal::Prompt(editor)) => prompt::PromptEditor { editor, theme }.render(area, buffer),
             None => {}
@@ -121,7 +138,21 @@ impl Screen<'_> {
             Pane::Loss => loss::Loss { app, theme }.render(area, buffer),
             Pane::NextToken => bars::NextToken { app, theme }.render(area, buffer),
             Pane::Gradient => gradient::Gradient { app, theme }.render(area, buffer),
-            Pane::Log => log::Log { app, theme }.render(area, buffer),
+            Pane::Log => {
+                log::Log { state: &app.log, focused: app.view.focus == pane, theme }.render(area, buffer);
+            }
+        }
+    }
+
+    /// What a key would do now; `None` when nothing.
+    fn label(&self, binding: &Binding<Action>) -> Option<&'static str> {
+        let app = self.app;
+        let running = app.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
+        let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
+        match binding.action {
+            action if !commands && action.commands() => None,
+            Action::RunPause if running => Some("pause"),
+            _ => Some(binding.label),
         }
     }
 }

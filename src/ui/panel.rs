@@ -6,16 +6,15 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::app::{App, Pane};
 use crate::theme::Theme;
 
 use super::text;
 
 /// A border with a title on the left and, where both fit, something on the right.
 pub(super) struct Panel<'a> {
-    pub(super) app: &'a App,
     pub(super) theme: &'a Theme,
-    pub(super) pane: Pane,
+    /// The keys mean what is inside.
+    pub(super) focused: bool,
     pub(super) title: &'a str,
     /// From the most to the least telling; the first that fits is shown.
     pub(super) right: Vec<Line<'a>>,
@@ -24,9 +23,9 @@ pub(super) struct Panel<'a> {
 impl Panel<'_> {
     /// Draws the frame; what is left inside comes back.
     pub(super) fn draw(self, area: Rect, buffer: &mut Buffer) -> Rect {
-        let Self { app, theme, pane, title, right } = self;
+        let Self { theme, focused, title, right } = self;
         let palette = &theme.palette;
-        let border = if app.view.focus == pane { palette.focus } else { palette.border };
+        let border = if focused { palette.focus } else { palette.border };
         let mut block = Block::bordered().border_type(theme.border).border_style(border);
         let room = usize::from(area.width).saturating_sub(4);
         let title = text::shorten(title, room.saturating_sub(2));

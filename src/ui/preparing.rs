@@ -1,4 +1,4 @@
-//! What is on the screen before the first step: the stages of the preparation, and what comes after them.
+//! What is on the screen before the first picture: the stages of the preparation, and what comes after them.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,8 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::app::App;
-use crate::protocol::{Phase, Stage};
+use crate::protocol::Stage;
 use crate::theme::Theme;
 
 use super::bars::draw_bar;
@@ -15,35 +14,26 @@ use super::text;
 
 /// The stages with their progress.
 pub(super) struct Preparing<'a> {
-    pub(super) app: &'a App,
+    pub(super) stages: &'a [Stage],
+    /// What a newcomer is about to see.
+    pub(super) next: &'a [&'a str],
     pub(super) theme: &'a Theme,
 }
 
-/// What a newcomer is about to see.
-const NEXT: [&str; 4] = [
-    "Then training starts, and here you will see",
-    "  the loss landscape around the weights, as a slice in two directions",
-    "  the loss, and what the model would say next, at every step",
-    "  where the gradient is large",
-];
-
 impl Widget for Preparing<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let palette = &self.theme.palette;
+        let Self { stages, next, theme } = self;
+        let palette = &theme.palette;
         let block = Block::bordered()
-            .border_type(self.theme.border)
+            .border_type(theme.border)
             .border_style(palette.border)
             .title(Span::styled(" Getting ready ", palette.title));
         let inner = block.inner(area);
         block.render(area, buffer);
-        let stages = match self.app.engine.status.as_ref().map(|status| &status.phase) {
-            Some(Phase::Preparing(stages)) => stages.as_slice(),
-            _ => &[],
-        };
         let wide = inner.width.saturating_sub(4).min(88);
-        let dense = usize::from(inner.height) < 2 * stages.len() + 2 + NEXT.len();
+        let dense = usize::from(inner.height) < 2 * stages.len() + 2 + next.len();
         let spacing = if dense { 1 } else { 2 };
-        let height = (spacing * stages.len().max(1) + 2 + NEXT.len()) as u16;
+        let height = (spacing * stages.len().max(1) + 2 + next.len()) as u16;
         let place = Rect {
             x: inner.x + (inner.width - wide) / 2,
             y: inner.y + inner.height.saturating_sub(height) / 2,
@@ -62,7 +52,7 @@ impl Widget for Preparing<'_> {
         for (stage, row) in stages.iter().zip(stage_rows) {
             self.stage(stage, name_width.clamp(8, 24) as u16, row, buffer);
         }
-        for (line, row) in NEXT.iter().zip(rows.skip(1)) {
+        for (line, row) in next.iter().zip(rows.skip(1)) {
             Line::styled(*line, palette.muted).render(row, buffer);
         }
     }

@@ -32,12 +32,12 @@ impl Widget for PromptEditor<'_> {
         block.render(place, buffer);
         let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         let (before, under, after) = self.editor.parts();
-        let under = under.map_or_else(|| " ".into(), |character| text::escape(&character.to_string()));
+        let under = under.map_or_else(|| " ".into(), |character| text::one_line(&character.to_string()));
         // The cursor stays in sight: what is far before it gives way.
         let room = usize::from(inner.width).saturating_sub(text::width(&under));
-        let before = text::shorten_start(&text::escape(&before), room);
+        let before = text::shorten_start(&text::one_line(&before), room);
         let room = room.saturating_sub(text::width(&before));
-        let after = text::shorten(&text::escape(&after), room);
+        let after = text::shorten(&text::one_line(&after), room);
         let line = Line::from(vec![Span::raw(before), Span::styled(under, palette.cursor), Span::raw(after)]);
         line.render(inner, buffer);
         let note = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };

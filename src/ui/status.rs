@@ -19,26 +19,44 @@ pub(super) struct StatusLine<'a> {
 
 impl Widget for StatusLine<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let width = usize::from(area.width).saturating_sub(2);
-        let facts = self.facts();
-        let step = facts.first().map_or(0, Line::width);
-        let note = self.note(width.saturating_sub(step + 2));
-        let room = width.saturating_sub(note.as_ref().map_or(0, |note| note.width() + 2));
-        let mut line = Line::raw(" ");
-        for fact in facts {
-            let gap = if line.width() > 1 { "  " } else { "" };
-            if line.width() - 1 + gap.len() + fact.width() > room {
-                break;
-            }
-            line.push_span(gap);
-            line.extend(fact.spans);
-        }
-        line.render(area, buffer);
-        if let Some(note) = note {
-            let place = Rect { width: area.width.saturating_sub(1), ..area };
-            note.right_aligned().render(place, buffer);
-        }
+        draw(self.facts(), |room| self.note(room), area, buffer);
     }
+}
+
+/// Facts on the left, the first of them in any case and the others as they fit; on the right a note, which is told
+/// its room.
+pub(super) fn draw<'a>(
+    facts: Vec<Line<'a>>,
+    note: impl FnOnce(usize) -> Option<Line<'a>>,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
+    let width = usize::from(area.width).saturating_sub(2);
+    let first = facts.first().map_or(0, Line::width);
+    let note = note(width.saturating_sub(first + 2));
+    let room = width.saturating_sub(note.as_ref().map_or(0, |note| note.width() + 2));
+    let mut line = Line::raw(" ");
+    for fact in facts {
+        let gap = if line.width() > 1 { "  " } else { "" };
+        if line.width() - 1 + gap.len() + fact.width() > room {
+            break;
+        }
+        line.push_span(gap);
+        line.extend(fact.spans);
+    }
+    line.render(area, buffer);
+    if let Some(note) = note {
+        let place = Rect { width: area.width.saturating_sub(1), ..area };
+        note.right_aligned().render(place, buffer);
+    }
+}
+
+/// The answer to the last key.
+pub(super) fn hint(hint: &Hint, room: usize, theme: &Theme) -> Line<'static> {
+    let wrong = matches!(hint, Hint::Refused(_) | Hint::Warning(_));
+    let style = if wrong { theme.palette.warn } else { theme.palette.accent };
+    // A styled line would style its whole row.
+    Line::from(Span::styled(text::shorten(&text::escape(hint.text()), room), style))
 }
 
 impl StatusLine<'_> {
@@ -79,8 +97,7 @@ impl StatusLine<'_> {
 
     /// How the engine ended, or the answer to the last key.
     fn note(&self, room: usize) -> Option<Line<'static>> {
-        let palette = &self.theme.palette;
-        let (text, style) = match (&self.app.link, &self.app.view.hint) {
+        match (&self.app.link, &self.app.view.hint) {
             (Link::Ended(Outcome::Stopped { step, checkpoint }), None) => {
                 let end = ": q leaves";
                 let head = format!("ended at step {step}");
@@ -88,16 +105,11 @@ impl StatusLine<'_> {
                     let left = room.saturating_sub(text::width(&head) + text::width(end) + 16);
                     format!(", checkpoint at {}", text::shorten_start(&text::escape(checkpoint), left))
                 });
-                (format!("{head}{place}{end}"), palette.accent)
+                let text = text::shorten(&format!("{head}{place}{end}"), room);
+                Some(Line::from(Span::styled(text, self.theme.palette.accent)))
             }
-            (_, Some(hint)) => {
-                let wrong = matches!(hint, Hint::Refused(_) | Hint::Warning(_));
-                let style = if wrong { palette.warn } else { palette.accent };
-                (text::escape(hint.text()), style)
-            }
-            _ => return None,
-        };
-        // A styled line would style its whole row.
-        Some(Line::from(Span::styled(text::shorten(&text, room), style)))
+            (_, Some(answer)) => Some(hint(answer, room, self.theme)),
+            _ => None,
+        }
     }
 }

@@ -23,8 +23,8 @@ impl Scale {
     const STRETCH: f64 = 2.0;
 
     /// The scale of the finite ones among these losses; `None` when there is none.
-    fn of(losses: &[f32], log: bool) -> Option<Self> {
-        let mut finite: Vec<f32> = losses.iter().copied().filter(|loss| loss.is_finite()).collect();
+    pub(super) fn of(losses: impl Iterator<Item = f32>, log: bool) -> Option<Self> {
+        let mut finite: Vec<f32> = losses.filter(|loss| loss.is_finite()).collect();
         finite.sort_by(f32::total_cmp);
         let (low, highest) = (f64::from(*finite.first()?), f64::from(*finite.last()?));
         let robust = f64::from(finite[((finite.len() - 1) as f64 * Self::ROBUST) as usize]);
@@ -59,10 +59,14 @@ pub(super) struct Surface<'a> {
 impl<'a> Surface<'a> {
     /// `None` when the slice has no finite loss, or its parts do not fit together.
     pub(super) fn new(slice: &'a Slice, log: bool) -> Option<Self> {
-        if slice.loss.len() != slice.alphas.len() * slice.betas.len() {
-            return None;
-        }
-        Some(Self { slice, scale: Scale::of(&slice.loss, log)? })
+        Self::scaled(slice, Scale::of(slice.loss.iter().copied(), log)?)
+    }
+
+    /// The same on a scale that others share.
+    pub(super) fn scaled(slice: &'a Slice, scale: Scale) -> Option<Self> {
+        let fits = slice.loss.len() == slice.alphas.len() * slice.betas.len();
+        let shown = fits && slice.loss.iter().any(|loss| loss.is_finite());
+        shown.then_some(Self { slice, scale })
     }
 
     /// The loss at a place, from (0, 0) at the lowest coordinates to (1, 1) at the highest, interpolated

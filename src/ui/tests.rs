@@ -97,7 +97,7 @@ fn every_pane_draws_in_any_area() {
             for pane in Pane::ALL {
                 Screen { app: &app, theme: &theme }.pane(pane, buffer.area, &mut buffer);
             }
-            preparing::Preparing { app: &app, theme: &theme }.render(buffer.area, &mut buffer);
+            preparing::Preparing { stages: &[], next: &NEXT, theme: &theme }.render(buffer.area, &mut buffer);
         }
     }
 }

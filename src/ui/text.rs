@@ -32,6 +32,11 @@ fn is_unseen(character: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// As [`escape`] has it, but line ends stay line ends, and tabs are `⇥`.
+pub(super) fn escape_lines(text: &str) -> String {
+    text.replace('\t', "⇥").split('\n').map(escape).collect::<Vec<_>>().join("\n")
+}
+
 /// A token: leading spaces as `·`, line ends as `⏎`, tabs as `⇥`, the rest as [`escape`] has it.
 pub(super) fn token(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -46,6 +51,11 @@ pub(super) fn token(text: &str) -> String {
         }
     }
     safe
+}
+
+/// A text on one line: line ends as `⏎`, tabs as `⇥`, the rest as [`escape`] has it.
+pub(super) fn one_line(text: &str) -> String {
+    escape(&text.replace('\n', "⏎").replace('\t', "⇥"))
 }
 
 /// Columns that safe text takes.
@@ -80,6 +90,30 @@ pub(super) fn shorten_start(text: &str, columns: usize) -> String {
     let cut = text.chars().count() - fitting(text.chars().rev(), columns);
     let ellipsis = if columns > 0 { "…" } else { "" };
     ellipsis.chars().chain(text.chars().skip(cut)).collect()
+}
+
+/// Breaks safe text into lines of at most so many columns, before words where it can. Spaces at the end of a line may
+/// stand out; no character is lost.
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (mut line, mut taken) = (String::new(), 0);
+    for word in text.split_inclusive(' ') {
+        if taken > 0 && taken + width(word.trim_end()) > columns {
+            lines.push(std::mem::take(&mut line));
+            taken = 0;
+        }
+        for character in word.chars() {
+            let wide = width(character.encode_utf8(&mut [0; 4]));
+            if taken > 0 && taken + wide > columns && character != ' ' {
+                lines.push(std::mem::take(&mut line));
+                taken = 0;
+            }
+            line.push(character);
+            taken += wide;
+        }
+    }
+    lines.push(line);
+    lines
 }
 
 /// A loss: three decimals, fewer when it is large.
@@ -205,6 +239,16 @@ mod tests {
         assert_eq!(shorten("漢字", 0), "");
         assert_eq!(shorten_start("checkpoint-7", 7), "…oint-7");
         assert_eq!(shorten_start("漢字", 1), "…");
+    }
+
+    #[test]
+    fn lines_break_before_words_and_lose_nothing() {
+        assert_eq!(wrap("the cat sat", 7), ["the cat ", "sat"]);
+        assert_eq!(wrap("a incomprehensible", 6), ["a ", "incomp", "rehens", "ible"]);
+        assert_eq!(wrap("漢字漢字", 5), ["漢字", "漢字"]);
+        assert_eq!(wrap("", 5), [""]);
+        assert_eq!(wrap("ab", 0), ["a", "b"]);
+        assert_eq!(escape_lines("a\n\x1b[b"), "a\n<0x1B>[b");
     }
 
     #[test]

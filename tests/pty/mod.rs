@@ -45,6 +45,7 @@ impl Pty {
         command.env("COLORTERM", "truecolor");
         command.env("XDG_STATE_HOME", home);
         command.env("XDG_RUNTIME_DIR", home);
+        command.env("XDG_CACHE_HOME", home);
         for name in ["NO_COLOR", "SSH_CONNECTION"] {
             command.env_remove(name);
         }

@@ -13,7 +13,8 @@ fn drawn(slice: &Slice, theme: &str, marker: Marker, weights: [f64; 2]) -> Buffe
     let theme = Theme::named(theme, ColorDepth::True).unwrap();
     let surface = Surface::new(slice, false).unwrap();
     let mut buffer = Buffer::empty(AREA);
-    Heatmap { surface: &surface, map: &theme.maps[0], theme: &theme, marker, weights, chosen: None }
+    let map = &theme.maps[0];
+    Heatmap { surface: &surface, map, theme: &theme, marker, weights, marks: &[], chosen: None }
         .render(AREA, &mut buffer);
     buffer
 }

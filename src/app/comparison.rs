@@ -1,0 +1,405 @@
+//! The state of the screen of a comparison: two models, one prompt, one cursor.
+//!
+//! Like [`App`](super::App) it does no I/O: keys and scenes come in, effects go out.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use crate::protocol::comparison::{Ask, Phase, Scene, Side, Sides, Template};
+use crate::protocol::{OptimizerKind, Slice};
+
+use super::keys::{bindings, control, key, named};
+use super::{Binding, Group, Hint, LandscapeView, LineEditor, keys, next_theme};
+
+/// What a key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// One step.
+    Step,
+    /// Ten steps.
+    StepTen,
+    /// Back to the checkpoint.
+    Back,
+    /// A higher learning rate.
+    Faster,
+    /// A lower learning rate.
+    Slower,
+    /// The next optimizer.
+    Optimizer,
+    /// The next plane.
+    Plane,
+    /// New directions.
+    NewPlane,
+    /// Less of the plane.
+    ZoomIn,
+    /// More of the plane.
+    ZoomOut,
+    /// The next grid.
+    Grid,
+    /// Another text to read.
+    Prompt,
+    /// The prompt as a chat, or as it is.
+    Template,
+    /// Text that goes on from the prompt.
+    Write,
+    /// One colour scale or two.
+    OneScale,
+    /// Linear or logarithmic.
+    LogScale,
+    /// The next colour map.
+    ColorMap,
+    /// The next kind of cells.
+    MarkerStyle,
+    /// The next theme.
+    Theme,
+    /// Both models, or one.
+    Focus,
+    /// Back to the plain view.
+    Clear,
+    /// End.
+    Quit,
+    /// This table.
+    Help,
+}
+
+impl Action {
+    /// Whether it goes on while its key is held down.
+    fn repeats(self) -> bool {
+        matches!(self, Self::Step | Self::Focus | Self::ZoomIn | Self::ZoomOut)
+    }
+}
+
+bindings! {
+    Training:
+        [key('s'), key('.')] Step 2 "step" "take one step on the prompt with the focused models"
+        [key('S')] StepTen 0 "10 steps" "take ten steps likewise"
+        [key('b')] Back 8 "back" "go back to the weights of the checkpoint"
+        [key('+'), key('=')] Faster 0 "rate up" "raise the learning rate of both by a quarter"
+        [key('-')] Slower 0 "rate down" "lower the learning rate likewise"
+        [key('o')] Optimizer 11 "optimizer" "go on with the next optimizer, its moments empty"
+    Engine:
+        [key('P')] Plane 3 "plane" "same seeds for each, one plane for both, or the plane through both"
+        [key('n')] NewPlane 9 "new plane" "draw new random directions"
+        [key('[')] ZoomIn 0 "closer" "zoom in on the plane"
+        [key(']')] ZoomOut 0 "wider" "zoom out"
+        [key('g')] Grid 0 "grid" "at most 17, 33 or 65 points a side"
+        [key('p')] Prompt 4 "prompt" "edit the prompt; its last token is the target"
+        [key('t')] Template 6 "template" "put the prompt into the chat template, or take it out"
+        [key('G')] Write 5 "write" "let the focused models write on from the prompt"
+    Picture:
+        [key('u')] OneScale 7 "scale" "one colour scale for both, or one for each"
+        [key('L')] LogScale 0 "log scale" "colours by the logarithm of the loss"
+        [key('c')] ColorMap 10 "colours" "next colour map"
+        [key('m')] MarkerStyle 0 "marker" "cells of braille dots, half blocks or plain characters"
+        [key('T')] Theme 12 "theme" "next theme"
+    Screen:
+        [named(KeyCode::Tab)] Focus 1 "side" "focus both models, A or B: whom the keys mean"
+        [named(KeyCode::Esc)] Clear 0 "clear" "hide what was written, then the cursor, which arrows or hjkl move"
+        [key('q'), control('c')] Quit 0 "quit" "leave at once: steps taken here are not kept"
+        [key('?')] Help 0 "help" "these keys"
+}
+
+/// What lies over the screen and takes the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Modal {
+    /// The keys and what they do.
+    Help {
+        /// Lines above the first one on show, at most.
+        scroll: usize,
+    },
+    /// The line editor of the prompt.
+    Prompt(LineEditor),
+}
+
+/// What happens to the screen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// A key. Releases are ignored.
+    Key(KeyEvent),
+    /// All there is to show, as it is now.
+    Scene(Box<Scene>),
+}
+
+/// What the terminal's loop has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask this of the engine.
+    Ask(Ask),
+    /// Draw with the theme of this name from now on.
+    UseTheme(String),
+    /// Close the screen.
+    Leave,
+}
+
+/// Everything the screen knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// What the engine has told.
+    pub scene: Scene,
+    /// The models with the focus.
+    pub sides: Sides,
+    /// How both landscapes are drawn, and the one cursor.
+    pub landscape: LandscapeView,
+    /// The same colour is the same loss in both landscapes.
+    pub one_scale: bool,
+    /// What lies over the screen.
+    pub modal: Option<Modal>,
+    /// The answer to the last key, or what the engine said since.
+    pub hint: Option<Hint>,
+    /// The themes that can be had, the one on show first.
+    themes: Vec<String>,
+}
+
+impl Comparison {
+    /// A screen that has heard nothing yet. The first of the themes is on show.
+    pub fn new(themes: Vec<String>) -> Self {
+        Self {
+            scene: Scene::default(),
+            sides: Sides::default(),
+            landscape: LandscapeView::default(),
+            one_scale: true,
+            modal: None,
+            hint: None,
+            themes,
+        }
+    }
+
+    /// Takes one message in; what is to be done comes out.
+    pub fn update(&mut self, message: Message) -> Vec<Effect> {
+        match message {
+            Message::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
+            Message::Key(key) => self.key(key),
+            Message::Scene(scene) => {
+                self.hear(*scene);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether an action would do something now.
+    pub fn allows(&self, action: Action) -> bool {
+        let always = matches!(action, Action::Theme | Action::Help | Action::Quit);
+        always || self.scene.phase == Phase::Live
+    }
+
+    fn hear(&mut self, scene: Scene) {
+        let last = self.scene.note.as_ref().map(|note| note.number);
+        if let Some(note) = scene.note.as_ref().filter(|note| last != Some(note.number)) {
+            let hint = if note.warning { Hint::Warning } else { Hint::Answer };
+            self.hint = Some(hint(note.text.clone()));
+        }
+        self.scene = scene;
+    }
+
+    fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        self.hint = None;
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            return vec![Effect::Leave];
+        }
+        match &mut self.modal {
+            Some(Modal::Help { scroll }) => {
+                match keys::scroll_help(BINDINGS, *scroll, key.code) {
+                    Some(lines) => *scroll = lines,
+                    None => self.modal = None,
+                }
+                Vec::new()
+            }
+            Some(Modal::Prompt(_)) => self.prompt_key(key),
+            None => match keys::pressed(BINDINGS, key) {
+                Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
+                Some(action) if !self.allows(action) => {
+                    self.say(Hint::Refused("the models are not there yet".into()))
+                }
+                Some(action) => self.act(action),
+                None => self.steer(key.code),
+            },
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Vec<Effect> {
+        let (sides, whom) = (self.sides, self.whom());
+        let view = &mut self.landscape;
+        match action {
+            Action::Step => self.ask(Ask::Step(sides), format!("one step of {whom}")),
+            Action::StepTen => {
+                self.say(Hint::Asked(format!("ten steps of {whom}")));
+                vec![Effect::Ask(Ask::Step(sides)); 10]
+            }
+            Action::Back => self.ask(Ask::Back(sides), format!("{whom} back to the checkpoint")),
+            Action::Faster => self.ask(Ask::ScaleLearningRate(1.25), "learning rate x 1.25"),
+            Action::Slower => self.ask(Ask::ScaleLearningRate(0.8), "learning rate / 1.25"),
+            Action::Optimizer => match self.scene.optimizer.map(OptimizerKind::next) {
+                Some(next) => self.ask(Ask::SetOptimizer(next), format!("going on with {}", next.name())),
+                None => Vec::new(),
+            },
+            Action::Plane => self.next_plane(),
+            Action::NewPlane => self.without_cursor(Ask::NewPlane, "drawing new directions"),
+            Action::ZoomIn => self.zoom(1.0 / 1.5, "showing less of the plane"),
+            Action::ZoomOut => self.zoom(1.5, "showing more of the plane"),
+            Action::Grid => {
+                let points = view.next_grid(shown(&self.scene));
+                self.ask(Ask::Grid(points), format!("at most {points}x{points} points"))
+            }
+            Action::Prompt => {
+                self.modal = Some(Modal::Prompt(LineEditor::new(&self.scene.prompt)));
+                Vec::new()
+            }
+            Action::Template => self.template(),
+            Action::Write => self.ask(Ask::Write(sides), "writing on from the prompt: esc ends it"),
+            Action::OneScale => {
+                self.one_scale = !self.one_scale;
+                let scales =
+                    if self.one_scale { "one colour scale for both" } else { "a colour scale for each" };
+                self.say(Hint::Answer(scales.into()))
+            }
+            Action::LogScale => {
+                view.log = !view.log;
+                let scale = if view.log { "logarithmic colours" } else { "linear colours" };
+                self.say(Hint::Answer(scale.into()))
+            }
+            Action::ColorMap => {
+                view.map = view.map.wrapping_add(1);
+                Vec::new()
+            }
+            Action::MarkerStyle => {
+                view.marker = view.marker.next();
+                Vec::new()
+            }
+            Action::Theme => {
+                let (name, hint) = next_theme(&mut self.themes);
+                self.say(hint);
+                name.into_iter().map(Effect::UseTheme).collect()
+            }
+            Action::Focus => {
+                self.sides = match sides {
+                    Sides::Both => Sides::One(Side::A),
+                    Sides::One(Side::A) => Sides::One(Side::B),
+                    Sides::One(Side::B) => Sides::Both,
+                };
+                self.say(Hint::Answer(format!("the keys mean {}", self.whom())))
+            }
+            Action::Clear if self.scene.sides.iter().any(|side| side.sample.is_some()) => {
+                vec![Effect::Ask(Ask::Hush)]
+            }
+            Action::Clear => self.drop_cursor(),
+            Action::Quit => vec![Effect::Leave],
+            Action::Help => {
+                self.modal = Some(Modal::Help { scroll: 0 });
+                Vec::new()
+            }
+        }
+    }
+
+    fn whom(&self) -> &'static str {
+        match self.sides {
+            Sides::Both => "both",
+            Sides::One(side) => side.name(),
+        }
+    }
+
+    fn say(&mut self, hint: Hint) -> Vec<Effect> {
+        self.hint = Some(hint);
+        Vec::new()
+    }
+
+    fn ask(&mut self, ask: Ask, hint: impl Into<String>) -> Vec<Effect> {
+        self.hint = Some(Hint::Asked(hint.into()));
+        vec![Effect::Ask(ask)]
+    }
+
+    fn drop_cursor(&mut self) -> Vec<Effect> {
+        let chosen = self.landscape.chosen.take();
+        chosen.map(|_| Effect::Ask(Ask::LookAt(None))).into_iter().collect()
+    }
+
+    /// Asks for what makes the place of the cursor another place.
+    fn without_cursor(&mut self, ask: Ask, hint: impl Into<String>) -> Vec<Effect> {
+        let mut effects = self.drop_cursor();
+        effects.extend(self.ask(ask, hint));
+        effects
+    }
+
+    /// The cursor stays where it stays in sight.
+    fn zoom(&mut self, factor: f64, hint: &str) -> Vec<Effect> {
+        let chosen = self.landscape.chosen.zip(shown(&self.scene));
+        let seen = chosen.is_none_or(|(chosen, slice)| {
+            within(&slice.alphas, factor, chosen.alpha) && within(&slice.betas, factor, chosen.beta)
+        });
+        if seen { self.ask(Ask::Zoom(factor), hint) } else { self.without_cursor(Ask::Zoom(factor), hint) }
+    }
+
+    fn next_plane(&mut self) -> Vec<Effect> {
+        // Both other planes add directions of one model to the weights of the other.
+        if !self.scene.same_shape {
+            return self.say(Hint::Refused("the models differ in shape: they share no plane".into()));
+        }
+        let plane = self.scene.plane.next();
+        self.without_cursor(Ask::ShowPlane(plane), plane.name())
+    }
+
+    fn template(&mut self) -> Vec<Effect> {
+        let sides = self.sides;
+        let focused = || Side::BOTH.into_iter().filter(move |side| sides.include(*side));
+        let turned: Vec<String> = focused()
+            .filter_map(|side| match self.scene.sides[side as usize].template {
+                Template::Absent => None,
+                Template::Off => Some(format!("{} on", side.name())),
+                Template::On => Some(format!("{} off", side.name())),
+            })
+            .collect();
+        if turned.is_empty() {
+            let names: Vec<&str> =
+                focused().map(|side| self.scene.sides[side as usize].name.as_str()).collect();
+            let verb = if names.len() == 1 { "has" } else { "have" };
+            let refusal = format!("{} {verb} no chat template", names.join(" and "));
+            return self.say(Hint::Refused(refusal));
+        }
+        self.ask(Ask::ToggleTemplate(sides), format!("chat template: {}", turned.join(", ")))
+    }
+
+    fn prompt_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let Some(Modal::Prompt(editor)) = &mut self.modal else { return Vec::new() };
+        match key.code {
+            KeyCode::Enter if editor.text().trim().is_empty() => {
+                self.say(Hint::Refused("a prompt needs a text; its last token is the target".into()))
+            }
+            KeyCode::Enter => {
+                let text = editor.text();
+                self.modal = None;
+                self.ask(Ask::SetPrompt(text), "reading the new prompt with both")
+            }
+            KeyCode::Esc => {
+                self.modal = None;
+                Vec::new()
+            }
+            _ => {
+                editor.key(key);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Moves the cursor; both models are read where it is.
+    fn steer(&mut self, code: KeyCode) -> Vec<Effect> {
+        let Some((right, up)) = keys::direction(code) else { return Vec::new() };
+        let before = self.landscape.chosen;
+        self.landscape.move_cursor(shown(&self.scene), right, up);
+        let moved = self.landscape.chosen.filter(|chosen| Some(*chosen) != before);
+        moved.map(|to| Effect::Ask(Ask::LookAt(Some([to.alpha, to.beta])))).into_iter().collect()
+    }
+}
+
+/// The slice whose samples the cursor goes over.
+fn shown(scene: &Scene) -> Option<&Slice> {
+    scene.sides.iter().find_map(|side| side.slice.as_deref())
+}
+
+/// Whether a coordinate is among those of an axis once its range is multiplied.
+fn within(axis: &[f64], factor: f64, value: f64) -> bool {
+    match axis {
+        [first, .., last] => (value - f64::midpoint(*first, *last)).abs() <= factor * (last - first) / 2.0,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

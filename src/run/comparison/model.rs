@@ -1,0 +1,231 @@
+//! One of the two models: its checkpoint, the prompt as it reads it, and the steps that it has taken here.
+
+use candle_core::{DType, Device, Result};
+
+use crate::generate::{Generator, Sampling};
+use crate::landscape::survey::Survey;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::llama::Llama;
+use crate::model::params::Params;
+use crate::predict::{Prompt, Reading};
+use crate::protocol::comparison::{Sample, SideView, Template};
+use crate::protocol::{Drift, OptimizerKind};
+use crate::train::corpus::Batch;
+use crate::train::schedule::{Schedule, Shape};
+use crate::train::trainer::{Objective, Recipe, StepReport, Trainer};
+
+/// The gradient norm above which gradients are scaled down.
+const CLIP: f64 = 1.0;
+/// Tokens that are written at most.
+const MOST_WRITTEN: usize = 128;
+
+/// A checkpoint that reads a prompt.
+#[derive(Debug)]
+pub(super) struct Model {
+    checkpoint: Checkpoint,
+    llama: Llama,
+    device: Device,
+    threads: usize,
+    prompt: Prompt,
+    template: bool,
+    /// Made for the first step: it takes three times the memory of the weights.
+    trainer: Option<Trainer>,
+    /// Norm of the last step.
+    update_norm: Option<f64>,
+    at_weights: Option<Reading>,
+    at_place: Option<Reading>,
+}
+
+impl Model {
+    /// A checkpoint whose tables are made for computing on `device`. Fails with one line where it can't read the text.
+    pub(super) fn new(
+        checkpoint: Checkpoint,
+        text: &str,
+        template: bool,
+        device: &Device,
+        threads: usize,
+    ) -> std::result::Result<Self, String> {
+        let prompt = Prompt::of(&checkpoint, text, template)
+            .map_err(|problem| format!("the prompt, to {}: {problem}", checkpoint.name))?;
+        let llama = Llama::new(&checkpoint.config, DType::F32, device).map_err(|error| error.to_string())?;
+        Ok(Self {
+            checkpoint,
+            llama,
+            device: device.clone(),
+            threads,
+            prompt,
+            template,
+            trainer: None,
+            update_norm: None,
+            at_weights: None,
+            at_place: None,
+        })
+    }
+
+    pub(super) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    pub(super) fn llama(&self) -> &Llama {
+        &self.llama
+    }
+
+    pub(super) fn prompt(&self) -> &Prompt {
+        &self.prompt
+    }
+
+    /// The prompt as a batch: every token but the first is predicted.
+    pub(super) fn batch(&self) -> Batch {
+        Batch::new(vec![self.prompt.ids().to_vec()])
+    }
+
+    /// Steps taken since the checkpoint.
+    pub(super) fn steps(&self) -> u64 {
+        self.trainer.as_ref().map_or(0, Trainer::steps_taken)
+    }
+
+    /// The weights as they are now, which no later step changes.
+    pub(super) fn weights(&self) -> Result<Params> {
+        match &self.trainer {
+            Some(trainer) => trainer.params().frozen(),
+            None => Ok(self.checkpoint.params.clone()),
+        }
+    }
+
+    /// Reads another text, or the same with its chat template put round it or taken off. Where it can't, nothing changes.
+    pub(super) fn read(&mut self, prompt: Prompt, template: bool) {
+        (self.prompt, self.template) = (prompt, template);
+        (self.at_weights, self.at_place) = (None, None);
+        let objective = Objective::Text(self.batch());
+        if let Some(trainer) = &mut self.trainer {
+            trainer.set_objective(objective);
+        }
+    }
+
+    /// Whether the prompt is inside the chat template.
+    pub(super) fn templated(&self) -> bool {
+        self.template
+    }
+
+    /// Takes one step down the mean loss of the prompt. On an error, one line, the weights are those before it.
+    pub(super) fn step(
+        &mut self,
+        rate: f64,
+        optimizer: OptimizerKind,
+    ) -> std::result::Result<StepReport, String> {
+        if self.trainer.is_none() {
+            let recipe = Recipe {
+                seed: 0,
+                schedule: Schedule { peak: rate, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
+                optimizer,
+                weight_decay: 0.0,
+                clip: CLIP,
+                accumulate: 1,
+                dtype: DType::F32,
+            };
+            let (params, objective) = (self.checkpoint.params.clone(), Objective::Text(self.batch()));
+            let trainer = Trainer::new(
+                self.llama.clone(),
+                params,
+                |_| true,
+                objective,
+                recipe,
+                &self.device,
+                self.threads,
+            );
+            self.trainer = Some(trainer.map_err(|error| format!("it can't be trained: {error}"))?);
+        }
+        let Some(trainer) = &mut self.trainer else { return Err("it can't be trained".to_owned()) };
+        if trainer.optimizer().kind() != optimizer {
+            trainer.set_optimizer(optimizer);
+        }
+        trainer.scale_learning_rate(rate / trainer.learning_rate());
+        let report = trainer.step().map_err(|error| error.to_string())?;
+        self.update_norm = Some(report.norms.update_norm);
+        (self.at_weights, self.at_place) = (None, None);
+        Ok(report)
+    }
+
+    /// Takes the weights of the checkpoint again.
+    pub(super) fn back(&mut self) {
+        self.trainer = None;
+        self.update_norm = None;
+        (self.at_weights, self.at_place) = (None, None);
+    }
+
+    /// Reads the prompt with the weights as they are, unless that is known, and returns the mean loss.
+    pub(super) fn loss(&mut self) -> Result<f64> {
+        if let Some(reading) = &self.at_weights {
+            return Ok(reading.loss());
+        }
+        let params = match &self.trainer {
+            Some(trainer) => trainer.params(),
+            None => self.checkpoint.params.clone(),
+        };
+        let reading = Reading::of(&self.llama, &params, self.prompt.ids(), &self.device)?;
+        Ok(self.at_weights.insert(reading).loss())
+    }
+
+    /// Reads the prompt with other weights; `None` goes back to its own.
+    pub(super) fn look(&mut self, params: Option<&Params>) -> Result<()> {
+        let read = |params| Reading::of(&self.llama, params, self.prompt.ids(), &self.device);
+        self.at_place = params.map(read).transpose()?;
+        Ok(())
+    }
+
+    /// What it says at the place that it was last looked at.
+    pub(super) fn reading(&self) -> Option<&Reading> {
+        self.at_place.as_ref().or(self.at_weights.as_ref())
+    }
+
+    /// Where its weights are on a slice around earlier ones.
+    pub(super) fn drift(&self, survey: &Survey) -> Result<Option<Drift>> {
+        let Some(trainer) = &self.trainer else { return Ok(None) };
+        let plane = survey.plane();
+        let position = plane.position(survey.origin(), &trainer.params())?;
+        Ok(Some(Drift {
+            distance: position.distance,
+            inside: position.inside,
+            captured: position.captured,
+            step_length: self.update_norm.map(|norm| norm / plane.info().norms[0]),
+        }))
+    }
+
+    /// Begins to write on from the prompt without its target, with these weights or else its own.
+    pub(super) fn write(&self, params: Option<Params>, sampling: Sampling) -> Result<Writer> {
+        let known = &self.prompt.ids()[..self.prompt.ids().len() - 1];
+        let params = params.map_or_else(|| self.weights(), Ok)?;
+        let prompt = self.checkpoint.tokenizer.text(known);
+        Ok(Writer { generator: Generator::new(known, MOST_WRITTEN, sampling), params, prompt })
+    }
+
+    /// What is shown of it, in place of what stood there before.
+    pub(super) fn describe(&self, view: &mut SideView) {
+        let Checkpoint { name, params, chat, .. } = &self.checkpoint;
+        view.name.clone_from(name);
+        view.parameters = params.elements() as u64;
+        view.template = match (chat, self.template) {
+            (None, _) => Template::Absent,
+            (Some(_), false) => Template::Off,
+            (Some(_), true) => Template::On,
+        };
+        view.rendered = self.prompt.rendered().map(str::to_owned);
+        view.steps = self.steps();
+    }
+}
+
+/// A text that a model is writing.
+pub(super) struct Writer {
+    generator: Generator,
+    params: Params,
+    prompt: String,
+}
+
+impl Writer {
+    /// Writes one more token; the text so far comes back.
+    pub(super) fn next(&mut self, model: &Model) -> Result<Sample> {
+        let tokenizer = &model.checkpoint.tokenizer;
+        let writing = self.generator.next(&model.llama, &self.params, tokenizer.eos())?.is_some();
+        Ok(Sample { prompt: self.prompt.clone(), text: self.generator.text(tokenizer), writing })
+    }
+}

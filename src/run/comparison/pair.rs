@@ -1,0 +1,179 @@
+//! The pair of small models that a comparison shows where none are named: one that has read statements, and the same
+//! weights after learning to answer questions. They are trained once and kept.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::model::chat::{ChatError, ChatTemplate};
+use crate::model::checkpoint::{self, Place};
+use crate::model::device::DeviceChoice;
+use crate::protocol::OptimizerKind;
+use crate::run::dir::{RunError, cache_folder};
+use crate::run::prepare::{ANSWER, PrepareError, prepare};
+use crate::run::source::Source;
+use crate::settings::{DataSource, ModelSource, Settings, SliceEvery};
+use crate::train::facts::{Style, sentences};
+use crate::train::preset::Preset;
+use crate::train::schedule::Shape;
+use crate::train::trainer::{TrainError, Trainer};
+
+/// What both are asked where nothing else is said: a question in the form that the second one has learnt.
+pub const QUESTION: &str = "Question: What is the capital of France?\nAnswer: Paris";
+
+/// The folder of the pair in the cache. The number changes with anything that the models are made of.
+const FOLDER: &str = "pair-1";
+const PRETRAINED: &str = "nano-pretrained";
+const INSTRUCT: &str = "nano-instruct";
+/// Steps of each.
+const PRETRAINING: u64 = 1500;
+const INSTRUCTING: u64 = 400;
+/// Of the weights, the tokenizer's texts and the batches.
+const SEED: u64 = 0;
+/// Of the second training: what the first one has taught must not be lost at once.
+const INSTRUCT_RATE: f64 = 1e-3;
+/// How the second one wants to be asked.
+const TEMPLATE: &str = "{% for message in messages %}Question: {{ message['content'] }}\n{% endfor %}\
+                        {% if add_generation_prompt %}Answer: {% endif %}";
+
+/// Why the pair can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PairError {
+    /// There is no place to keep it.
+    #[error(transparent)]
+    Cache(#[from] RunError),
+    /// A training can't begin.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// A training can't go on.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A model can't be written.
+    #[error(transparent)]
+    Save(Box<checkpoint::Error>),
+    /// The texts can't be written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The template of the second model is none.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+}
+
+/// Where the pair lies: pretrained, then instruct. What the cache lacks is trained first; `show` is told which of the
+/// two that is, a line on how far it is, and the share that is done.
+pub fn open(
+    device: DeviceChoice,
+    threads: usize,
+    show: &mut dyn FnMut(usize, String, f32),
+) -> Result<[Source; 2], PairError> {
+    let folder = cache_folder()?.join(FOLDER);
+    let [pretrained, instruct] = [PRETRAINED, INSTRUCT].map(|name| folder.join(name));
+    let is_there = |path: &Path| path.join("config.json").is_file();
+    let preset = Preset::named("nano").ok_or_else(|| PrepareError::UnknownPreset("nano".to_owned()))?;
+    if !is_there(&pretrained) {
+        let texts = folder.join("pretraining.jsonl");
+        write_texts(&texts).map_err(|source| PairError::Io { path: texts.clone(), source })?;
+        let model = ModelSource::Preset(preset.name.to_owned());
+        let settings = settings(model, DataSource::Path(texts), preset, device, threads);
+        train(&settings, &pretrained, None, &mut |line, share| show(0, line, share))?;
+    }
+    show(0, "trained".to_owned(), 1.0);
+    if !is_there(&instruct) {
+        let settings = Settings {
+            learning_rate: INSTRUCT_RATE,
+            steps: Some(INSTRUCTING),
+            decay_steps: INSTRUCTING,
+            answers_only: true,
+            ..settings(
+                ModelSource::Checkpoint(pretrained.clone()),
+                DataSource::BuiltinQa,
+                preset,
+                device,
+                threads,
+            )
+        };
+        let chat = ChatTemplate::new(TEMPLATE, BTreeMap::new())?;
+        train(&settings, &instruct, Some(&chat), &mut |line, share| show(1, line, share))?;
+    }
+    show(1, "trained".to_owned(), 1.0);
+    Ok([pretrained, instruct].map(|path| Source { place: Place::Path(path), name: None }))
+}
+
+/// Writes what the first model reads: statements, and questions without their answers. It gets to know all words, and
+/// never sees that a question is answered.
+fn write_texts(path: &Path) -> std::io::Result<()> {
+    let cut =
+        |text: &String| text.find(ANSWER).map_or(text.clone(), |at| text[..at + ANSWER.len()].to_owned());
+    let styles = [Style::Statements, Style::QuestionsAndAnswers];
+    let texts = styles.iter().flat_map(|style| sentences(*style, SEED).train);
+    let lines = texts.map(|text| format!("{}\n", serde_json::json!({ "text": cut(&text) })));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, lines.collect::<String>())
+}
+
+/// Trains a model to the last step of its settings and saves it.
+fn train(
+    settings: &Settings,
+    folder: &Path,
+    chat: Option<&ChatTemplate>,
+    show: &mut dyn FnMut(String, f32),
+) -> Result<(), PairError> {
+    show("getting ready".to_owned(), 0.01);
+    let prepared = prepare(settings, folder, None, &mut |_| {})?;
+    let mut trainer: Trainer = prepared.trainer;
+    let steps = settings.steps.unwrap_or(PRETRAINING);
+    while trainer.steps_taken() < steps {
+        let report = trainer.step()?;
+        let share = report.step as f32 / steps as f32;
+        show(format!("training, step {} of {steps}, loss {:.3}", report.step, report.norms.loss), share);
+    }
+    let config = trainer.llama().config().clone();
+    checkpoint::save(folder, &config, &trainer.params(), &prepared.tokenizer, chat)
+        .map_err(|error| PairError::Save(Box::new(error)))
+}
+
+/// A training of the built-in facts as `train` would do it.
+fn settings(
+    model: ModelSource,
+    data: DataSource,
+    preset: Preset,
+    device: DeviceChoice,
+    threads: usize,
+) -> Settings {
+    Settings {
+        name: FOLDER.to_owned(),
+        model,
+        data,
+        steps: Some(PRETRAINING),
+        optimizer: OptimizerKind::AdamW,
+        learning_rate: preset.learning_rate,
+        weight_decay: 0.1,
+        schedule: Shape::Cosine,
+        warmup: 20,
+        decay_steps: PRETRAINING,
+        batch_size: preset.batch_size,
+        context: Some(preset.context),
+        accumulate: 1,
+        clip: 1.0,
+        seed: SEED,
+        eval_every: PRETRAINING,
+        save_every: None,
+        keep_last: 1,
+        slice_every: Some(SliceEvery::Off),
+        grid: 0,
+        device,
+        threads,
+        paused: false,
+        answers_only: false,
+        freeze: Vec::new(),
+        early_stop: None,
+        sample_every: None,
+        precision: None,
+    }
+}

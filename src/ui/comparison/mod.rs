@@ -1,0 +1,211 @@
+//! The picture of a comparison: two landscapes with one cursor, what both models would say next, and what is between
+//! them.
+
+mod between;
+mod side;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Widget};
+
+use crate::app::Binding;
+use crate::app::comparison::{Action, BINDINGS, Comparison, Modal};
+use crate::protocol::comparison::{Phase, PlaneChoice, Side};
+use crate::theme::Theme;
+
+use super::footer::Footer;
+use super::help::Help;
+use super::preparing::Preparing;
+use super::prompt::PromptEditor;
+use super::surface::{Scale, Surface};
+use super::{SMALLEST, status, text, too_small};
+
+/// The smallest screen on which the models stand side by side: columns and rows. On a smaller one A is above B.
+const WIDE: (u16, u16) = (110, 30);
+
+/// What a newcomer is about to see.
+const NEXT: [&str; 4] = [
+    "Then you will see, side by side",
+    "  the loss landscape around the weights of both, with one cursor",
+    "  what each would say next, there and here, and where they differ",
+    "  the loss on the way from one to the other",
+];
+
+/// Draws everything.
+pub fn view(app: &Comparison, theme: &Theme, frame: &mut Frame) {
+    Screen { app, theme }.render(frame.area(), frame.buffer_mut());
+}
+
+struct Screen<'a> {
+    app: &'a Comparison,
+    theme: &'a Theme,
+}
+
+impl Widget for Screen<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme } = self;
+        Block::new().style(theme.palette.base).render(area, buffer);
+        if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+            too_small(area, buffer);
+            return;
+        }
+        let strip_rows = if app.scene.phase == Phase::Live { between::rows(area.height) } else { 0 };
+        let [top, middle, strip, status, bottom] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Min(0),
+            Constraint::Length(strip_rows),
+            Constraint::Length(1),
+            Constraint::Length(1),
+        ])
+        .areas(area);
+        self.header(top, buffer);
+        match &app.scene.phase {
+            Phase::Preparing(stages) => Preparing { stages, next: &NEXT, theme }.render(middle, buffer),
+            Phase::Live => {
+                self.panes(middle, area.width >= WIDE.0 && area.height >= WIDE.1, buffer);
+                between::Strip { app, theme }.render(strip, buffer);
+            }
+            // Whoever shows this is about to leave.
+            Phase::Failed(_) => {}
+        }
+        let hint = |room| app.hint.as_ref().map(|hint| status::hint(hint, room, theme));
+        status::draw(self.facts(area.height), hint, status, buffer);
+        let label = |binding: &Binding<Action>| app.allows(binding.action).then_some(binding.label);
+        Footer::new(BINDINGS, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
+        match &app.modal {
+            Some(Modal::Help { scroll }) => {
+                Help { bindings: BINDINGS, scroll: *scroll, theme }.render(area, buffer);
+            }
+            Some(Modal::Prompt(editor)) => PromptEditor { editor, theme }.render(area, buffer),
+            None => {}
+        }
+    }
+}
+
+impl<'a> Screen<'a> {
+    /// `llamascape compare · cpu, 2 threads · same seeds, scaled to each · one colour scale`; the device is the first
+    /// to give way.
+    fn header(&self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme } = *self;
+        let scene = &app.scene;
+        let mut parts = vec![text::escape(&scene.device)];
+        parts.retain(|device| !device.is_empty());
+        let right = match scene.phase {
+            Phase::Preparing(_) => format!("{} preparing", theme.symbols.phase),
+            Phase::Failed(_) => String::new(),
+            Phase::Live => {
+                parts.push(scene.plane.name().into());
+                let scales = if app.one_scale { "one colour scale" } else { "own colour scales" };
+                if scene.plane != PlaneChoice::Through {
+                    parts.push(scales.into());
+                }
+                self.place(area.width >= WIDE.0)
+            }
+        };
+        let room = usize::from(area.width).saturating_sub(text::width(&right) + " llamascape ".len() + 2);
+        let left = |skipped: usize| {
+            let shown = parts[skipped..].iter().map(String::as_str);
+            std::iter::once("compare").chain(shown).collect::<Vec<_>>().join(" · ")
+        };
+        let left = (0..=parts.len()).map(left).find(|left| text::width(left) <= room).unwrap_or_default();
+        Line::from(vec![
+            Span::styled(" llamascape ", theme.palette.accent),
+            Span::styled(left, theme.palette.muted),
+        ])
+        .render(area, buffer);
+        let place = Rect { width: area.width.saturating_sub(1), ..area };
+        Line::from(Span::styled(right, theme.palette.muted)).right_aligned().render(place, buffer);
+    }
+
+    /// Where the models are read.
+    fn place(&self, wide: bool) -> String {
+        let place = self.app.landscape.chosen.map(|chosen| {
+            let (alpha, beta) = (text::coordinate(chosen.alpha), text::coordinate(chosen.beta));
+            format!("{} α {alpha} β {beta}", self.theme.symbols.cursor)
+        });
+        match place {
+            Some(place) if wide && self.app.scene.plane == PlaneChoice::Through => {
+                format!("same prompt, A read at {place}")
+            }
+            Some(place) if wide => format!("same prompt, both read at {place}"),
+            None if wide => "same prompt, both at their weights".into(),
+            place => place.unwrap_or_default(),
+        }
+    }
+
+    /// What the status line tells; on a low screen also what the strip has no room for.
+    fn facts(&self, rows: u16) -> Vec<Line<'static>> {
+        let scene = &self.app.scene;
+        if scene.phase != Phase::Live {
+            return Vec::new();
+        }
+        let palette = &self.theme.palette;
+        let [a, b] = [Side::A, Side::B].map(|side| scene.sides[side as usize].steps);
+        let rate = format!("{:.1e}", scene.learning_rate);
+        let mut facts = vec![
+            Line::from(Span::styled(format!("step A {a} · B {b}"), palette.title)),
+            Line::from(vec![Span::styled("lr ", palette.muted), Span::raw(rate)]),
+        ];
+        if let Some(optimizer) = scene.optimizer {
+            facts.push(Line::from(Span::styled(optimizer.name(), palette.muted)));
+        }
+        if between::rows(rows) == 1 {
+            facts.extend(between::facts(&scene.between, self.theme));
+        }
+        facts
+    }
+
+    /// Both slices as surfaces, on one scale or on two.
+    fn surfaces(&self) -> [Option<Surface<'a>>; 2] {
+        let log = self.app.landscape.log;
+        let app: &'a Comparison = self.app;
+        let slices = app.scene.sides.each_ref().map(|side| side.slice.as_deref());
+        let losses = slices.iter().flatten().flat_map(|slice| slice.loss.iter().copied());
+        match Scale::of(losses, log).filter(|_| app.one_scale) {
+            Some(scale) => slices.map(|slice| Surface::scaled(slice?, scale)),
+            None => slices.map(|slice| Surface::new(slice?, log)),
+        }
+    }
+
+    fn panes(&self, area: Rect, wide: bool, buffer: &mut Buffer) {
+        let Self { app, theme } = *self;
+        let surfaces = self.surfaces();
+        let map = |side: Side, area: Rect, buffer: &mut Buffer| {
+            let surface = surfaces[side as usize].as_ref();
+            side::Map { app, theme, side, surface }.render(area, buffer);
+        };
+        let next_token = |side: Side, area: Rect, buffer: &mut Buffer| {
+            side::NextToken { app, theme, side }.render(area, buffer);
+        };
+        let bars_height = (area.height * 7 / 20).clamp(8, 14);
+        let over = Layout::vertical([Constraint::Min(0), Constraint::Length(bars_height)]);
+        let halves = [Constraint::Fill(1), Constraint::Fill(1)];
+        if app.scene.plane == PlaneChoice::Through {
+            // One map holds both.
+            let [above, below] = over.areas(area);
+            map(Side::A, above, buffer);
+            let places: [Rect; 2] = Layout::horizontal(halves).areas(below);
+            for (side, place) in Side::BOTH.into_iter().zip(places) {
+                next_token(side, place, buffer);
+            }
+            return;
+        }
+        let bars_width = (area.width * 9 / 20).clamp(36, 60);
+        let beside = Layout::horizontal([Constraint::Min(0), Constraint::Length(bars_width)]);
+        let (split, inside) =
+            if wide { (Layout::horizontal(halves), over) } else { (Layout::vertical(halves), beside) };
+        let places: [Rect; 2] = split.areas(area);
+        for (side, place) in Side::BOTH.into_iter().zip(places) {
+            let [map_place, bars_place] = inside.areas(place);
+            map(side, map_place, buffer);
+            next_token(side, bars_place, buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

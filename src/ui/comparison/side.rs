@@ -1,0 +1,254 @@
+//! One of the two models: its landscape, and what it would say next or what it writes.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::app::Marker;
+use crate::app::comparison::Comparison;
+use crate::protocol::Prediction;
+use crate::protocol::comparison::{PlaneChoice, Sample, Side, SideView, Template};
+use crate::theme::Theme;
+use crate::ui::bars::{self, Bars};
+use crate::ui::heatmap::Mark;
+use crate::ui::panel::Panel;
+use crate::ui::picture::{self, Picture};
+use crate::ui::surface::Surface;
+use crate::ui::{honesty, text};
+
+/// The pane of a landscape. In the plane through both there is one, that of A.
+pub(super) struct Map<'a> {
+    pub(super) app: &'a Comparison,
+    pub(super) theme: &'a Theme,
+    pub(super) side: Side,
+    pub(super) surface: Option<&'a Surface<'a>>,
+}
+
+/// Columns of the title that a low pane leaves to the losses.
+const LOSSES_WIDTH: u16 = 28;
+
+impl Widget for Map<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme, side, surface } = self;
+        let view = &app.scene.sides[side as usize];
+        let through = self.through();
+        let low = area.height < picture::ROWS + 2;
+        let titles: Vec<String> = self.shown().map(|side| title(app, side)).collect();
+        let mut title = titles.join(" → ");
+        if low {
+            title = text::shorten(&title, usize::from(area.width.saturating_sub(LOSSES_WIDTH)));
+        }
+        let right = if low { self.losses_that_fit() } else { facts(view) };
+        let focused = through || app.sides.include(side);
+        let inner = Panel { theme, focused, title: &title, right }.draw(area, buffer);
+        let Some(surface) = surface else {
+            let why = match (&view.slice, view.slicing) {
+                (Some(_), _) => "no point of this slice has a finite loss",
+                (None, true) => "evaluating the slice ..",
+                (None, false) => "no slice yet: n draws one",
+            };
+            picture::missing(why, theme, inner, buffer);
+            return;
+        };
+        let mark = |side: Side, alpha| Mark { place: [alpha, 0.0], symbol: side.name() };
+        let ends = [mark(Side::A, 0.0), mark(Side::B, 1.0)];
+        let drift = view.drift.as_ref();
+        Picture {
+            surface,
+            theme,
+            view: &app.landscape,
+            drift,
+            honesty: honesty::parts(surface.slice, drift),
+            marks: if through { &ends } else { &[] },
+            readout: Some(joined(&self.losses(" nats"))),
+        }
+        .render(inner, buffer);
+    }
+}
+
+impl Map<'_> {
+    fn through(&self) -> bool {
+        self.app.scene.plane == PlaneChoice::Through
+    }
+
+    /// The sides that this pane is about.
+    fn shown(&self) -> impl Iterator<Item = Side> {
+        let (through, side) = (self.through(), self.side);
+        Side::BOTH.into_iter().filter(move |shown| through || *shown == side)
+    }
+
+    /// The loss at the weights, the one under the cursor, and the gradient's norm at the weights.
+    fn losses(&self, unit: &str) -> Vec<Line<'static>> {
+        let Self { app, theme, .. } = *self;
+        let palette = &theme.palette;
+        let ascii = app.landscape.marker == Marker::Ascii;
+        let mut losses = Vec::new();
+        for side in self.shown() {
+            let letter = if self.through() { format!("{} ", side.name()) } else { String::new() };
+            let symbol = if ascii { "O" } else { &theme.symbols.weights };
+            let loss = app.scene.sides[side as usize].loss.map_or_else(|| "..".into(), text::number);
+            losses.push(Line::from(Span::styled(format!("{letter}{symbol} {loss}{unit}"), palette.title)));
+        }
+        if let (Some(chosen), Some(surface)) = (app.landscape.chosen, self.surface) {
+            let loss = text::number(surface.sample(chosen.nearest(surface.slice)));
+            let symbol = if ascii { "X" } else { &theme.symbols.cursor };
+            losses.push(Line::from(Span::styled(format!("{symbol} {loss}"), palette.accent)));
+        }
+        for side in self.shown() {
+            if let Some(norm) = app.scene.sides[side as usize].grad_norm {
+                let name = if self.through() { format!("|g| {} ", side.name()) } else { "|g| ".into() };
+                losses.push(Line::from(vec![Span::styled(name, palette.muted), Span::raw(text::norm(norm))]));
+            }
+        }
+        losses
+    }
+
+    /// From all losses down to the first of them.
+    fn losses_that_fit(&self) -> Vec<Line<'static>> {
+        let losses = self.losses("");
+        (1..=losses.len()).rev().map(|count| joined(&losses[..count])).collect()
+    }
+}
+
+fn joined(parts: &[Line<'static>]) -> Line<'static> {
+    let mut line = Line::default();
+    for part in parts {
+        if !line.spans.is_empty() {
+            line.push_span("  ");
+        }
+        line.extend(part.spans.iter().cloned());
+    }
+    line
+}
+
+/// `A · SmolLM2-135M`.
+fn title(app: &Comparison, side: Side) -> String {
+    let name = text::escape(&app.scene.sides[side as usize].name);
+    if name.is_empty() { side.name().into() } else { format!("{} · {name}", side.name()) }
+}
+
+/// `refining · step 3 · 134.5M`, from all of it down to the first.
+fn facts(view: &SideView) -> Vec<Line<'static>> {
+    let mut facts = Vec::new();
+    if view.slicing && view.slice.is_some() {
+        facts.push("refining".to_owned());
+    }
+    if view.steps > 0 {
+        facts.push(format!("step {}", view.steps));
+    }
+    if view.parameters > 0 {
+        facts.push(text::count(view.parameters as f64));
+    }
+    (1..=facts.len()).rev().map(|count| Line::raw(facts[..count].join(" · "))).collect()
+}
+
+/// The pane of the next token, or of the text that the model writes.
+pub(super) struct NextToken<'a> {
+    pub(super) app: &'a Comparison,
+    pub(super) theme: &'a Theme,
+    pub(super) side: Side,
+}
+
+/// Rows from which the text of a chat template has several of them.
+const ROWS_FOR_TEMPLATE: u16 = 11;
+
+impl Widget for NextToken<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme, side } = self;
+        let view = &app.scene.sides[side as usize];
+        let what = if view.sample.is_some() { "writes" } else { "next token" };
+        let title = format!("{} · {what}", side.name());
+        let focused = app.sides.include(side);
+        let inner = Panel { theme, focused, title: &title, right: self.right() }.draw(area, buffer);
+        match (&view.sample, &view.prediction) {
+            (Some(sample), _) => self.sample(sample, inner, buffer),
+            (None, Some(prediction)) => {
+                let head = self.head(prediction, inner);
+                Bars { prediction, head, theme }.render(inner, buffer);
+            }
+            (None, None) if app.scene.prompt.is_empty() => {
+                picture::missing("no prompt yet: p sets one", theme, inner, buffer);
+            }
+            (None, None) => picture::missing("reading the prompt ..", theme, inner, buffer),
+        }
+    }
+}
+
+impl NextToken<'_> {
+    fn view(&self) -> &SideView {
+        &self.app.scene.sides[self.side as usize]
+    }
+
+    fn right(&self) -> Vec<Line<'static>> {
+        match &self.view().sample {
+            Some(Sample { writing: true, .. }) => {
+                return vec![Line::raw("writing .. · esc stops"), Line::raw("writing ..")];
+            }
+            Some(_) => return vec![Line::raw("esc hides")],
+            None => {}
+        }
+        let template = match self.view().template {
+            Template::Absent => "template none",
+            Template::Off => "template off",
+            Template::On => "template on",
+        };
+        let mut right = vec![Line::raw(template)];
+        if self.side == Side::B {
+            right.insert(0, Line::raw(format!("change against A · {template}")));
+        }
+        right
+    }
+
+    /// What is read: the prompt, or the end of what the template made of it.
+    fn head(&self, prediction: &Prediction, area: Rect) -> Vec<Line<'static>> {
+        let width = usize::from(area.width);
+        let Some(rendered) = &self.view().rendered else {
+            return vec![bars::prompt(prediction, width, self.theme)];
+        };
+        let palette = &self.theme.palette;
+        let rows = if area.height >= ROWS_FOR_TEMPLATE { 3 } else { 1 };
+        // Brackets around the target take two columns.
+        let columns = width.saturating_sub(2);
+        let lines = text::wrap(&text::shorten_start(&text::one_line(rendered), rows * columns), columns);
+        let cut = lines.len().saturating_sub(rows);
+        let mut head: Vec<String> = lines.into_iter().skip(cut).collect();
+        if let Some(first) = head.first_mut().filter(|_| cut > 0) {
+            *first = std::iter::once('…').chain(first.chars().skip(1)).collect();
+        }
+        let last = head.pop().unwrap_or_default();
+        let target = prediction.tokens.last().map(|token| text::one_line(token.text.trim_start()));
+        let end = target.filter(|target| !target.is_empty() && last.ends_with(target.as_str()));
+        let muted = |text: String| Span::styled(text, palette.muted);
+        let last = match end {
+            Some(target) => Line::from(vec![
+                muted(last[..last.len() - target.len()].to_owned()),
+                Span::styled(format!("[{target}]"), palette.target),
+            ]),
+            None => Line::from(muted(last)),
+        };
+        head.into_iter().map(|line| Line::from(muted(line))).chain([last]).collect()
+    }
+
+    /// The prompt and what was written after it, its end in sight.
+    fn sample(&self, sample: &Sample, area: Rect, buffer: &mut Buffer) {
+        let width = usize::from(area.width);
+        // The characters that were not written by the model.
+        let mut given = text::escape_lines(&sample.prompt).chars().count();
+        let whole = text::escape_lines(&sample.prompt) + &text::escape_lines(&sample.text);
+        let mut lines = Vec::new();
+        for paragraph in whole.split('\n') {
+            for line in text::wrap(paragraph, width) {
+                let (head, tail): (String, String) =
+                    (line.chars().take(given).collect(), line.chars().skip(given).collect());
+                given = given.saturating_sub(line.chars().count());
+                lines.push(Line::from(vec![Span::styled(head, self.theme.palette.muted), Span::raw(tail)]));
+            }
+            given = given.saturating_sub(1);
+        }
+        let above = lines.len().saturating_sub(usize::from(area.height));
+        for (line, row) in lines.into_iter().skip(above).zip(area.rows()) {
+            line.render(row, buffer);
+        }
+    }
+}

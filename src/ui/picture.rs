@@ -1,0 +1,118 @@
+//! A slice as a picture: heat map, axes, legend and honesty line.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::Line;
+use ratatui::widgets::Widget;
+
+use crate::app::LandscapeView;
+use crate::protocol::{Drift, Slice};
+use crate::theme::Theme;
+
+use super::heatmap::{Heatmap, Mark};
+use super::legend::Legend;
+use super::surface::Surface;
+use super::{honesty, text};
+
+/// A surface and everything one must know to read it.
+pub(super) struct Picture<'a> {
+    pub(super) surface: &'a Surface<'a>,
+    pub(super) theme: &'a Theme,
+    pub(super) view: &'a LandscapeView,
+    pub(super) drift: Option<&'a Drift>,
+    /// What the slice says about itself, the most telling part first.
+    pub(super) honesty: Vec<String>,
+    /// Further places.
+    pub(super) marks: &'a [Mark],
+    /// A line below the axis; without it the losses stand beside the colour bar.
+    pub(super) readout: Option<Line<'a>>,
+}
+
+/// Rows from which there is more than the map and an axis.
+pub(super) const ROWS: u16 = 11;
+
+/// Rows from which a picture with a line of its own below the axis has a colour bar too.
+const ROWS_WITH_BAR: u16 = 16;
+
+/// Says in the middle of an area why there is no picture.
+pub(super) fn missing(why: &str, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let middle = Rect { y: area.y + area.height / 2, height: area.height.min(1), ..area };
+    Line::styled(why, theme.palette.muted).centered().render(middle, buffer);
+}
+
+impl Widget for Picture<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { surface, theme, view, drift, .. } = self;
+        let (slice, marker, chosen) = (surface.slice, view.marker, view.chosen);
+        let Some(map) = theme.maps.get(view.map % theme.maps.len().max(1)) else { return };
+        let honesty_rows = match area.height {
+            ..ROWS => 0,
+            ROWS..18 => 1,
+            _ => 3,
+        };
+        let honesty = honesty::lines(&self.honesty, usize::from(area.width), honesty_rows);
+        let rows_with_bar = if self.readout.is_some() { ROWS_WITH_BAR } else { ROWS };
+        let [map_area, axis, readout, legend, below] = Layout::vertical([
+            Constraint::Min(0),
+            Constraint::Length(1),
+            Constraint::Length(u16::from(self.readout.is_some() && area.height >= ROWS)),
+            Constraint::Length(if area.height >= rows_with_bar { 2 } else { 0 }),
+            Constraint::Length(honesty.len() as u16),
+        ])
+        .areas(area);
+        let [high, middle, low] = ends(&slice.betas).map(text::coordinate);
+        let gutter =
+            [&high, &middle, &low].map(|label| text::width(label)).into_iter().max().unwrap_or(0) as u16 + 1;
+        let cells = Rect { x: map_area.x + gutter, width: map_area.width.saturating_sub(gutter), ..map_area };
+        let weights = drift.map_or([0.0; 2], |drift| drift.inside);
+        Heatmap { surface, map, theme, marker, weights, marks: self.marks, chosen }.render(cells, buffer);
+        self.vertical_axis([&high, &middle, &low], Rect { width: gutter - 1, ..map_area }, buffer);
+        self.horizontal_axis(slice, Rect { x: cells.x, width: cells.width, ..axis }, buffer);
+        let beside = self.readout.is_none();
+        Legend { surface, map, theme, marker, drift, chosen, beside }.render(legend, buffer);
+        if let Some(line) = self.readout {
+            line.render(readout, buffer);
+        }
+        for (row, line) in below.rows().zip(honesty) {
+            Line::styled(line, theme.palette.muted).render(row, buffer);
+        }
+    }
+}
+
+impl Picture<'_> {
+    fn vertical_axis(&self, [high, middle, low]: [&str; 3], area: Rect, buffer: &mut Buffer) {
+        let last = area.height.saturating_sub(1);
+        let mut rows = vec![(0, high), (last, low)];
+        if last >= 4 {
+            rows.push((last / 2, middle));
+        }
+        if last >= 10 {
+            rows.extend([(last / 4, "d2"), (last / 4 + 1, "↑")]);
+        }
+        for (row, label) in rows {
+            let place = Rect { y: area.y + row, height: 1, ..area }.intersection(area);
+            Line::styled(label, self.theme.palette.muted).right_aligned().render(place, buffer);
+        }
+    }
+
+    fn horizontal_axis(&self, slice: &Slice, area: Rect, buffer: &mut Buffer) {
+        let muted = self.theme.palette.muted;
+        let [high, middle, low] = ends(&slice.alphas).map(text::coordinate);
+        Line::styled(low, muted).render(area, buffer);
+        Line::styled(middle, muted).centered().render(area, buffer);
+        Line::styled(high, muted).right_aligned().render(area, buffer);
+        let quarter = Rect { width: area.width / 2, ..area };
+        if quarter.width >= 16 {
+            Line::styled("d1 →", muted).centered().render(quarter, buffer);
+        }
+    }
+}
+
+/// The highest coordinate, the middle one, the lowest.
+fn ends(values: &[f64]) -> [f64; 3] {
+    match values {
+        [first, .., last] => [*last, f64::midpoint(*first, *last), *first],
+        [only] => [*only; 3],
+        [] => [0.0; 3],
+    }
+}
