@@ -18,12 +18,16 @@ pub(super) fn between(
 ) -> Result<Between> {
     let [a, b] = models.map(|model| model.prompt().ids());
     let mut between = Between::default();
-    match (alike, a == b) {
+    let no_path = match (alike, a == b) {
         (false, _) => {
             let caveat = "the tokenizers differ: losses a token do not compare, and there is no KL";
             between.caveat = Some(caveat.to_owned());
+            Some("the tokenizers differ")
         }
-        (true, false) => between.caveat = Some("they read different texts: there is no KL".to_owned()),
+        (true, false) => {
+            between.caveat = Some("they read different texts: there is no KL".to_owned());
+            Some("the texts differ")
+        }
         (true, true) => {
             let kl = divergences(readings[0], readings[1])?;
             let mean = |way: usize| kl.iter().map(|kl| kl[way]).sum::<f64>() / kl.len() as f64;
@@ -36,9 +40,10 @@ pub(super) fn between(
                 kl,
             };
             between.places = a.iter().skip(1).zip(losses.zip(kl)).map(place).collect();
+            None
         }
-    }
-    let no_path = if same_shape { between.caveat.as_deref() } else { Some("the models differ in shape") };
+    };
+    let no_path = if same_shape { no_path } else { Some("the models differ in shape") };
     between.no_path = no_path.map(str::to_owned);
     if alike {
         let [in_a, in_b] = readings.map(|reading| likeliest(&reading.target, TOP));

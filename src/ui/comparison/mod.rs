@@ -104,7 +104,7 @@ impl<'a> Screen<'a> {
                 self.place(area.width >= WIDE.0)
             }
         };
-        let room = usize::from(area.width).saturating_sub(text::width(&right) + " llamascape ".len() + 2);
+        let room = usize::from(area.width).saturating_sub(text::width(&right) + " llamascape ".len() + 3);
         let left = |skipped: usize| {
             let shown = parts[skipped..].iter().map(String::as_str);
             std::iter::once("compare").chain(shown).collect::<Vec<_>>().join(" · ")
@@ -194,8 +194,10 @@ impl<'a> Screen<'a> {
         }
         let bars_width = (area.width * 9 / 20).clamp(36, 60);
         let beside = Layout::horizontal([Constraint::Min(0), Constraint::Length(bars_width)]);
+        // Of an odd number of rows one stays empty: what fits into one band fits into the other.
+        let bands = [Constraint::Length(area.height / 2); 2];
         let (split, inside) =
-            if wide { (Layout::horizontal(halves), over) } else { (Layout::vertical(halves), beside) };
+            if wide { (Layout::horizontal(halves), over) } else { (Layout::vertical(bands), beside) };
         let places: [Rect; 2] = split.areas(area);
         for (side, place) in Side::BOTH.into_iter().zip(places) {
             let [map_place, bars_place] = inside.areas(place);
