@@ -35,7 +35,7 @@ const FAR: Duration = Duration::from_millis(100);
 pub enum TerminalError {
     /// The window has too few cells.
     #[error(
-        "the terminal is {columns}x{rows}, llamascape needs {}x{}: enlarge it, or train with --headless",
+        "the terminal is {columns}x{rows}, llamascape needs {}x{}: enlarge it, or go without a screen: train --headless, compare --json",
         SMALLEST.0,
         SMALLEST.1
     )]

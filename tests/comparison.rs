@@ -5,6 +5,7 @@
 #![expect(clippy::float_cmp, reason = "what is the same is the same to the bit")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::{DType, Device, Tensor};
@@ -101,7 +102,8 @@ fn settled(scene: &Scene) -> bool {
     let through = scene.plane == PlaneChoice::Through;
     let side = |side: Side| {
         let view = &scene.sides[side as usize];
-        let slice = view.slice.as_ref().is_some_and(|slice| slice.finest) || (through && side == Side::B);
+        let newest = view.slice.as_ref().is_some_and(|slice| slice.finest && slice.step == view.steps);
+        let slice = newest || (through && side == Side::B);
         slice && !view.slicing && view.grad_norm.is_some() && view.loss.is_some()
     };
     let path = scene.path.is_some() || scene.between.no_path.is_some();
@@ -178,6 +180,8 @@ fn a_step_of_one_side_leaves_the_other_alone_and_can_be_taken_back() {
 
     let both = screen.ask(Ask::Step(Sides::Both), |scene| scene.sides[0].steps == 2);
     assert_eq!(both.sides[1].steps, 1);
+    let note = both.note.unwrap().text;
+    assert!(note.contains("A step 2") && note.contains("B step 1"), "{note}");
     let back = screen.ask(Ask::Back(Sides::Both), |scene| scene.sides.iter().all(|view| view.steps == 0));
     for (side, was) in back.sides.iter().zip(&before.sides) {
         assert_eq!((side.loss, side.grad_norm), (was.loss, was.grad_norm));
@@ -209,6 +213,64 @@ fn the_plane_through_both_holds_both() {
 }
 
 #[test]
+fn the_plane_through_both_follows_the_weights_wherever_they_were_before() {
+    let folder = TempDir::new().unwrap();
+    let (path, _) = other(folder.path());
+    let mut screen = Screen::open(settings(&fixture("tiny-hf"), &path));
+    screen.settled();
+    screen.ask(Ask::ShowPlane(PlaneChoice::Through), |scene| scene.plane == PlaneChoice::Through);
+    screen.ask(Ask::Step(Sides::One(Side::A)), |scene| scene.sides[0].steps == 1);
+    // The same number of steps, other weights.
+    for ask in [Ask::Back(Sides::Both), Ask::ScaleLearningRate(3.0), Ask::Step(Sides::One(Side::A))] {
+        screen.host.ask(ask);
+    }
+    let scene = screen.ask(Ask::LookAt(Some([1.0, 0.0])), |scene| {
+        scene.learning_rate > 2e-2 && scene.sides[0].steps == 1 && scene.place.is_some()
+    });
+    let slice = scene.sides[0].slice.as_ref().unwrap();
+    let of_b = scene.sides[1].loss.unwrap();
+    near(f64::from(slice.loss[4 * 9 + 6]), of_b, 1e-5);
+    near(scene.sides[0].prediction.as_ref().unwrap().loss, of_b, 1e-5);
+}
+
+#[test]
+fn a_model_and_itself_share_all_but_a_plane_through_both() {
+    let mut screen = Screen::open(settings(&fixture("tiny-hf"), &fixture("tiny-hf")));
+    let scene = screen.settled();
+    assert_eq!(scene.sides[0].slice.as_ref().unwrap().loss, scene.sides[1].slice.as_ref().unwrap().loss);
+    assert_eq!((scene.between.kl, scene.between.overlap), (Some([0.0; 2]), Some(10)));
+    screen.host.ask(Ask::ShowPlane(PlaneChoice::Through));
+    let back = screen.until("a warning", |scene| scene.note.is_some() && settled(scene));
+    assert_eq!(back.plane, PlaneChoice::Own);
+    let note = back.note.unwrap();
+    assert!(note.warning && note.text.contains("do not differ"), "{note:?}");
+}
+
+#[test]
+fn another_plane_or_range_leaves_what_is_known_of_weights_and_text() {
+    let folder = TempDir::new().unwrap();
+    let (path, _) = other(folder.path());
+    let mut screen = Screen::open(settings(&fixture("tiny-hf"), &path));
+    let first = screen.settled();
+    let losses = |scene: &Scene| scene.sides[0].slice.as_ref().unwrap().loss.clone();
+    let seeds = |scene: &Scene| scene.sides[0].slice.as_ref().map(|slice| slice.plane.seeds);
+    let other = screen.ask(Ask::NewPlane, |scene| seeds(scene).is_some_and(|new| Some(new) != seeds(&first)));
+    assert_ne!(losses(&other), losses(&first));
+    let wide =
+        |scene: &Scene| scene.sides.iter().all(|view| view.slice.as_ref().is_some_and(|s| s.alphas[8] > 1.4));
+    let wider = screen.ask(Ask::Zoom(1.5), wide);
+    let fine = |scene: &Scene| {
+        scene.sides.iter().all(|view| view.slice.as_ref().is_some_and(|s| s.alphas.len() == 17))
+    };
+    let finer = screen.ask(Ask::Grid(17), fine);
+    assert_eq!(losses(&finer)[2 * 17 + 4], losses(&wider)[9 + 2], "what was known is kept");
+    for scene in [other, wider, finer] {
+        assert!(Arc::ptr_eq(scene.path.as_ref().unwrap(), first.path.as_ref().unwrap()));
+        assert_eq!(scene.sides[0].grad_norm, first.sides[0].grad_norm);
+    }
+}
+
+#[test]
 fn a_cursor_on_both_planes_reads_the_weights_that_are_there() {
     let folder = TempDir::new().unwrap();
     let (path, _) = other(folder.path());
@@ -221,6 +283,16 @@ fn a_cursor_on_both_planes_reads_the_weights_that_are_there() {
         near(view.prediction.as_ref().unwrap().loss, f64::from(slice.loss[9 + 7]), 1e-4);
         assert_eq!(view.loss, was.loss, "the weights are where they were");
     }
+    // After a step of A its slice is another one, and the cursor reads that.
+    screen.host.ask(Ask::Write(Sides::One(Side::A)));
+    let stepped = screen.ask(Ask::Step(Sides::One(Side::A)), |scene| scene.sides[0].steps == 1);
+    let slice = stepped.sides[0].slice.as_ref().unwrap();
+    near(stepped.sides[0].prediction.as_ref().unwrap().loss, f64::from(slice.loss[9 + 7]), 1e-4);
+    assert!(stepped.sides[0].sample.is_none() && stepped.place == place);
+    assert_eq!(
+        stepped.sides[1].prediction.as_ref().unwrap().loss,
+        there.sides[1].prediction.as_ref().unwrap().loss
+    );
     // Directions that A lends to B are as long in both.
     let shared = screen.ask(Ask::ShowPlane(PlaneChoice::Shared), |scene| scene.plane == PlaneChoice::Shared);
     let norms = shared.sides.each_ref().map(|view| view.slice.as_ref().unwrap().plane.norms);
@@ -258,6 +330,8 @@ fn a_text_that_cannot_be_read_changes_nothing() {
     assert_eq!((&scene.prompt, scene.sides[0].loss), (&before.prompt, before.sides[0].loss));
     let other = screen.ask(Ask::SetPrompt("The capital of Italy".to_owned()), |scene| scene.prompt != TEXT);
     assert_ne!(other.sides[0].loss, before.sides[0].loss);
+    let slice = other.sides[0].slice.as_ref().unwrap();
+    near(f64::from(slice.loss[40]), other.sides[0].loss.unwrap(), 1e-5);
     assert!(other.sides.iter().all(|view| view.prediction.as_ref().unwrap().prompt == other.prompt));
 }
 

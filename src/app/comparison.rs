@@ -93,7 +93,7 @@ bindings! {
         [key('T')] Theme 12 "theme" "next theme"
     Screen:
         [named(KeyCode::Tab)] Focus 1 "side" "focus both models, A or B: whom the keys mean"
-        [named(KeyCode::Esc)] Clear 0 "clear" "hide what was written, then the cursor, which arrows or hjkl move"
+        [named(KeyCode::Esc)] Clear 0 "clear" "take no more steps; hide what was written, then the cursor, which arrows or hjkl move"
         [key('q'), control('c')] Quit 0 "quit" "leave at once: steps taken here are not kept"
         [key('?')] Help 0 "help" "these keys"
 }
@@ -187,6 +187,10 @@ impl Comparison {
             let hint = if note.warning { Hint::Warning } else { Hint::Answer };
             self.hint = Some(hint(note.text.clone()));
         }
+        if scene.plane != self.scene.plane {
+            // A place of one plane is none of another.
+            self.landscape.chosen = None;
+        }
         self.scene = scene;
     }
 
@@ -228,7 +232,11 @@ impl Comparison {
             Action::Faster => self.ask(Ask::ScaleLearningRate(1.25), "learning rate x 1.25"),
             Action::Slower => self.ask(Ask::ScaleLearningRate(0.8), "learning rate / 1.25"),
             Action::Optimizer => match self.scene.optimizer.map(OptimizerKind::next) {
-                Some(next) => self.ask(Ask::SetOptimizer(next), format!("going on with {}", next.name())),
+                Some(next) => {
+                    // Asked twice before the engine has answered, it is the one after that.
+                    self.scene.optimizer = Some(next);
+                    self.ask(Ask::SetOptimizer(next), format!("going on with {}", next.name()))
+                }
                 None => Vec::new(),
             },
             Action::Plane => self.next_plane(),
@@ -276,6 +284,9 @@ impl Comparison {
                     Sides::One(Side::B) => Sides::Both,
                 };
                 self.say(Hint::Answer(format!("the keys mean {}", self.whom())))
+            }
+            Action::Clear if self.scene.steps_to_come > 0 => {
+                self.ask(Ask::Hush, "no more of the steps that were asked for")
             }
             Action::Clear if self.scene.sides.iter().any(|side| side.sample.is_some()) => {
                 vec![Effect::Ask(Ask::Hush)]
@@ -333,6 +344,7 @@ impl Comparison {
             return self.say(Hint::Refused("the models differ in shape: they share no plane".into()));
         }
         let plane = self.scene.plane.next();
+        self.scene.plane = plane;
         self.without_cursor(Ask::ShowPlane(plane), plane.name())
     }
 

@@ -17,7 +17,6 @@ use crate::landscape::survey::Control;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device;
 use crate::model::llama::Llama;
-use crate::model::shapes::parameter_shapes;
 use crate::predict::divergences;
 use crate::protocol::comparison::PathLoss;
 use crate::run::comparison::{Host, PROMPT, Settings, pair};
@@ -160,7 +159,7 @@ impl Args {
         } else {
             None
         };
-        let path = if same_text && parameter_shapes(&a.config) == parameter_shapes(&b.config) {
+        let path = if same_text && a.config.computes_like(&b.config) {
             progress.show("going from one to the other");
             let batch = Batch::new(vec![prompt_a.ids().to_vec()]);
             between(llama_a, &a.params, &b.params, &batch, &Control::QUIET, &device)?

@@ -43,6 +43,20 @@ pub struct LlamaConfig {
     pub eos_token_ids: Vec<u32>,
 }
 
+impl LlamaConfig {
+    /// Whether the same weights are the same function in both: a point between the weights of two models is a model
+    /// only then.
+    pub fn computes_like(&self, other: &Self) -> bool {
+        let function = |config: &Self| Self {
+            max_position_embeddings: 0,
+            bos_token_id: None,
+            eos_token_ids: Vec::new(),
+            ..config.clone()
+        };
+        function(self) == function(other)
+    }
+}
+
 /// How rotary wavelengths are stretched for contexts longer than those first trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RopeScaling {

@@ -53,7 +53,7 @@ impl Sides {
 pub enum Ask {
     /// Take one optimizer step on the prompt.
     Step(Sides),
-    /// Go back to the weights of the checkpoint.
+    /// Go back to the weights of the checkpoint, and take none of the steps that wait.
     Back(Sides),
     /// Multiply the learning rate of both by this factor.
     ScaleLearningRate(f64),
@@ -76,7 +76,7 @@ pub enum Ask {
     LookAt(Option<[f64; 2]>),
     /// Write on from the prompt, its target left out.
     Write(Sides),
-    /// Write no more, and show no longer what was written.
+    /// Take no more of the steps that wait, write no more, and show no longer what was written.
     Hush,
 }
 
@@ -126,8 +126,10 @@ pub struct Scene {
     pub sides: [SideView; 2],
     /// What only both together have.
     pub between: Arc<Between>,
-    /// They have the same tensors: directions of one fit the other.
+    /// The same weights are the same model in both: they share planes.
     pub same_shape: bool,
+    /// Steps that were asked for and are not taken yet.
+    pub steps_to_come: usize,
     /// The loss on the way from A to B, once it is measured.
     pub path: Option<Arc<PathLoss>>,
     /// The plane that the slices show, or will show.

@@ -3,9 +3,11 @@
 use candle_core::{DType, Device, Result};
 
 use crate::generate::{Generator, Sampling};
+use crate::landscape::plane::Position;
 use crate::landscape::survey::Survey;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::llama::Llama;
+use crate::model::memory::available;
 use crate::model::params::Params;
 use crate::predict::{Prompt, Reading};
 use crate::protocol::comparison::{Sample, SideView, Template};
@@ -28,10 +30,10 @@ pub(super) struct Model {
     threads: usize,
     prompt: Prompt,
     template: bool,
-    /// Made for the first step: it takes three times the memory of the weights.
+    /// Made for the first step.
     trainer: Option<Trainer>,
-    /// Norm of the last step.
-    update_norm: Option<f64>,
+    /// Counts the changes of the weights.
+    revision: u64,
     at_weights: Option<Reading>,
     at_place: Option<Reading>,
 }
@@ -56,7 +58,7 @@ impl Model {
             prompt,
             template,
             trainer: None,
-            update_norm: None,
+            revision: 0,
             at_weights: None,
             at_place: None,
         })
@@ -84,12 +86,34 @@ impl Model {
         self.trainer.as_ref().map_or(0, Trainer::steps_taken)
     }
 
+    /// Counts the changes of the weights.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// The weights as they are now, which no later step changes.
     pub(super) fn weights(&self) -> Result<Params> {
         match &self.trainer {
             Some(trainer) => trainer.params().frozen(),
             None => Ok(self.checkpoint.params.clone()),
         }
+    }
+
+    /// The weights, which the next step changes.
+    fn params(&self) -> Params {
+        self.trainer.as_ref().map_or_else(|| self.checkpoint.params.clone(), Trainer::params)
+    }
+
+    /// Refuses a step that no memory holds: weights of its own, gradients, and two moments.
+    fn check_memory(&self) -> std::result::Result<(), String> {
+        let needed = 4 * size_of::<f32>() as u64 * self.checkpoint.params.elements() as u64;
+        let available = available();
+        if self.device.is_cpu() && needed > available {
+            let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+            let (needed, available) = (gigabytes(needed), gigabytes(available));
+            return Err(format!("a step takes {needed:.1} GB of memory, {available:.1} GB can be had"));
+        }
+        Ok(())
     }
 
     /// Reads another text, or the same with its chat template put round it or taken off. Where it can't, nothing changes.
@@ -114,6 +138,7 @@ impl Model {
         optimizer: OptimizerKind,
     ) -> std::result::Result<StepReport, String> {
         if self.trainer.is_none() {
+            self.check_memory()?;
             let recipe = Recipe {
                 seed: 0,
                 schedule: Schedule { peak: rate, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
@@ -141,16 +166,16 @@ impl Model {
         }
         trainer.scale_learning_rate(rate / trainer.learning_rate());
         let report = trainer.step().map_err(|error| error.to_string())?;
-        self.update_norm = Some(report.norms.update_norm);
-        (self.at_weights, self.at_place) = (None, None);
+        self.revision += 1;
+        self.at_weights = None;
         Ok(report)
     }
 
     /// Takes the weights of the checkpoint again.
     pub(super) fn back(&mut self) {
         self.trainer = None;
-        self.update_norm = None;
-        (self.at_weights, self.at_place) = (None, None);
+        self.revision += 1;
+        self.at_weights = None;
     }
 
     /// Reads the prompt with the weights as they are, unless that is known, and returns the mean loss.
@@ -158,11 +183,7 @@ impl Model {
         if let Some(reading) = &self.at_weights {
             return Ok(reading.loss());
         }
-        let params = match &self.trainer {
-            Some(trainer) => trainer.params(),
-            None => self.checkpoint.params.clone(),
-        };
-        let reading = Reading::of(&self.llama, &params, self.prompt.ids(), &self.device)?;
+        let reading = Reading::of(&self.llama, &self.params(), self.prompt.ids(), &self.device)?;
         Ok(self.at_weights.insert(reading).loss())
     }
 
@@ -179,16 +200,10 @@ impl Model {
     }
 
     /// Where its weights are on a slice around earlier ones.
-    pub(super) fn drift(&self, survey: &Survey) -> Result<Option<Drift>> {
-        let Some(trainer) = &self.trainer else { return Ok(None) };
-        let plane = survey.plane();
-        let position = plane.position(survey.origin(), &trainer.params())?;
-        Ok(Some(Drift {
-            distance: position.distance,
-            inside: position.inside,
-            captured: position.captured,
-            step_length: self.update_norm.map(|norm| norm / plane.info().norms[0]),
-        }))
+    pub(super) fn drift(&self, survey: &Survey) -> Result<Drift> {
+        let Position { distance, inside, captured } =
+            survey.plane().position(survey.origin(), &self.params())?;
+        Ok(Drift { distance, inside, captured, step_length: None })
     }
 
     /// Begins to write on from the prompt without its target, with these weights or else its own.

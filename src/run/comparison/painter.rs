@@ -1,14 +1,14 @@
 //! The thread that evaluates what takes a while: the slices around both models, the way from one to the other, and
 //! the norms of their gradients.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use candle_core::{Device, Error, Result};
 
+use super::model::Model;
 use crate::landscape::directions::{LossFunction, difference_plane};
 use crate::landscape::evaluator::Objective;
 use crate::landscape::path;
@@ -28,9 +28,22 @@ pub(super) struct Sitter {
     pub(super) checkpoint: Params,
     /// The weights now, which nothing may write to.
     pub(super) weights: Params,
-    /// Steps between the two.
-    pub(super) steps: u64,
+    /// Tells its weights from those it had before.
+    pub(super) revision: u64,
     pub(super) batch: Batch,
+}
+
+impl Sitter {
+    /// A model as it is now.
+    pub(super) fn of(model: &Model) -> Result<Self> {
+        Ok(Self {
+            llama: model.llama().clone(),
+            checkpoint: model.checkpoint().params.clone(),
+            weights: model.weights()?,
+            revision: model.revision(),
+            batch: model.batch(),
+        })
+    }
 }
 
 /// What is to be evaluated, all of it in one order: coarse slices, the way, the gradients, finer slices.
@@ -56,25 +69,43 @@ pub(super) struct Painted {
 
 #[derive(Debug)]
 pub(super) enum Part {
+    /// A level of a slice.
     Level {
         side: Side,
         survey: Arc<Survey>,
         grid: Grid,
         seconds: f64,
-        finest: bool,
     },
-    Path(PathLoss),
-    GradNorm(Side, f64),
-    /// Nothing follows; an error says why.
-    End(Result<()>),
+    /// There will be no slice of this side.
+    NoSlice(Side, Error),
+    Path(Result<PathLoss>),
+    GradNorm(Side, Result<f64>),
+    /// Nothing follows.
+    End,
 }
 
 /// The handle of the thread. It ends when the handle is dropped.
 #[derive(Debug)]
 pub(super) struct Painter {
-    jobs: Sender<(u64, Job)>,
+    desk: Arc<Desk>,
+}
+
+/// Where the next job lies. A new one takes the place of one that waits, so that no weights pile up behind a job that
+/// takes long to stop.
+#[derive(Debug, Default)]
+struct Desk {
+    next: Mutex<Next>,
+    changed: Condvar,
     /// The job that is wanted; any other one stops at its next point.
-    wanted: Arc<AtomicU64>,
+    wanted: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+enum Next {
+    #[default]
+    Nothing,
+    Job(u64, Box<Job>),
+    End,
 }
 
 impl Painter {
@@ -84,55 +115,66 @@ impl Painter {
         threads: usize,
         tell: impl Fn(Painted) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let (jobs, inbox) = mpsc::channel();
-        let wanted = Arc::new(AtomicU64::new(0));
-        let painter = Self { jobs, wanted: Arc::clone(&wanted) };
+        let desk = Arc::new(Desk::default());
+        let painter = Self { desk: Arc::clone(&desk) };
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("painter-{index}"))
             .build()
             .map_err(std::io::Error::other)?;
-        let studio = Studio { device, planes: [None, None], recipe: None };
-        thread::Builder::new()
-            .name("painter".to_owned())
-            .spawn(move || work(studio, &pool, &inbox, &wanted, &tell))?;
+        let mut studio = Studio { device, planes: [None, None], recipe: None };
+        thread::Builder::new().name("painter".to_owned()).spawn(move || {
+            while let Some((ticket, job)) = desk.take() {
+                let go_on = || desk.wanted.load(Ordering::Relaxed) == ticket;
+                let tell = |part| tell(Painted { ticket, part });
+                pool.install(|| studio.paint(&job, &go_on, &tell));
+                tell(Part::End);
+            }
+        })?;
         Ok(painter)
     }
 
     /// Drops whatever is being evaluated for this job, and returns its number.
     pub(super) fn start(&self, job: Job) -> u64 {
         let ticket = self.cancel();
-        if self.jobs.send((ticket, job)).is_err() {
-            log::error!("the thread of the slices has ended: there will be no more");
-        }
+        self.desk.put(Next::Job(ticket, Box::new(job)));
         ticket
     }
 
     /// Drops whatever is being evaluated.
     pub(super) fn cancel(&self) -> u64 {
-        self.wanted.fetch_add(1, Ordering::Relaxed) + 1
+        self.desk.put(Next::Nothing);
+        self.desk.wanted.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
 impl Drop for Painter {
     fn drop(&mut self) {
         self.cancel();
+        self.desk.put(Next::End);
     }
 }
 
-fn work(
-    mut studio: Studio,
-    pool: &rayon::ThreadPool,
-    inbox: &Receiver<(u64, Job)>,
-    wanted: &AtomicU64,
-    tell: &(dyn Fn(Painted) + Sync),
-) {
-    while let Ok((ticket, job)) = inbox.recv() {
-        let go_on = || wanted.load(Ordering::Relaxed) == ticket;
-        let outcome = pool.install(|| studio.paint(&job, &go_on, &|part| tell(Painted { ticket, part })));
-        if go_on() {
-            tell(Painted { ticket, part: Part::End(outcome) });
+impl Desk {
+    fn put(&self, next: Next) {
+        *self.lock() = next;
+        self.changed.notify_one();
+    }
+
+    /// Waits for a job; `None` is the end.
+    fn take(&self) -> Option<(u64, Box<Job>)> {
+        let mut next = self.lock();
+        loop {
+            match std::mem::take(&mut *next) {
+                Next::Job(ticket, job) => return Some((ticket, job)),
+                Next::End => return None,
+                Next::Nothing => next = self.changed.wait(next).unwrap_or_else(PoisonError::into_inner),
+            }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,56 +191,74 @@ struct Studio {
 struct Recipe {
     choice: PlaneChoice,
     seeds: [u64; 2],
-    /// Steps of both models, where the plane follows them.
-    steps: Option<[u64; 2]>,
+    /// Revisions of both models, where the plane follows them.
+    revisions: Option<[u64; 2]>,
 }
 
 impl Studio {
-    fn paint(
-        &mut self,
-        job: &Job,
-        go_on: &(dyn Fn() -> bool + Sync),
-        tell: &(dyn Fn(Part) + Sync),
-    ) -> Result<()> {
+    fn paint(&mut self, job: &Job, go_on: &(dyn Fn() -> bool + Sync), tell: &(dyn Fn(Part) + Sync)) {
         let started = Instant::now();
         let control = Control { go_on, before: &|_| (), progress: &|_| () };
+        let fill = |mut canvas: Canvas| match canvas.grid.fill(
+            &canvas.survey,
+            canvas.survey.points_at_once(),
+            &control,
+        ) {
+            Ok(false) => None,
+            Ok(true) => {
+                let (side, survey, grid) = (canvas.side, Arc::clone(&canvas.survey), canvas.grid.clone());
+                tell(Part::Level { side, survey, grid, seconds: started.elapsed().as_secs_f64() });
+                Some(canvas)
+            }
+            Err(error) => {
+                tell(Part::NoSlice(canvas.side, error));
+                None
+            }
+        };
         let mut canvases = Vec::new();
         for side in Side::BOTH {
             let Some(grid) = job.grids[side as usize].clone().filter(|_| go_on()) else { continue };
-            let plane = self.plane(job, side)?;
-            let Sitter { llama, weights, batch, .. } = job.sitters[side as usize].clone();
-            let survey = Survey::new(llama, weights, plane, &batch, Objective::Mean, None, &self.device)?;
-            let mut canvas = Canvas { side, survey: Arc::new(survey), grid };
-            canvas.fill(job.finest, started, &control, tell)?;
-            canvases.push(canvas);
+            match self.survey(job, side) {
+                Ok(survey) => canvases.extend(fill(Canvas { side, survey: Arc::new(survey), grid })),
+                Err(error) => tell(Part::NoSlice(side, error)),
+            }
         }
         let [a, b] = &job.sitters;
         if job.path && go_on() {
-            let way =
-                path::between(a.llama.clone(), &a.weights, &b.weights, &a.batch, &control, &self.device)?;
-            if let Some(way) = way {
-                tell(Part::Path(way));
+            let (llama, device) = (a.llama.clone(), &self.device);
+            match path::between(llama, &a.weights, &b.weights, &a.batch, &control, device) {
+                Ok(None) => {}
+                Ok(Some(way)) => tell(Part::Path(Ok(way))),
+                Err(error) => tell(Part::Path(Err(error))),
             }
         }
         for side in Side::BOTH.into_iter().filter(|side| job.gradients[*side as usize]) {
             if go_on() {
-                tell(Part::GradNorm(side, self.grad_norm(&job.sitters[side as usize])?));
+                tell(Part::GradNorm(side, self.grad_norm(&job.sitters[side as usize])));
             }
         }
-        while go_on() && canvases.iter().any(|canvas| canvas.grid.alphas().len() < job.finest) {
-            for canvas in canvases.iter_mut().filter(|canvas| canvas.grid.alphas().len() < job.finest) {
-                canvas.grid = canvas.grid.finer();
-                canvas.fill(job.finest, started, &control, tell)?;
+        loop {
+            canvases.retain(|canvas| canvas.grid.alphas().len() < job.finest && go_on());
+            if canvases.is_empty() {
+                return;
             }
+            let finer = |canvas: Canvas| Canvas { grid: canvas.grid.finer(), ..canvas };
+            canvases = canvases.into_iter().map(finer).filter_map(fill).collect();
         }
-        Ok(())
+    }
+
+    fn survey(&mut self, job: &Job, side: Side) -> Result<Survey> {
+        let plane = self.plane(job, side)?;
+        let Sitter { llama, weights, batch, .. } = &job.sitters[side as usize];
+        let (llama, weights) = (llama.clone(), weights.clone());
+        Survey::new(llama, weights, plane, batch, Objective::Mean, None, &self.device)
     }
 
     /// The plane of a slice. All but [`PlaneChoice::Own`] have one for both.
     fn plane(&mut self, job: &Job, side: Side) -> Result<Plane> {
         let follows = job.plane == PlaneChoice::Through;
-        let steps = follows.then(|| job.sitters.each_ref().map(|sitter| sitter.steps));
-        let recipe = Recipe { choice: job.plane, seeds: job.seeds, steps };
+        let revisions = follows.then(|| job.sitters.each_ref().map(|sitter| sitter.revision));
+        let recipe = Recipe { choice: job.plane, seeds: job.seeds, revisions };
         if self.recipe.as_ref() != Some(&recipe) {
             // The old directions go before there is room for new ones.
             self.planes = [None, None];
@@ -238,23 +298,4 @@ struct Canvas {
     side: Side,
     survey: Arc<Survey>,
     grid: Grid,
-}
-
-impl Canvas {
-    /// Evaluates what is missing of a level, and tells where something was.
-    fn fill(
-        &mut self,
-        finest: usize,
-        started: Instant,
-        control: &Control,
-        tell: &dyn Fn(Part),
-    ) -> Result<()> {
-        if !self.grid.fill(&self.survey, self.survey.points_at_once(), control)? {
-            return Ok(());
-        }
-        let finest = self.grid.alphas().len() >= finest;
-        let (side, survey, grid) = (self.side, Arc::clone(&self.survey), self.grid.clone());
-        tell(Part::Level { side, survey, grid, seconds: started.elapsed().as_secs_f64(), finest });
-        Ok(())
-    }
 }

@@ -2,6 +2,7 @@
 //! weights after learning to answer questions. They are trained once and kept.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::model::chat::{ChatError, ChatTemplate};
@@ -50,10 +51,10 @@ pub enum PairError {
     /// A model can't be written.
     #[error(transparent)]
     Save(Box<checkpoint::Error>),
-    /// The texts can't be written.
+    /// The cache can't be written.
     #[error("{path}: {source}")]
     Io {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
@@ -71,12 +72,17 @@ pub fn open(
     show: &mut dyn FnMut(usize, String, f32),
 ) -> Result<[Source; 2], PairError> {
     let folder = cache_folder()?.join(FOLDER);
+    let _lock = lock(&folder, &mut |line| show(0, line, 0.0))?;
     let [pretrained, instruct] = [PRETRAINED, INSTRUCT].map(|name| folder.join(name));
     let is_there = |path: &Path| path.join("config.json").is_file();
     let preset = Preset::named("nano").ok_or_else(|| PrepareError::UnknownPreset("nano".to_owned()))?;
     if !is_there(&pretrained) {
+        // What learnt from other weights would be no pair with these.
+        if is_there(&instruct) {
+            checkpoint::remove(&instruct).map_err(io(&instruct))?;
+        }
         let texts = folder.join("pretraining.jsonl");
-        write_texts(&texts).map_err(|source| PairError::Io { path: texts.clone(), source })?;
+        write_texts(&texts).map_err(io(&texts))?;
         let model = ModelSource::Preset(preset.name.to_owned());
         let settings = settings(model, DataSource::Path(texts), preset, device, threads);
         train(&settings, &pretrained, None, &mut |line, share| show(0, line, share))?;
@@ -103,6 +109,23 @@ pub fn open(
     Ok([pretrained, instruct].map(|path| Source { place: Place::Path(path), name: None }))
 }
 
+/// Keeps other processes from making the pair at the same time; the lock goes with the file.
+fn lock(folder: &Path, show: &mut dyn FnMut(String)) -> Result<File, PairError> {
+    std::fs::create_dir_all(folder).map_err(io(folder))?;
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(io(&path))?;
+    if file.try_lock().is_err() {
+        show("another process is making the pair".to_owned());
+        file.lock().map_err(io(&path))?;
+    }
+    Ok(file)
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> PairError {
+    let path = path.to_owned();
+    move |source| PairError::Io { path: path.clone(), source }
+}
+
 /// Writes what the first model reads: statements, and questions without their answers. It gets to know all words, and
 /// never sees that a question is answered.
 fn write_texts(path: &Path) -> std::io::Result<()> {
@@ -111,9 +134,6 @@ fn write_texts(path: &Path) -> std::io::Result<()> {
     let styles = [Style::Statements, Style::QuestionsAndAnswers];
     let texts = styles.iter().flat_map(|style| sentences(*style, SEED).train);
     let lines = texts.map(|text| format!("{}\n", serde_json::json!({ "text": cut(&text) })));
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
     std::fs::write(path, lines.collect::<String>())
 }
 
@@ -175,5 +195,26 @@ fn settings(
         early_stop: None,
         sample_every: None,
         precision: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_model_never_sees_an_answer_and_the_second_is_asked_as_it_has_learnt() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("texts.jsonl");
+        write_texts(&path).unwrap();
+        let texts = std::fs::read_to_string(&path).unwrap();
+        let questions = texts.lines().filter(|line| line.contains("Question:"));
+        assert!(questions.clone().count() > 100);
+        assert!(questions.clone().all(|line| line.ends_with("Answer:\"}")), "{texts}");
+
+        let chat = ChatTemplate::new(TEMPLATE, BTreeMap::new()).unwrap();
+        assert_eq!(chat.converse("What is the capital of France? Paris").unwrap(), QUESTION);
+        let learnt = sentences(Style::QuestionsAndAnswers, SEED);
+        assert!(learnt.train.iter().chain(&learnt.held_out).any(|text| *text == format!("{QUESTION}.")));
     }
 }

@@ -27,6 +27,9 @@ pub(super) fn rows(screen: u16) -> u16 {
     }
 }
 
+/// Nats below which a barrier is what single precision makes of a straight line.
+const SEEN: f64 = 5e-4;
+
 /// Columns that a token takes at most.
 const TOKEN_WIDTH: usize = 12;
 
@@ -116,9 +119,9 @@ impl Strip<'_> {
         let muted = self.theme.palette.muted;
         let (way, unit) = if short { ("  ", "") } else { ("  A → B  ", " nats") };
         let mut spans = vec![Span::styled(way, muted)];
-        if !path.barrier.is_finite() {
+        if !path.loss.iter().any(|loss| loss.is_finite()) {
             spans.push(Span::raw("no finite loss"));
-        } else if path.barrier <= 0.0 {
+        } else if path.barrier < SEEN {
             spans.push(Span::raw("no barrier"));
         } else {
             spans.push(Span::styled("barrier ", muted));

@@ -127,10 +127,10 @@ impl<'a> Screen<'a> {
         });
         match place {
             Some(place) if wide && self.app.scene.plane == PlaneChoice::Through => {
-                format!("same prompt, A read at {place}")
+                format!("A read at {place}")
             }
-            Some(place) if wide => format!("same prompt, both read at {place}"),
-            None if wide => "same prompt, both at their weights".into(),
+            Some(place) if wide => format!("both read at {place}"),
+            None if wide => "both at their weights".into(),
             place => place.unwrap_or_default(),
         }
     }
@@ -144,8 +144,15 @@ impl<'a> Screen<'a> {
         let palette = &self.theme.palette;
         let [a, b] = [Side::A, Side::B].map(|side| scene.sides[side as usize].steps);
         let rate = format!("{:.1e}", scene.learning_rate);
+        let to_come = match scene.steps_to_come {
+            0 => String::new(),
+            count => format!(" · {count} to come"),
+        };
         let mut facts = vec![
-            Line::from(Span::styled(format!("step A {a} · B {b}"), palette.title)),
+            Line::from(vec![
+                Span::styled(format!("step A {a} · B {b}"), palette.title),
+                Span::styled(to_come, palette.muted),
+            ]),
             Line::from(vec![Span::styled("lr ", palette.muted), Span::raw(rate)]),
         ];
         if let Some(optimizer) = scene.optimizer {

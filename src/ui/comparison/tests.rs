@@ -81,7 +81,7 @@ fn a_larger_screen_has_the_models_side_by_side() {
     let app = fixture::app(fixture::scene());
     let parts = [
         "llamascape compare · cpu, 2 threads · same seeds, scaled to each · one colour scale",
-        "same prompt, both at their weights",
+        "both at their weights",
         "134.5M",
         "◉ 3.005 nats  |g| 36.30",
         "mean of 512 held-out tokens #a41f",
