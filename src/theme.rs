@@ -44,7 +44,7 @@ pub enum ThemeError {
     /// No built-in theme has this name.
     #[error(
         "there is no theme `{}`; the built-in ones are {}",
-        .name.escape_debug(),
+        name.escape_debug(),
         Theme::names().join(", ")
     )]
     Unknown {
