@@ -46,7 +46,7 @@ impl Look {
     pub fn new(name: Option<&str>, depth: ColorDepth, folder: Option<PathBuf>) -> Result<Self, LookError> {
         let themes = Themes { folder, depth };
         // A file that nobody asked for must not be what stops a run.
-        let default = |name| themes.load(name).or_else(|_| Theme::named(name, depth));
+        let default = |name: &str| themes.load(name).or_else(|_| Theme::named(name, depth));
         let (theme, light) = match name {
             Some(name) => (themes.load(name)?, None),
             None if depth == ColorDepth::None => (default("mono")?, None),
