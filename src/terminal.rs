@@ -1,6 +1,9 @@
 //! A screen in a real terminal: it is taken over and given back here, and here is the loop that turns keys and
 //! frames into pictures.
 
+mod background;
+mod look;
+
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -23,8 +26,11 @@ use crate::protocol::comparison::{Phase, Scene};
 use crate::protocol::{LogLevel, LogLine, ToScreen};
 use crate::run::client::Link;
 use crate::run::comparison::Host;
-use crate::theme::{ColorDepth, Theme, ThemeError};
+use crate::theme::Theme;
 use crate::ui::{self, SMALLEST, text};
+
+use background::{Background, Late};
+pub use look::{Look, LookError};
 
 /// Frames a second at most: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(33);
@@ -59,28 +65,6 @@ pub fn check_size() -> Result<(), TerminalError> {
     Ok(())
 }
 
-/// The theme to begin with, and those that can be had in its place.
-#[derive(Debug)]
-pub struct Look {
-    theme: Theme,
-    names: Vec<String>,
-    depth: ColorDepth,
-}
-
-impl Look {
-    /// The theme of that name; without one, `dark`, or `mono` where there is no colour.
-    pub fn new(name: Option<&str>, depth: ColorDepth) -> Result<Self, ThemeError> {
-        let name = name.unwrap_or(if depth == ColorDepth::None { "mono" } else { "dark" });
-        let theme = Theme::named(name, depth)?;
-        // The screen goes through the names from the first.
-        let mut names: Vec<String> = Theme::names().into_iter().map(str::to_owned).collect();
-        if let Some(at) = names.iter().position(|known| known == name) {
-            names.rotate_left(at);
-        }
-        Ok(Self { theme, names, depth })
-    }
-}
-
 /// The terminal, taken over until it is closed or dropped.
 pub struct Terminal {
     screen: ratatui::Terminal<CrosstermBackend<Frame>>,
@@ -88,6 +72,7 @@ pub struct Terminal {
     output: File,
     /// What stdout and stderr were: while the screen is up, nothing else may print on it.
     streams: Option<[OwnedFd; 2]>,
+    background: Background,
 }
 
 /// The bytes of one picture, collected so that they leave in one write.
@@ -112,15 +97,18 @@ impl Write for Frame {
 }
 
 impl Terminal {
-    /// Takes the terminal over: its other screen, raw input, no cursor.
-    pub fn open() -> Result<Self, TerminalError> {
+    /// Takes the terminal over: its other screen, raw input, no cursor. Before, it is asked for its background where
+    /// the look depends on that.
+    pub fn open(look: &Look) -> Result<Self, TerminalError> {
         check_size()?;
-        let output = File::from(rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?);
+        let mut output = File::from(rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?);
         tty::enable_raw_mode()?;
         restore_after_panic();
+        let background =
+            if look.asks_for_background() { background::ask(&mut output) } else { Background::default() };
         let frame = Frame::default();
         let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()));
-        let mut terminal = Self { screen: screen?, frame, output, streams: None };
+        let mut terminal = Self { screen: screen?, frame, output, streams: None, background };
         execute!(terminal.output, tty::EnterAlternateScreen, cursor::Hide)?;
         terminal.streams = Some(silence()?);
         Ok(terminal)
@@ -191,6 +179,7 @@ pub async fn show(
     read_only: bool,
 ) -> Result<Leave, TerminalError> {
     start_log();
+    let look = look.on(terminal.background.is_light);
     let app = App::new(Options { read_only, themes: look.names.clone() });
     let leave = run(terminal, &mut Training { app, link }, look).await?;
     Ok(leave.unwrap_or(Leave::Detach))
@@ -203,6 +192,7 @@ pub async fn compare(
     look: Look,
 ) -> Result<Option<String>, TerminalError> {
     start_log();
+    let look = look.on(terminal.background.is_light);
     let app = Comparison::new(look.names.clone());
     let failed = run(terminal, &mut Comparing { app, host, scenes: host.scenes() }, look).await?;
     Ok(failed.flatten())
@@ -335,7 +325,7 @@ async fn run<S: Shown>(
     look: Look,
 ) -> Result<Option<S::Leave>, TerminalError> {
     let mut theme = look.theme;
-    let mut keys = read_keys()?;
+    let mut keys = read_keys(Late::new(terminal.background))?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut ends = [signal(SignalKind::hangup())?, signal(SignalKind::terminate())?];
     let [hung_up, terminated] = &mut ends;
@@ -370,9 +360,9 @@ async fn run<S: Shown>(
         due = Some(due.map_or(soonest, |due| due.min(soonest)));
         for effect in effects {
             match effect {
-                Next::UseTheme(name) => match Theme::named(&name, look.depth) {
+                Next::UseTheme(name) => match look.themes.load(&name) {
                     Ok(chosen) => theme = chosen,
-                    Err(error) => log::warn!("{error}"),
+                    Err(error) => log::warn!("{}", text::escape(&error.to_string())),
                 },
                 Next::Leave(leave) => return Ok(Some(leave)),
             }
@@ -389,7 +379,7 @@ async fn at(due: Option<Instant>) {
 
 /// Reads keys on a thread of its own. The channel ends when the terminal does: crossterm alone would spin on
 /// a terminal that is gone.
-fn read_keys() -> io::Result<mpsc::UnboundedReceiver<KeyEvent>> {
+fn read_keys(mut late: Late) -> io::Result<mpsc::UnboundedReceiver<KeyEvent>> {
     let terminal = if io::stdin().is_terminal() {
         File::from(rustix::io::dup(rustix::stdio::stdin())?)
     } else {
@@ -409,6 +399,7 @@ fn read_keys() -> io::Result<mpsc::UnboundedReceiver<KeyEvent>> {
             // crossterm reads nothing at all in no time.
             while event::poll(Duration::from_millis(1))? {
                 if let Event::Key(key) = event::read()?
+                    && !late.swallows(key)
                     && sender.send(key).is_err()
                 {
                     return Ok(());

@@ -1,8 +1,9 @@
 //! Themes: what every part of the screen looks like, read from TOML and brought down to the colours a terminal has.
 //!
 //! A theme names a style for each role (`"bold #58a6ff on #0d1117"`), colour maps by their stops, symbols and a
-//! border. What a user's theme leaves out is taken from the default theme. Colour maps are cut into
-//! [`LEVELS`] steps, so that a picture costs few bytes and neighbouring cells share a colour.
+//! border. What a user's theme leaves out is taken from the built-in theme that it inherits, and from the default
+//! theme. Colour maps are cut into [`LEVELS`] steps, so that a picture costs few bytes and neighbouring cells share a
+//! colour.
 
 mod color;
 
@@ -13,26 +14,39 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::widgets::BorderType;
 use serde::Deserialize;
 
-pub use color::{ColorDepth, color_depth};
-use color::{interpolate, luminance, mix, reduce, rgb_color};
+pub use color::{ColorDepth, color_depth, luminance};
+use color::{interpolate, mix, reduce, reduce_ink, rgb_color};
 
 /// Steps of a colour map.
 pub const LEVELS: usize = 12;
 
-/// The themes that are built in, the default first.
-const BUILT_IN: [(&str, &str); 5] = [
+/// The themes that are built in, the default first and the one without colours last.
+const BUILT_IN: [(&str, &str); 10] = [
     ("dark", include_str!("../themes/dark.toml")),
     ("light", include_str!("../themes/light.toml")),
     ("colorblind", include_str!("../themes/colorblind.toml")),
     ("nord", include_str!("../themes/nord.toml")),
+    ("gruvbox", include_str!("../themes/gruvbox.toml")),
+    ("solarized-dark", include_str!("../themes/solarized-dark.toml")),
+    ("solarized-light", include_str!("../themes/solarized-light.toml")),
+    ("catppuccin", include_str!("../themes/catppuccin.toml")),
+    ("tokyo-night", include_str!("../themes/tokyo-night.toml")),
     ("mono", include_str!("../themes/mono.toml")),
 ];
+
+fn built_in(name: &str) -> Option<(&'static str, &'static str)> {
+    BUILT_IN.into_iter().find(|(known, _)| *known == name)
+}
 
 /// Why a theme cannot be used. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ThemeError {
     /// No built-in theme has this name.
-    #[error("there is no theme `{name}`; the built-in ones are {}", Theme::names().join(", "))]
+    #[error(
+        "there is no theme `{}`; the built-in ones are {}",
+        name.escape_debug(),
+        Theme::names().join(", ")
+    )]
     Unknown {
         /// The name that was asked for.
         name: String,
@@ -69,6 +83,18 @@ macro_rules! roles {
 
             fn role(&mut self, name: &str) -> Option<&mut Style> {
                 match name { $(stringify!($role) => Some(&mut self.$role),)* _ => None }
+            }
+
+            /// Brings every style down to the colours of `depth`. Inks depend on what they are drawn on.
+            fn reduce(&mut self, depth: ColorDepth) {
+                let base = self.base.bg.unwrap_or(Color::Reset);
+                for name in Self::ROLES {
+                    if let Some(style) = self.role(name) {
+                        let ground = style.bg.unwrap_or(base);
+                        style.fg = style.fg.map(|ink| reduce_ink(ink, ground, depth));
+                        style.bg = style.bg.map(|color| reduce(color, depth));
+                    }
+                }
             }
         }
     };
@@ -162,7 +188,7 @@ impl ColorMap {
         }
         let rgb: [[u8; 3]; LEVELS] =
             std::array::from_fn(|i| interpolate(stops, i as f32 / (LEVELS - 1) as f32));
-        let is_dark = |c: &[u8; 3]| luminance(*c) < 0.32;
+        let is_dark = |c: &[u8; 3]| luminance(*c) < 0.28;
         Self {
             name,
             levels: rgb.map(|c| reduce(rgb_color(c), depth)),
@@ -174,12 +200,13 @@ impl ColorMap {
         }
     }
 
-    /// With 16 colours no stops can be met: one ramp that rises in lightness serves all maps.
+    /// With 16 colours no stops can be met: one ramp serves all maps. It rises in lightness with the colours of
+    /// xterm, of the VGA and of the newer terminals alike; cyan comes after green, and both after magenta.
     fn of_sixteen(name: String) -> Self {
-        use Color::{Black, Blue, Green, LightCyan, LightGreen, LightYellow, White};
-        let ramp = [Black, Blue, Color::Cyan, Green, LightGreen, LightYellow, White];
+        use Color::{Black, Blue, Cyan, Green, LightCyan, LightGreen, LightYellow, Magenta, White};
+        let ramp = [Black, Blue, Magenta, Green, Cyan, LightGreen, LightYellow, White];
         let levels: [Color; LEVELS] = std::array::from_fn(|i| ramp[i * ramp.len() / LEVELS]);
-        let is_dark = |c| matches!(c, Black | Blue);
+        let is_dark = |c| matches!(c, Black | Blue | Magenta);
         Self {
             name,
             levels,
@@ -209,6 +236,7 @@ pub struct Theme {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    inherits: Option<String>,
     border: Option<String>,
     color: Option<bool>,
     #[serde(default)]
@@ -234,16 +262,18 @@ impl Theme {
 
     /// A built-in theme, in the colours of `depth`. Without colours every theme has the styles of `mono`.
     pub fn named(name: &str, depth: ColorDepth) -> Result<Self, ThemeError> {
-        let (name, text) = BUILT_IN
-            .iter()
-            .find(|(known, _)| *known == name)
-            .ok_or_else(|| ThemeError::Unknown { name: name.into() })?;
+        let (name, text) = built_in(name).ok_or_else(|| ThemeError::Unknown { name: name.into() })?;
         Self::parse(name, text, depth)
     }
 
-    /// A theme from TOML, in the colours of `depth`. What it leaves out is as in the default theme.
+    /// A theme from TOML, in the colours of `depth`. What it leaves out is as in the built-in theme that it inherits,
+    /// and where that is silent too, as in the default theme.
     pub fn parse(name: &str, text: &str, depth: ColorDepth) -> Result<Self, ThemeError> {
         let own = Reader::new(name, text)?;
+        own.check()?;
+        let inherited = own.inherited()?;
+        let color = own.file.color.or(inherited.as_ref().and_then(|theme| theme.file.color));
+        let is_colorless = color == Some(false);
         let mut theme = Self {
             name: name.into(),
             palette: Palette::default(),
@@ -256,7 +286,7 @@ impl Theme {
                 target: "▸".into(),
                 phase: "●".into(),
             },
-            has_color: depth != ColorDepth::None && own.file.color != Some(false),
+            has_color: depth != ColorDepth::None && !is_colorless,
         };
         let [default, .., mono] = BUILT_IN.map(|(name, text)| Reader::new(name, text));
         default?.apply(&mut theme, depth)?;
@@ -264,11 +294,16 @@ impl Theme {
             theme.palette = Palette::default();
             mono?.apply(&mut theme, depth)?;
         }
-        own.check()?;
-        if theme.has_color || own.file.color == Some(false) {
+        // Styles that count on colours say the wrong thing without.
+        if theme.has_color || is_colorless {
+            if let Some(inherited) = inherited {
+                inherited.apply(&mut theme, depth)?;
+            }
             own.apply(&mut theme, depth)?;
         }
-        if !theme.has_color {
+        if theme.has_color {
+            theme.palette.reduce(depth);
+        } else {
             for name in Palette::ROLES {
                 if let Some(style) = theme.palette.role(name) {
                     (style.fg, style.bg) = (None, None);
@@ -300,10 +335,21 @@ impl<'a> Reader<'a> {
         ThemeError::Key { name: self.name.into(), key: key.into(), message: message.into() }
     }
 
+    /// The built-in theme that fills what this one leaves out.
+    fn inherited(&self) -> Result<Option<Reader<'static>>, ThemeError> {
+        let Some(wanted) = &self.file.inherits else { return Ok(None) };
+        let Some((name, text)) = built_in(wanted) else {
+            let known = Theme::names().join(", ");
+            let wanted = wanted.escape_debug();
+            return Err(self.error("inherits", format!("`{wanted}` is not built in; write one of {known}")));
+        };
+        Reader::new(name, text).map(Some)
+    }
+
     /// Refuses what would be refused with more colours too.
     fn check(&self) -> Result<(), ThemeError> {
         let mut scratch = Palette::default();
-        self.palette(&mut scratch, ColorDepth::True)?;
+        self.palette(&mut scratch)?;
         self.maps(ColorDepth::True).map(|_| ())
     }
 
@@ -317,7 +363,7 @@ impl<'a> Reader<'a> {
                 _ => return Err(self.error("border", "write plain, rounded, double or thick")),
             };
         }
-        self.palette(&mut theme.palette, depth)?;
+        self.palette(&mut theme.palette)?;
         self.symbols(&mut theme.symbols)?;
         let maps = self.maps(depth)?;
         if !maps.is_empty() {
@@ -326,21 +372,21 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn palette(&self, palette: &mut Palette, depth: ColorDepth) -> Result<(), ThemeError> {
+    fn palette(&self, palette: &mut Palette) -> Result<(), ThemeError> {
         for (role, text) in &self.file.palette {
-            let key = format!("palette.{role}");
+            let key = format!("palette.{}", role.escape_debug());
             let Some(slot) = palette.role(role) else {
                 return Err(self
                     .error(key, format!("there is no such role; there are {}", Palette::ROLES.join(", "))));
             };
-            *slot = parse_style(text, depth).map_err(|message| self.error(key, message))?;
+            *slot = parse_style(text).map_err(|message| self.error(key, message))?;
         }
         Ok(())
     }
 
     fn symbols(&self, symbols: &mut Symbols) -> Result<(), ThemeError> {
         for (name, text) in &self.file.symbols {
-            let key = format!("symbols.{name}");
+            let key = format!("symbols.{}", name.escape_debug());
             let slot = match name.as_str() {
                 "weights" => &mut symbols.weights,
                 "origin" => &mut symbols.origin,
@@ -375,7 +421,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Reads `bold #58a6ff on #0d1117`: attributes, a colour, and after `on` the background, each at most once.
-fn parse_style(text: &str, depth: ColorDepth) -> Result<Style, String> {
+fn parse_style(text: &str) -> Result<Style, String> {
     let mut style = Style::new();
     let mut background = false;
     for word in text.split_whitespace() {
@@ -387,7 +433,7 @@ fn parse_style(text: &str, depth: ColorDepth) -> Result<Style, String> {
             "underline" => style = style.add_modifier(Modifier::UNDERLINED),
             "reverse" => style = style.add_modifier(Modifier::REVERSED),
             _ => {
-                let color = reduce(parse_color(word)?, depth);
+                let color = parse_color(word)?;
                 style = if background { style.bg(color) } else { style.fg(color) };
             }
         }
@@ -419,76 +465,4 @@ fn parse_rgb(word: &str) -> Result<[u8; 3], String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_built_in_theme_gives_every_role_at_every_depth() {
-        for name in Theme::names() {
-            let text = BUILT_IN.iter().find(|(known, _)| *known == name).unwrap().1;
-            let file = Reader::new(name, text).unwrap().file;
-            for role in Palette::ROLES {
-                assert!(file.palette.contains_key(*role), "{name} lacks {role}");
-            }
-            for depth in [ColorDepth::None, ColorDepth::Ansi16, ColorDepth::Ansi256, ColorDepth::True] {
-                let theme = Theme::named(name, depth).unwrap();
-                assert!(theme.maps.len() >= 4, "{name}");
-                assert_eq!(theme.has_color, name != "mono" && depth != ColorDepth::None);
-            }
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_answered_with_the_names_there_are() {
-        let error = Theme::named("solar", ColorDepth::True).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "there is no theme `solar`; the built-in ones are dark, light, colorblind, nord, mono"
-        );
-    }
-
-    #[test]
-    fn errors_name_the_theme_and_the_key() {
-        let error = |text| Theme::parse("mine", text, ColorDepth::None).unwrap_err().to_string();
-        assert!(
-            error("[palette]\naccent = \"bold #12\"")
-                .starts_with("theme `mine`: palette.accent: `#12` is no colour")
-        );
-        assert!(error("[palette]\nacent = \"red\"").contains("palette.acent: there is no such role"));
-        assert!(
-            error("[[map]]\nname = \"x\"\nstops = [\"#000000\"]").contains("map `x`: a colour map needs")
-        );
-        assert!(error("bordr = \"plain\"").contains("line 1: unknown field `bordr`"));
-    }
-
-    #[test]
-    fn a_user_theme_states_only_what_differs() {
-        let theme =
-            Theme::parse("mine", "[palette]\naccent = \"bold red on default\"", ColorDepth::True).unwrap();
-        let default = Theme::named("dark", ColorDepth::True).unwrap();
-        assert_eq!(theme.palette.accent, Style::new().fg(Color::Red).bg(Color::Reset).bold());
-        assert_eq!(theme.palette.muted, default.palette.muted);
-        assert_eq!(theme.maps, default.maps);
-    }
-
-    #[test]
-    fn colour_maps_rise_in_lightness() {
-        for name in Theme::names() {
-            let theme = Theme::named(name, ColorDepth::True).unwrap();
-            for map in &theme.maps {
-                let light: Vec<f32> = map
-                    .levels
-                    .iter()
-                    .map(|color| match color {
-                        Color::Rgb(r, g, b) => luminance([*r, *g, *b]),
-                        _ => panic!("{name} {}: {color} is not a stop", map.name),
-                    })
-                    .collect();
-                assert!(light.is_sorted_by(|a, b| a < b), "{name} {}: {light:?}", map.name);
-            }
-            if !theme.has_color {
-                break;
-            }
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ fn llamascape(home: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .env("XDG_STATE_HOME", home)
         .env("XDG_RUNTIME_DIR", home)
+        .env("XDG_CONFIG_HOME", home)
         .env("HF_HOME", home.join("huggingface"))
         .env("HF_HUB_OFFLINE", "1")
         .stdin(Stdio::null())
@@ -83,6 +84,20 @@ fn every_bad_input_gets_one_line_that_says_what_and_where() {
             assert!(line.contains(word), "{arguments:?}: {line}");
         }
     }
+}
+
+#[test]
+fn a_persons_theme_that_is_wrong_is_named_with_its_file() {
+    let home = TempDir::new().unwrap();
+    let themes = home.path().join("llamascape/themes");
+    std::fs::create_dir_all(&themes).unwrap();
+    std::fs::write(themes.join("mine.toml"), "[palette]\n\"ac\\u001b[2Jent\" = \"red\"\n").unwrap();
+    let output = llamascape(home.path(), &["train", "--theme", "mine"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+    let beginning = format!("llamascape: --theme: {}: ", themes.join("mine.toml").display());
+    assert!(error.starts_with(&beginning) && error.contains("there is no such role"), "{error}");
+    assert!(!error.contains('\x1b'), "{error:?}");
 }
 
 #[test]

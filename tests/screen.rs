@@ -86,6 +86,30 @@ fn a_run_goes_on_without_a_screen_and_is_come_back_to() {
 }
 
 #[test]
+fn a_light_terminal_gets_the_light_theme_and_a_persons_own_come_after_the_built_in_ones() {
+    let home = tempfile::tempdir().unwrap();
+    let themes = home.path().join("llamascape/themes");
+    std::fs::create_dir_all(&themes).unwrap();
+    std::fs::write(themes.join("mine.toml"), "inherits = \"nord\"").unwrap();
+    let arguments = ["train", "--paused", "--name", "bright", "--threads", "1"];
+    let mut pty = Pty::start(home.path(), 120, 40, &arguments);
+    // What a light terminal answers, there before it is asked for: the parser behind this one answers nothing.
+    pty.press("\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?62;4c");
+    pty.until("the first prediction", |text| text.contains("step 0") && text.contains("[Paris]"));
+    pty.press("T");
+    pty.until("the theme after light", |text| text.contains("theme colorblind"));
+    // As many as there are up to the last.
+    pty.press("TTTTTTTT");
+    pty.until("the theme of the person", |text| text.contains("theme mine"));
+    pty.press("T");
+    pty.until("the first again", |text| text.contains("theme dark"));
+    pty.press("qs");
+    let (code, text) = pty.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("bright ended at step 0"), "{text}");
+}
+
+#[test]
 fn a_terminal_that_is_too_small_is_refused_before_anything_is_begun() {
     let home = tempfile::tempdir().unwrap();
     let pty = Pty::start(home.path(), 10, 5, &["train"]);

@@ -1,9 +1,10 @@
 //! The flags of the commands that open a screen.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::ValueEnum;
+use etcetera::BaseStrategy;
 
 use crate::app::Leave;
 use crate::protocol::Outcome;
@@ -11,12 +12,14 @@ use crate::run::client;
 use crate::run::comparison::Host;
 use crate::terminal::{self, Look, Terminal};
 use crate::theme;
+use crate::ui::text;
 
 /// How the screen looks.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// Colours of the screen; T on the screen goes through them
+    /// Colours of the screen: a built-in theme, or NAME.toml in ~/.config/llamascape/themes; T on the screen goes
+    /// through them. Without a name: dark or light, as the terminal is
     #[arg(long, value_name = "NAME")]
     theme: Option<String>,
     /// Colours: as the terminal says, always, or never
@@ -32,8 +35,8 @@ enum When {
 }
 
 impl Args {
-    /// The look these flags and the environment ask for. Fails for a theme that does not exist and for a
-    /// terminal that is too small, before anything is begun.
+    /// The look these flags and the environment ask for. Fails for a theme that does not exist or is wrong, before
+    /// anything is begun.
     pub(super) fn look(&self) -> anyhow::Result<Look> {
         let variable = |name| std::env::var(name).ok();
         let no_color = match self.color {
@@ -43,14 +46,21 @@ impl Args {
         };
         let colorterm = variable("COLORTERM");
         let depth = theme::color_depth(no_color, colorterm.as_deref(), variable("TERM").as_deref());
-        Look::new(self.theme.as_deref(), depth).map_err(|error| anyhow::anyhow!("--theme: {error}"))
+        Look::new(self.theme.as_deref(), depth, themes_folder())
+            .map_err(|error| anyhow::anyhow!("--theme: {}", text::escape(&error.to_string())))
     }
+}
+
+/// Where the user's own themes are, if there is a home.
+fn themes_folder() -> Option<PathBuf> {
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.config_dir().join("llamascape/themes"))
 }
 
 /// Shows a comparison until the person leaves or it fails, and returns why it failed.
 pub(super) fn compare(host: &Host, look: Look) -> anyhow::Result<Option<String>> {
     block_on(async {
-        let mut terminal = Terminal::open()?;
+        let mut terminal = Terminal::open(&look)?;
         let failed = terminal::compare(&mut terminal, host, look).await;
         terminal.close();
         anyhow::Ok(failed?)
@@ -69,7 +79,7 @@ fn block_on<T>(screen: impl Future<Output = T>) -> std::io::Result<T> {
 pub(super) fn watch(socket: &Path, name: &str, look: Look, read_only: bool) -> anyhow::Result<()> {
     let leave = block_on(async {
         let link = client::connect(socket, read_only).await.context("the engine can't be reached")?;
-        let mut terminal = Terminal::open()?;
+        let mut terminal = Terminal::open(&look)?;
         let leave = terminal::show(&mut terminal, link, look, read_only).await;
         terminal.close();
         anyhow::Ok(leave?)

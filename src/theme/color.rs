@@ -43,10 +43,19 @@ pub(super) fn interpolate(stops: &[[u8; 3]], t: f32) -> [u8; 3] {
     mix(stops[index], stops[index + 1], place - index as f32)
 }
 
-/// Relative luminance, from 0 to 1, with gamma 2.
-pub(super) fn luminance(rgb: [u8; 3]) -> f32 {
-    let [r, g, b] = rgb.map(|c| (f32::from(c) / 255.0).powi(2));
+/// Relative luminance, from 0 to 1, as in the Web Content Accessibility Guidelines 2.
+pub fn luminance(rgb: [u8; 3]) -> f32 {
+    let [r, g, b] = rgb.map(|c| {
+        let c = f32::from(c) / 255.0;
+        if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+    });
     0.2126 * r + 0.7152 * g + 0.0722 * b
+}
+
+/// Contrast of two colours as in the same guidelines, from 1 to 21.
+pub(super) fn contrast(a: [u8; 3], b: [u8; 3]) -> f32 {
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
 /// The nearest colour that a terminal of this depth has.
@@ -61,41 +70,102 @@ pub(super) fn reduce(color: Color, depth: ColorDepth) -> Color {
             let nearest = (16..=255).min_by(|a, b| distance(*a).total_cmp(&distance(*b)));
             nearest.map_or(color, Color::Indexed)
         }
-        ColorDepth::Ansi16 => one_of_sixteen(wanted),
+        ColorDepth::Ansi16 => ground_of_sixteen(wanted),
         ColorDepth::None => Color::Reset,
     }
 }
 
-/// One of the 16 by hue and brightness: nearness says little about colours that every user chooses differently.
-fn one_of_sixteen(rgb: [u8; 3]) -> Color {
+/// The colour that a terminal of this depth has for text and lines on `ground`.
+pub(super) fn reduce_ink(color: Color, ground: Color, depth: ColorDepth) -> Color {
+    match color {
+        Color::Rgb(r, g, b) if depth == ColorDepth::Ansi16 => ink_of_sixteen([r, g, b], seen(ground)),
+        _ => reduce(color, depth),
+    }
+}
+
+/// About what a colour looks like. Of the 16 it matters only whether black or white is seen on them.
+fn seen(color: Color) -> [u8; 3] {
+    use Color::{Cyan, Gray, Green, LightCyan, LightGreen, LightYellow, White, Yellow};
+    match color {
+        Color::Rgb(r, g, b) => [r, g, b],
+        Color::Indexed(index @ 16..) => indexed_rgb(index),
+        White | Gray | Yellow | LightYellow | Green | LightGreen | Cyan | LightCyan => [255; 3],
+        _ => [0; 3],
+    }
+}
+
+/// Whether black contrasts more with a colour than white does.
+fn is_light(rgb: [u8; 3]) -> bool {
+    luminance(rgb) > 0.18
+}
+
+/// Too dark, too pale or too grey to be called by a hue.
+fn is_grey(rgb: [u8; 3]) -> bool {
+    let [r, g, b] = rgb.map(u16::from);
+    let (least, most) = (r.min(g).min(b), r.max(g).max(b));
+    most < 72 || most - least < (most / 4).max(44)
+}
+
+/// A background out of the 16: black or white, so that every ink made for it is seen; a hue only where the theme
+/// paints a plain one.
+fn ground_of_sixteen(rgb: [u8; 3]) -> Color {
+    match (is_light(rgb), is_grey(rgb) || luminance(rgb) < 0.05) {
+        (true, true) => Color::White,
+        (false, true) => Color::Black,
+        (light, false) => hue_of_sixteen(rgb, light),
+    }
+}
+
+/// An ink out of the 16. Nearness says little about colours that every user chooses differently, and may make a quiet
+/// grey one with what it is written on. So hues keep their names, in the bright eight on dark and the dark eight on
+/// light grounds, and greys keep about their contrast, down to the dark grey that is seen on black and on white.
+fn ink_of_sixteen(rgb: [u8; 3], ground: [u8; 3]) -> Color {
+    let contrast = contrast(rgb, ground);
+    match (is_grey(rgb), is_light(ground)) {
+        (true, true) if contrast >= 7.0 => Color::Black,
+        (true, true) => Color::DarkGray,
+        // Borders are below, text is above.
+        (true, false) if contrast < 2.8 => Color::DarkGray,
+        (true, false) if contrast < 7.0 => Color::Gray,
+        (true, false) => Color::White,
+        (false, on_light) => match hue_of_sixteen(rgb, !on_light) {
+            // Most terminals' yellow can't be read on white.
+            Color::Yellow => Color::Magenta,
+            hue => hue,
+        },
+    }
+}
+
+/// The name of a colour's hue, among the bright or the dark ones.
+fn hue_of_sixteen(rgb: [u8; 3], bright: bool) -> Color {
     use Color::{
-        Black, Blue, Cyan, DarkGray, Gray, Green, LightBlue, LightCyan, LightGreen, LightMagenta, LightRed,
-        LightYellow, Magenta, Red, White, Yellow,
+        Blue, Cyan, Green, LightBlue, LightCyan, LightGreen, LightMagenta, LightRed, LightYellow, Magenta,
+        Red, Yellow,
     };
     let [r, g, b] = rgb.map(f32::from);
-    let (least, most) = (r.min(g).min(b), r.max(g).max(b));
-    if most < 60.0 || most - least < 0.3 * most {
-        return match most {
-            ..60.0 => Black,
-            ..130.0 => DarkGray,
-            ..210.0 => Gray,
-            _ => White,
-        };
-    }
-    let strong = |channel: f32| channel > least + 0.45 * (most - least);
-    let (dark, light) = match (strong(r), strong(g), strong(b)) {
-        (true, false, false) => (Red, LightRed),
-        (true, true, _) => (Yellow, LightYellow),
-        (false, true, false) => (Green, LightGreen),
-        (false, true, true) => (Cyan, LightCyan),
-        (true, false, true) => (Magenta, LightMagenta),
-        (false, false, _) => (Blue, LightBlue),
+    let most = r.max(g).max(b);
+    let span = (most - r.min(g).min(b)).max(1.0);
+    // The angle of HSV.
+    let turn = if r >= most {
+        (g - b) / span
+    } else if g >= most {
+        2.0 + (b - r) / span
+    } else {
+        4.0 + (r - g) / span
     };
-    if most > 190.0 { light } else { dark }
+    let (dark, light) = match (60.0 * turn).rem_euclid(360.0) {
+        18.0..60.0 => (Yellow, LightYellow),
+        60.0..165.0 => (Green, LightGreen),
+        165.0..200.0 => (Cyan, LightCyan),
+        200.0..255.0 => (Blue, LightBlue),
+        255.0..340.0 => (Magenta, LightMagenta),
+        _ => (Red, LightRed),
+    };
+    if bright { light } else { dark }
 }
 
 /// The colours of xterm by number, from 16: a cube with six steps a side, and greys.
-fn indexed_rgb(index: u8) -> [u8; 3] {
+pub(super) fn indexed_rgb(index: u8) -> [u8; 3] {
     let cube = |step: u8| if step == 0 { 0 } else { 55 + 40 * step };
     if index >= 232 {
         return [8 + 10 * (index - 232); 3];
@@ -106,7 +176,7 @@ fn indexed_rgb(index: u8) -> [u8; 3] {
 
 /// Squared distance in Oklab (<https://bottosson.github.io/posts/oklab/>), where equal steps look equal. Hue counts
 /// more than lightness, so that a colour does not turn grey where the terminal has few.
-fn distance(a: [u8; 3], b: [u8; 3]) -> f32 {
+pub(super) fn distance(a: [u8; 3], b: [u8; 3]) -> f32 {
     const HUE_WEIGHT: f32 = 1.3;
     let (a, b) = (oklab(a), oklab(b));
     let [l, u, v] = std::array::from_fn(|i| (a[i] - b[i]).powi(2));
@@ -136,11 +206,39 @@ mod tests {
         assert_eq!(reduce(rgb(95, 135, 175), ColorDepth::Ansi256), Color::Indexed(67));
         assert_eq!(reduce(rgb(18, 18, 18), ColorDepth::Ansi256), Color::Indexed(233));
         assert_eq!(reduce(rgb(238, 238, 238), ColorDepth::Ansi256), Color::Indexed(255));
-        assert_eq!(reduce(rgb(250, 10, 10), ColorDepth::Ansi16), Color::LightRed);
-        assert_eq!(reduce(rgb(126, 231, 135), ColorDepth::Ansi16), Color::LightGreen);
-        assert_eq!(reduce(rgb(13, 17, 23), ColorDepth::Ansi16), Color::Black);
-        assert_eq!(reduce(rgb(125, 133, 144), ColorDepth::Ansi16), Color::Gray);
         assert_eq!(reduce(rgb(1, 2, 3), ColorDepth::True), rgb(1, 2, 3));
+    }
+
+    #[test]
+    fn sixteen_colours_keep_hues_by_name_and_greys_by_contrast() {
+        let ground = |r, g, b| reduce(Color::Rgb(r, g, b), ColorDepth::Ansi16);
+        assert_eq!(ground(13, 17, 23), Color::Black);
+        assert_eq!(ground(0, 43, 54), Color::Black);
+        assert_eq!(ground(46, 52, 64), Color::Black);
+        assert_eq!(ground(253, 246, 227), Color::White);
+        assert_eq!(ground(200, 30, 30), Color::Red);
+        let ink = |rgb: [u8; 3], ground| reduce_ink(rgb_color(rgb), ground, ColorDepth::Ansi16);
+        let (dark, light) = (Color::Rgb(13, 17, 23), Color::Rgb(255, 255, 255));
+        assert_eq!((ink([250, 10, 10], dark), ink([250, 10, 10], light)), (Color::LightRed, Color::Red));
+        assert_eq!(ink([126, 231, 135], dark), Color::LightGreen);
+        assert_eq!((ink([125, 133, 144], dark), ink([125, 133, 144], light)), (Color::Gray, Color::DarkGray));
+        assert_eq!(
+            (ink([58, 66, 77], dark), ink([194, 201, 209], light)),
+            (Color::DarkGray, Color::DarkGray)
+        );
+        assert_eq!(
+            (ink([149, 100, 0], dark), ink([149, 100, 0], light)),
+            (Color::LightYellow, Color::Magenta)
+        );
+        assert_eq!(ink([230, 237, 243], Color::Reset), Color::White);
+        assert_eq!(reduce_ink(Color::Red, light, ColorDepth::Ansi16), Color::Red, "a name is a name");
+    }
+
+    #[test]
+    fn contrast_is_that_of_the_guidelines() {
+        assert!((contrast([0; 3], [255; 3]) - 21.0).abs() < 1e-3);
+        // The grey that is just readable on white by level AA.
+        assert!((contrast([118; 3], [255; 3]) - 4.54).abs() < 0.01);
     }
 
     #[test]

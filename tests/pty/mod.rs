@@ -46,7 +46,8 @@ impl Pty {
         command.env("XDG_STATE_HOME", home);
         command.env("XDG_RUNTIME_DIR", home);
         command.env("XDG_CACHE_HOME", home);
-        for name in ["NO_COLOR", "SSH_CONNECTION"] {
+        command.env("XDG_CONFIG_HOME", home);
+        for name in ["NO_COLOR", "SSH_CONNECTION", "COLORFGBG", "STY"] {
             command.env_remove(name);
         }
         let modes = format!("{:?}", pair.master.get_termios());
