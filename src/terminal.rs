@@ -327,8 +327,10 @@ async fn run<S: Shown>(
     let mut theme = look.theme;
     let mut keys = read_keys(Late::new(terminal.background))?;
     let mut resized = signal(SignalKind::window_change())?;
-    let mut ends = [signal(SignalKind::hangup())?, signal(SignalKind::terminate())?];
-    let [hung_up, terminated] = &mut ends;
+    let mut ends = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    let [Ok(hung_up), Ok(terminated), Ok(interrupted)] = &mut ends else {
+        return Err(io::Error::other("signals can't be caught").into());
+    };
     let interval = if std::env::var_os("SSH_CONNECTION").is_some() { FAR } else { NEAR };
 
     terminal.draw(shown, &theme)?;
@@ -345,6 +347,7 @@ async fn run<S: Shown>(
             },
             _ = hung_up.recv() => return Ok(None),
             _ = terminated.recv() => return Ok(None),
+            _ = interrupted.recv() => return Ok(None),
             _ = resized.recv() => (Instant::now(), Vec::new()),
             () = at(due) => {
                 due = None;

@@ -88,7 +88,7 @@ fn a_run_goes_on_without_a_screen_and_is_come_back_to() {
 #[test]
 fn a_light_terminal_gets_the_light_theme_and_a_persons_own_come_after_the_built_in_ones() {
     let home = tempfile::tempdir().unwrap();
-    let themes = home.path().join("llamascape/themes");
+    let themes = home.path().join("config/llamascape/themes");
     std::fs::create_dir_all(&themes).unwrap();
     std::fs::write(themes.join("mine.toml"), "inherits = \"nord\"").unwrap();
     let arguments = ["train", "--paused", "--name", "bright", "--threads", "1"];

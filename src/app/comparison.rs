@@ -84,7 +84,7 @@ bindings! {
         [key('g')] Grid 0 "grid" "at most 17, 33 or 65 points a side"
         [key('p')] Prompt 4 "prompt" "edit the prompt; its last token is the target"
         [key('t')] Template 6 "template" "put the prompt into the chat template, or take it out"
-        [key('G')] Write 5 "write" "let the focused models write on from the prompt"
+        [key('G')] Write 5 "write" "let the focused models write on from the prompt, its target left out"
     Picture:
         [key('u')] OneScale 7 "scale" "one colour scale for both, or one for each"
         [key('L')] LogScale 0 "log scale" "colours by the logarithm of the loss"
@@ -147,6 +147,8 @@ pub struct Comparison {
     pub hint: Option<Hint>,
     /// The themes that can be had, the one on show first.
     themes: Vec<String>,
+    /// The text that was typed last, until it is what the models read.
+    typed: Option<String>,
 }
 
 impl Comparison {
@@ -160,6 +162,7 @@ impl Comparison {
             modal: None,
             hint: None,
             themes,
+            typed: None,
         }
     }
 
@@ -191,6 +194,7 @@ impl Comparison {
             // A place of one plane is none of another.
             self.landscape.chosen = None;
         }
+        self.typed = self.typed.take().filter(|typed| *typed != scene.prompt);
         self.scene = scene;
     }
 
@@ -248,7 +252,9 @@ impl Comparison {
                 self.ask(Ask::Grid(points), format!("at most {points}x{points} points"))
             }
             Action::Prompt => {
-                self.modal = Some(Modal::Prompt(LineEditor::new(&self.scene.prompt)));
+                // A text that was refused can be mended.
+                let text = self.typed.as_ref().unwrap_or(&self.scene.prompt);
+                self.modal = Some(Modal::Prompt(LineEditor::new(text)));
                 Vec::new()
             }
             Action::Template => self.template(),
@@ -377,6 +383,7 @@ impl Comparison {
             KeyCode::Enter => {
                 let text = editor.text();
                 self.modal = None;
+                self.typed = Some(text.clone());
                 self.ask(Ask::SetPrompt(text), "reading the new prompt with both")
             }
             KeyCode::Esc => {

@@ -234,7 +234,9 @@ pub struct Between {
     pub no_path: Option<String>,
     /// Each token of the prompt but the first.
     pub places: Vec<Place>,
-    /// Mean divergences over all places, the one behind the last token included: of B from A, and of A from B.
+    /// Divergences of what is expected behind the last token.
+    pub next: Option<[f64; 2]>,
+    /// Mean divergences over all places and the next: of B from A, and of A from B.
     pub kl: Option<[f64; 2]>,
     /// How many of the ten likeliest tokens at the target's place both have.
     pub overlap: Option<usize>,

@@ -46,7 +46,7 @@ impl Pty {
         command.env("XDG_STATE_HOME", home);
         command.env("XDG_RUNTIME_DIR", home);
         command.env("XDG_CACHE_HOME", home);
-        command.env("XDG_CONFIG_HOME", home);
+        command.env("XDG_CONFIG_HOME", home.join("config"));
         for name in ["NO_COLOR", "SSH_CONNECTION", "COLORFGBG", "STY"] {
             command.env_remove(name);
         }

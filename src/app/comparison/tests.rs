@@ -184,6 +184,14 @@ fn a_prompt_is_edited_and_asked() {
         ask(Ask::SetPrompt("The capital of France is Paris, q".into()))
     );
     assert_eq!(app.modal, None);
+    // What was refused can be mended, what was read is the prompt.
+    keys(&mut app, "p!");
+    assert_eq!(
+        press(&mut app, KeyCode::Enter),
+        ask(Ask::SetPrompt("The capital of France is Paris, q!".into()))
+    );
+    let prompt = "The capital of France is Paris, q!".to_owned();
+    app.update(Message::Scene(Box::new(Scene { prompt, ..scene() })));
     app.scene.prompt.clear();
     keys(&mut app, "p ");
     assert_eq!(press(&mut app, KeyCode::Enter), []);

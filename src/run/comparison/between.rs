@@ -32,6 +32,7 @@ pub(super) fn between(
             let kl = divergences(readings[0], readings[1])?;
             let mean = |way: usize| kl.iter().map(|kl| kl[way]).sum::<f64>() / kl.len() as f64;
             between.kl = Some([mean(0), mean(1)]);
+            between.next = kl.last().copied();
             let losses = readings[0].token_losses.iter().zip(&readings[1].token_losses);
             let tokenizer = &models[0].checkpoint().tokenizer;
             let place = |(&id, ((in_a, in_b), kl)): (&u32, ((&f64, &f64), [f64; 2]))| Place {

@@ -128,7 +128,9 @@ impl Engine {
         if !self.notes.is_empty() {
             let number = self.scene.note.as_ref().map_or(1, |note| note.number + 1);
             let warning = self.notes.iter().any(|(_, warning)| *warning);
-            let texts: Vec<String> = self.notes.drain(..).map(|(text, _)| text).collect();
+            // What follows the first line is for those who look for a fault in the program.
+            let line = |(text, _): (String, bool)| text.lines().next().unwrap_or_default().to_owned();
+            let texts: Vec<String> = self.notes.drain(..).map(line).collect();
             self.scene.note = Some(Note { number, text: texts.join(" · "), warning });
         }
         stage.send_replace(self.scene.clone());
@@ -465,8 +467,11 @@ impl Engine {
     fn begin_writing(&mut self, side: Side) {
         self.stop_painting();
         let weights = self.weights_at_place(side);
-        match weights.and_then(|weights| self.models[side as usize].write(weights, self.sampling)) {
+        let sampling = self.sampling;
+        match weights.and_then(|weights| self.models[side as usize].write(weights, sampling)) {
             Ok(writer) => {
+                // Whoever asks again wants another text, where chance has a say.
+                self.sampling.seed = sampling.seed.wrapping_add(1);
                 self.writers[side as usize] = Some(writer);
                 self.scene.sides[side as usize].sample = Some(Sample { writing: true, ..Sample::default() });
             }
@@ -482,6 +487,7 @@ impl Engine {
                 Ok(sample) => {
                     if !sample.writing {
                         self.writers[side as usize] = None;
+                        self.say(format!("{} has ended its text", side.name()));
                     }
                     self.scene.sides[side as usize].sample = Some(sample);
                 }

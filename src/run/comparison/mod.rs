@@ -137,8 +137,8 @@ fn prepare(
     let device = device::open(settings.device)?;
     let named = |name: &str| Stage { name: name.to_owned(), detail: String::new(), progress: 0.0 };
     let mut stages = match &settings.models {
-        Some(_) => vec![named("model A"), named("model B")],
-        None => vec![named("pretrained"), named("instruct"), named("model A"), named("model B")],
+        Some(_) => vec![named("model A"), named("model B"), named("prompt")],
+        None => ["pretrained", "instruct", "model A", "model B", "prompt"].map(named).to_vec(),
     };
     let device_name = device::describe(&device, settings.threads);
     let mut show = |at: usize, detail: String, progress: f32| {
@@ -173,6 +173,7 @@ fn prepare(
         model.map_err(ComparisonError::Prompt)
     };
     let models = [open(Side::A)?, open(Side::B)?];
+    show(first + 2, "both are reading it".to_owned(), 0.1);
     let [a, b] = models.each_ref().map(Model::checkpoint);
     let small = a.params.elements().max(b.params.elements()) <= SMALL;
     let scene = Scene {

@@ -32,9 +32,10 @@ const INSTRUCTING: u64 = 400;
 const SEED: u64 = 0;
 /// Of the second training: what the first one has taught must not be lost at once.
 const INSTRUCT_RATE: f64 = 1e-3;
-/// How the second one wants to be asked.
-const TEMPLATE: &str = "{% for message in messages %}Question: {{ message['content'] }}\n{% endfor %}\
-                        {% if add_generation_prompt %}Answer: {% endif %}";
+/// How the second one wants to be asked. A question that has the form already keeps it.
+const TEMPLATE: &str = "{% for message in messages %}{% if 'Answer:' in message['content'] %}\
+                        {{ message['content'] }} {% else %}Question: {{ message['content'] }}\nAnswer: {% endif %}\
+                        {% endfor %}";
 
 /// Why the pair can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,7 @@ pub enum PairError {
     #[error(transparent)]
     Save(Box<checkpoint::Error>),
     /// The cache can't be written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}: name two models, or set XDG_CACHE_HOME to a folder that can be written")]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -214,6 +215,7 @@ mod tests {
 
         let chat = ChatTemplate::new(TEMPLATE, BTreeMap::new()).unwrap();
         assert_eq!(chat.converse("What is the capital of France? Paris").unwrap(), QUESTION);
+        assert_eq!(chat.converse(QUESTION).unwrap(), QUESTION);
         let learnt = sentences(Style::QuestionsAndAnswers, SEED);
         assert!(learnt.train.iter().chain(&learnt.held_out).any(|text| *text == format!("{QUESTION}.")));
     }

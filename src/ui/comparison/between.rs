@@ -47,7 +47,7 @@ pub(super) fn facts(between: &Between, theme: &Theme) -> Vec<Line<'static>> {
         facts.push(fact("B|A ", text::norm(ba)));
     }
     if let Some(overlap) = between.overlap {
-        facts.push(fact("top 10: ", format!("{overlap} in both")));
+        facts.push(fact("target's top 10: ", format!("{overlap} in both")));
     }
     facts
 }
@@ -203,7 +203,7 @@ impl Strip<'_> {
         for (name, row) in ["token", "loss A", "loss B", "KL A|B"].into_iter().zip(area.rows()) {
             Line::from(Span::styled(name, muted)).render(row, buffer);
         }
-        let columns: Vec<[Span; 4]> = places
+        let mut columns: Vec<[Span; 4]> = places
             .iter()
             .enumerate()
             .map(|(index, place)| {
@@ -212,6 +212,11 @@ impl Strip<'_> {
                 [token, a, b, Span::raw(text::norm(place.kl[0]))]
             })
             .collect();
+        // Behind the last token nothing is read, but both expect something.
+        if let Some([kl, _]) = self.app.scene.between.next {
+            let none = || Span::styled("-", muted);
+            columns.push([Span::styled("next", muted), none(), none(), Span::raw(text::norm(kl))]);
+        }
         let widths: Vec<u16> = columns
             .iter()
             .map(|column| column.iter().map(Span::width).max().unwrap_or(0) as u16 + 2)

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::app::comparison::{Comparison, Message};
 use crate::protocol::comparison::{Between, PathLoss, Phase, Place, Scene, SideView, Template};
-use crate::protocol::{OptimizerKind, Prediction, Token};
+use crate::protocol::{OptimizerKind, Prediction, Slice, Token};
 use crate::ui::fixture;
 
 fn side(name: &str, template: Template, loss: f64, steepness: f64) -> SideView {
-    let slice = fixture::slice(17, |alpha, beta| (loss + steepness * (alpha * alpha + beta * beta)) as f32);
+    let loss_at = |alpha: f64, beta: f64| (loss + steepness * (alpha * alpha + beta * beta)) as f32;
+    let slice = Slice { step: 0, ..fixture::slice(17, loss_at) };
     SideView {
         name: name.into(),
         parameters: 134_515_008,

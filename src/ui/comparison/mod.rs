@@ -10,8 +10,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::app::Binding;
 use crate::app::comparison::{Action, BINDINGS, Comparison, Modal};
+use crate::app::{Binding, Chosen};
 use crate::protocol::comparison::{Phase, PlaneChoice, Side};
 use crate::theme::Theme;
 
@@ -97,7 +97,7 @@ impl<'a> Screen<'a> {
             Phase::Failed(_) => String::new(),
             Phase::Live => {
                 parts.push(scene.plane.name().into());
-                let scales = if app.one_scale { "one colour scale" } else { "own colour scales" };
+                let scales = if self.one_scale() { "one colour scale" } else { "own colour scales" };
                 if scene.plane != PlaneChoice::Through {
                     parts.push(scales.into());
                 }
@@ -121,17 +121,17 @@ impl<'a> Screen<'a> {
 
     /// Where the models are read.
     fn place(&self, wide: bool) -> String {
-        let place = self.app.landscape.chosen.map(|chosen| {
-            let (alpha, beta) = (text::coordinate(chosen.alpha), text::coordinate(chosen.beta));
-            format!("{} α {alpha} β {beta}", self.theme.symbols.cursor)
-        });
-        match place {
-            Some(place) if wide && self.app.scene.plane == PlaneChoice::Through => {
-                format!("A read at {place}")
-            }
-            Some(place) if wide => format!("both read at {place}"),
-            None if wide => "both at their weights".into(),
-            place => place.unwrap_or_default(),
+        let scene = &self.app.scene;
+        let Some(Chosen { alpha, beta }) = self.app.landscape.chosen else {
+            return if wide { "both at their weights".into() } else { String::new() };
+        };
+        let symbol = &self.theme.symbols.cursor;
+        let place = format!("{symbol} α {} β {}", text::coordinate(alpha), text::coordinate(beta));
+        match (wide, scene.plane) {
+            (false, _) => place,
+            (true, _) if scene.place != Some([alpha, beta]) => format!("going to {place} .."),
+            (true, PlaneChoice::Through) => format!("A read at {place}"),
+            (true, _) => format!("both read at {place}"),
         }
     }
 
@@ -164,13 +164,18 @@ impl<'a> Screen<'a> {
         facts
     }
 
+    /// Losses a token of other tokens do not compare.
+    fn one_scale(&self) -> bool {
+        self.app.one_scale && self.app.scene.between.overlap.is_some()
+    }
+
     /// Both slices as surfaces, on one scale or on two.
     fn surfaces(&self) -> [Option<Surface<'a>>; 2] {
         let log = self.app.landscape.log;
         let app: &'a Comparison = self.app;
         let slices = app.scene.sides.each_ref().map(|side| side.slice.as_deref());
         let losses = slices.iter().flatten().flat_map(|slice| slice.loss.iter().copied());
-        match Scale::of(losses, log).filter(|_| app.one_scale) {
+        match Scale::of(losses, log).filter(|_| self.one_scale()) {
             Some(scale) => slices.map(|slice| Surface::scaled(slice?, scale)),
             None => slices.map(|slice| Surface::new(slice?, log)),
         }

@@ -78,13 +78,19 @@ impl Map<'_> {
         Side::BOTH.into_iter().filter(move |shown| through || *shown == side)
     }
 
+    /// The sides whose losses are those of this picture's text.
+    fn read(&self) -> impl Iterator<Item = Side> {
+        let (one_text, side) = (self.app.scene.between.caveat.is_none(), self.side);
+        self.shown().filter(move |shown| one_text || *shown == side)
+    }
+
     /// The loss at the weights, the one under the cursor, and the gradient's norm at the weights.
     fn losses(&self, unit: &str) -> Vec<Line<'static>> {
         let Self { app, theme, .. } = *self;
         let palette = &theme.palette;
         let ascii = app.landscape.marker == Marker::Ascii;
         let mut losses = Vec::new();
-        for side in self.shown() {
+        for side in self.read() {
             let letter = if self.through() { format!("{} ", side.name()) } else { String::new() };
             let symbol = if ascii { "O" } else { &theme.symbols.weights };
             let loss = app.scene.sides[side as usize].loss.map_or_else(|| "..".into(), text::number);
@@ -95,7 +101,7 @@ impl Map<'_> {
             let symbol = if ascii { "X" } else { &theme.symbols.cursor };
             losses.push(Line::from(Span::styled(format!("{symbol} {loss}"), palette.accent)));
         }
-        for side in self.shown() {
+        for side in self.read() {
             if let Some(norm) = app.scene.sides[side as usize].grad_norm {
                 let name = if self.through() { format!("|g| {} ", side.name()) } else { "|g| ".into() };
                 losses.push(Line::from(vec![Span::styled(name, palette.muted), Span::raw(text::norm(norm))]));
@@ -136,6 +142,9 @@ fn facts(view: &SideView) -> Vec<Line<'static>> {
     }
     if view.steps > 0 {
         facts.push(format!("step {}", view.steps));
+    }
+    if let Some(slice) = view.slice.as_ref().filter(|slice| slice.step != view.steps) {
+        facts.push(format!("picture of step {}", slice.step));
     }
     if view.parameters > 0 {
         facts.push(text::count(view.parameters as f64));
@@ -235,7 +244,8 @@ impl NextToken<'_> {
         let width = usize::from(area.width);
         // The characters that were not written by the model.
         let mut given = text::escape_lines(&sample.prompt).chars().count();
-        let whole = text::escape_lines(&sample.prompt) + &text::escape_lines(&sample.text);
+        let text = if sample.text.is_empty() && !sample.writing { " (and ends)" } else { &sample.text };
+        let whole = text::escape_lines(&sample.prompt) + &text::escape_lines(text);
         let mut lines = Vec::new();
         for paragraph in whole.split('\n') {
             for line in text::wrap(paragraph, width) {

@@ -88,7 +88,7 @@ fn a_larger_screen_has_the_models_side_by_side() {
         "change against A · template off",
         "entropy 1.2 bits",
         "A → B  barrier 0.04 nats at t .60",
-        "KL A|B 0.06  B|A 0.06  top 10: 9 in both",
+        "KL A|B 0.06  B|A 0.06  target's top 10: 9 in both",
         "KL by token, at most 0.50",
     ];
     shows(&app, (120, 40), &parts);
@@ -273,7 +273,9 @@ fn on_one_scale_equal_losses_have_equal_colours() {
 fn the_one_cursor_is_in_both_maps_and_its_losses_are_read_out() {
     let mut app = fixture::app(fixture::scene());
     app.landscape.chosen = Some(Chosen { alpha: 1.0, beta: 0.0 });
-    shows(&app, (120, 40), &["✛ 7.005", "✛ 8.871", "both read at ✛ α +1 β 0"]);
+    shows(&app, (120, 40), &["✛ 7.005", "✛ 8.871", "going to ✛ α +1 β 0 .."]);
+    app.scene.place = Some([1.0, 0.0]);
+    shows(&app, (120, 40), &["both read at ✛ α +1 β 0"]);
     shows(&app, (80, 24), &["✛ 7.005"]);
 }
 
