@@ -193,6 +193,23 @@ impl Prompt {
         Ok(prediction)
     }
 
+    /// What the weights at a place of the slice of a step say, beside what the model said the last time that
+    /// [`Self::predict`] was called.
+    pub fn look(
+        &self,
+        llama: &Llama,
+        params: &Params,
+        tokenizer: &Tokenizer,
+        device: &Device,
+        step: u64,
+        place: [f64; 2],
+    ) -> Result<Prediction> {
+        let reading = Reading::of(llama, params, &self.ids, device)?;
+        let candidates = likeliest(&reading.target, Self::CANDIDATES);
+        let prediction = self.prediction(&reading, &candidates, self.previous.as_deref(), tokenizer, step);
+        Ok(Prediction { at: Some(place), ..prediction })
+    }
+
     /// A reading of this prompt at a step as bars of these candidates, beside other probabilities of the vocabulary.
     pub fn prediction(
         &self,
@@ -211,6 +228,7 @@ impl Prompt {
         };
         Prediction {
             step,
+            at: None,
             prompt: self.text.clone(),
             tokens: self.ids.iter().map(|&id| tokenizer.token(id)).collect(),
             probability: reading.target[target as usize],

@@ -13,7 +13,7 @@ pub mod comparison;
 use serde::{Deserialize, Serialize};
 
 /// The version both sides must share. It changes whenever a type in this file does.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What a screen says to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,14 @@ pub enum Command {
     Zoom(f64),
     /// Choose the finest grid of a paused picture: this many points a side.
     Grid(usize),
+    /// Show what the model at this place of the slice on show says, in units of alpha and beta; `None` is the weights
+    /// themselves. All screens share one place. It stays where it is when another slice comes, and is read again on
+    /// that; the last screen that leaves takes it along.
+    LookAt(Option<[f64; 2]>),
+    /// Pause, and go on from the weights at this place of the slice on show, in units of alpha and beta. The weights
+    /// alone change, and the optimizer's moments are empty; no step is taken, and [`Command::Back`] comes back. A run
+    /// that was moved by hand is no longer a function of its settings.
+    MoveTo([f64; 2]),
     /// Predict this text's last token from those before it.
     SetPrompt(String),
     /// Multiply the learning rate, and with it the whole schedule, by this factor.
@@ -198,7 +206,7 @@ pub struct Status {
     pub drift: Option<Drift>,
     /// A slice is being evaluated.
     pub slicing: bool,
-    /// The step to which one can go back.
+    /// The step to which one can go back; the present one where the weights were moved by hand since.
     pub back: Option<u64>,
 }
 
@@ -428,19 +436,21 @@ pub struct BatchInfo {
 /// What a model says about the prompt: its last token predicted from those before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// The step whose weights say it.
+    /// The step whose weights say it; of a place, the step of the slice.
     pub step: u64,
+    /// The place of the slice that was looked at, in units of alpha and beta; `None` for the weights themselves.
+    pub at: Option<[f64; 2]>,
     /// The prompt as it was typed.
     pub prompt: String,
     /// Its tokens; the last is the target.
     pub tokens: Vec<Token>,
     /// Probability of the target.
     pub probability: f64,
-    /// The same at the prediction before this one, of the same prompt.
+    /// The same at the prediction before this one, of the same prompt; at a place, with the weights themselves.
     pub previous_probability: Option<f64>,
     /// Rank of the target: 1 is the likeliest.
     pub rank: usize,
-    /// The same at the prediction before this one.
+    /// The same at the prediction before this one, or with the weights themselves.
     pub previous_rank: Option<usize>,
     /// Mean loss of all predicted tokens of the prompt.
     pub loss: f64,
@@ -457,7 +467,7 @@ pub struct Candidate {
     pub token: Token,
     /// Its probability.
     pub probability: f64,
-    /// The same at the prediction before this one, of the same prompt.
+    /// The same at the prediction before this one, of the same prompt; at a place, with the weights themselves.
     pub previous: Option<f64>,
 }
 

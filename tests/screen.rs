@@ -54,6 +54,47 @@ fn a_person_steps_resizes_saves_and_leaves_a_terminal_as_it_was() {
 }
 
 #[test]
+fn the_cursor_reads_the_model_that_is_there_and_the_training_moves_to_it_and_back() {
+    let home = tempfile::tempdir().unwrap();
+    let arguments = ["train", "--paused", "--name", "moved", "--grid", "9", "--threads", "1"];
+    let mut pty = Pty::start(home.path(), 120, 40, &arguments);
+    pty.until("the first slice", |text| text.contains("as of step 0") && text.contains("[Paris]"));
+    pty.press("s");
+    pty.until("a step", |text| text.contains("p and change · step 1") && text.contains("as of step 1"));
+
+    pty.press("\x1b[C\x1b[C");
+    pty.until("what the model there says", |text| text.contains("at ✛ α +.5 β 0"));
+    pty.press("\x1b");
+    pty.until("the weights again", |text| text.contains("p and change · step 1"));
+    pty.press("\x1b[C\x1b[A");
+    pty.until("another place", |text| text.contains("at ✛ α +.25 β +.25"));
+
+    pty.press("\r");
+    pty.until("the question", |text| {
+        text.contains("Move the training there?") && text.contains("b comes back")
+    });
+    pty.press("\r");
+    let text = pty.until("the move", |text| {
+        text.contains("moved to alpha 0.250, beta 0.250: loss ") && text.contains("p and change · step 1")
+    });
+    assert!(text.contains("step 1 ") && text.contains("paused") && !text.contains("at ✛"), "{text}");
+    pty.press("b");
+    pty.until("the weights before", |text| text.contains("back at step 1, before the move"));
+    pty.press("\x1b[D\ry");
+    pty.until("the second move", |text| text.contains("moved to alpha -0.250, beta 0.000: loss "));
+    pty.press("s");
+    pty.until("a step from there", |text| text.contains("step 2 ") && text.contains("as of step 2"));
+
+    pty.press("qs");
+    assert_eq!(pty.end().0, 0);
+    let run = std::fs::read_dir(home.path().join("llamascape/runs")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count(), 2);
+    let state = std::fs::read_to_string(run.join("checkpoint-2/trainer_state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert_eq!((&state["moves"], &state["optimizer_updates"]), (&1.into(), &1.into()));
+}
+
+#[test]
 fn a_run_goes_on_without_a_screen_and_is_come_back_to() {
     let home = tempfile::tempdir().unwrap();
     let mut pty = Pty::start(home.path(), 100, 30, &["--name", "second", "--threads", "1"]);

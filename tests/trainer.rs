@@ -3,7 +3,7 @@
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use llamascape::model::llama::Llama;
 use llamascape::model::params::Params;
 use llamascape::protocol::OptimizerKind;
@@ -12,7 +12,7 @@ use llamascape::train::corpus::{Batch, Corpus};
 use llamascape::train::optimizer::{Gradient, Optimizer};
 use llamascape::train::preset::{Preset, initial_params};
 use llamascape::train::schedule::{Schedule, Shape};
-use llamascape::train::trainer::{Objective, Recipe, Trainer};
+use llamascape::train::trainer::{Objective, Progress, Recipe, Trainer};
 
 const CPU: Device = Device::Cpu;
 
@@ -45,14 +45,18 @@ fn trainer(recipe: Recipe, trained: impl Fn(&str) -> bool) -> Trainer {
     Trainer::new(llama, params, trained, objective, recipe, &CPU, 2).unwrap()
 }
 
+/// Every bit of these tensors.
+fn bits_of(params: &Params) -> Vec<(String, Vec<u32>)> {
+    let bits = |tensor: &Tensor| {
+        tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    };
+    params.iter().map(|(name, tensor)| (name.to_owned(), bits(tensor))).collect()
+}
+
 /// Every bit of the weights and moments.
 fn bits(trainer: &Trainer) -> Vec<(String, Vec<u32>)> {
     let snapshot = trainer.snapshot();
-    let all = snapshot.params.iter().chain(snapshot.moments.iter());
-    let bits = |tensor: &candle_core::Tensor| {
-        tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
-    };
-    all.map(|(name, tensor)| (name.to_owned(), bits(tensor))).collect()
+    [bits_of(&snapshot.params), bits_of(&snapshot.moments)].concat()
 }
 
 fn steps(trainer: &mut Trainer, count: usize) {
@@ -75,6 +79,60 @@ fn a_state_that_is_gone_back_to_leads_the_same_way_again() {
         steps(&mut trainer, 3);
         assert!(bits(&trainer) == at_five);
     }
+}
+
+#[test]
+fn weights_that_are_moved_by_hand_are_gone_on_from_with_empty_moments_and_no_step() {
+    let mut trainer = trainer(recipe(), |_| true);
+    steps(&mut trainer, 2);
+    let (kept, at_two) = (trainer.snapshot().frozen().unwrap(), bits(&trainer));
+    let scaled = kept.params.iter().map(|(name, weight)| (name.to_owned(), (weight * 1.5).unwrap()));
+    let there: Params = scaled.collect();
+    let given = bits_of(&there);
+    trainer.move_to(&there).unwrap();
+    // The weights, and no moment after them.
+    assert!(bits(&trainer) == given && at_two.len() > given.len());
+    let progress = trainer.progress();
+    assert_eq!(progress, Progress { optimizer_updates: 0, moves: 1, ..kept.progress });
+    assert!(progress.order() > kept.progress.order());
+    steps(&mut trainer, 1);
+    assert_eq!(trainer.steps_taken(), 3);
+    assert!(bits_of(&there) == given, "what was given is copied");
+    trainer.restore(&kept).unwrap();
+    assert!(bits(&trainer) == at_two);
+    assert_eq!(trainer.progress(), kept.progress);
+}
+
+#[test]
+fn weights_of_another_model_or_that_move_what_is_frozen_are_refused() {
+    let mut trainer = trainer(recipe(), |name| !name.contains("layers.1."));
+    steps(&mut trainer, 1);
+    let (kept, before) = (trainer.snapshot().frozen().unwrap(), bits(&trainer));
+    let scaled = |wanted: fn(&str) -> bool| -> Params {
+        let scale = |name: &str| if wanted(name) { 1.5 } else { 1.0 };
+        let weights = kept.params.iter();
+        weights.map(|(name, weight)| (name.to_owned(), (weight * scale(name)).unwrap())).collect()
+    };
+    let refusal = trainer.move_to(&scaled(|_| true)).unwrap_err();
+    assert!(refusal.contains("layers.1.") && refusal.ends_with("is frozen and would change"), "{refusal}");
+    assert!(trainer.move_to(&Params::default()).unwrap_err().ends_with("is missing"));
+    assert!(bits(&trainer) == before);
+    trainer.move_to(&scaled(|name| !name.contains("layers.1."))).unwrap();
+    assert!(bits(&trainer) != before);
+}
+
+#[test]
+fn the_loss_of_other_weights_is_that_which_a_trainer_of_them_has() {
+    let (llama, params) = model();
+    let text = Batch::new(vec![(0..17).collect()]);
+    let objective = Objective::Text(text.clone());
+    let mut own = Trainer::new(llama, params.clone(), |_| true, objective, recipe(), &CPU, 1).unwrap();
+    let mut other = trainer(recipe(), |_| true);
+    steps(&mut other, 3);
+    let wanted = own.step().unwrap().norms.loss;
+    assert!((other.loss(&params, &text).unwrap() - wanted).abs() < 1e-5);
+    let there = other.params();
+    assert!((other.loss(&there, &text).unwrap() - wanted).abs() > 1e-3);
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub enum Action {
     StepTen,
     /// Back to an earlier state.
     Back,
+    /// The weights under the cursor.
+    Move,
     /// A higher learning rate.
     Faster,
     /// A lower learning rate.
@@ -173,6 +175,7 @@ bindings! {
         [key('s'), key('.')] Step 2 "step" "take one step, then pause"
         [key('S')] StepTen 0 "10 steps" "take ten steps, then pause"
         [key('b')] Back 3 "back" "go back to before the last step, or the last state that is kept in memory"
+        [named(KeyCode::Enter)] Move 0 "move" "move the training to the cursor on the landscape; it asks first"
         [key('+'), key('=')] Faster 0 "rate up" "raise the learning rate by a quarter"
         [key('-')] Slower 0 "rate down" "lower the learning rate likewise"
         [key('o')] Optimizer 12 "optimizer" "go on with the next optimizer, its moments empty"

@@ -118,6 +118,7 @@ impl App {
         match &mut self.view.modal {
             Some(Modal::Help { .. }) => self.help_key(key),
             Some(Modal::Leave) => self.leave_key(key),
+            Some(Modal::Move) => self.move_key(key),
             Some(Modal::Prompt(_)) => self.prompt_key(key),
             None => match keys::pressed(BINDINGS, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
@@ -145,8 +146,8 @@ impl App {
             Action::Zoom => view.zoomed = !view.zoomed,
             Action::Clear if view.zoomed => view.zoomed = false,
             Action::Clear => {
-                view.landscape.chosen = None;
                 self.log.transition(TuiWidgetEvent::EscapeKey);
+                return self.drop_cursor();
             }
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
             Action::Quit => return self.quit(),
@@ -191,8 +192,12 @@ impl App {
                     self.view.hint = Some(Hint::Refused("no earlier state is kept in memory".into()));
                     return Vec::new();
                 };
-                (Command::Back, format!("back to step {step}"))
+                let moved = status.is_some_and(|status| status.step == step);
+                let hint =
+                    if moved { "back to before the move".into() } else { format!("back to step {step}") };
+                (Command::Back, hint)
             }
+            Action::Move => return self.ask_to_move(),
             Action::Redraw => (Command::RedrawSlice, "drawing the slice again".into()),
             Action::NewPlane => (Command::NewPlane, "drawing two new directions".into()),
             Action::ZoomOut => (Command::Zoom(1.5), "showing more of the plane".into()),
@@ -270,6 +275,40 @@ impl App {
         }
     }
 
+    fn ask_to_move(&mut self) -> Vec<Effect> {
+        let view = &mut self.view;
+        if view.focus == Pane::Landscape && view.landscape.chosen.is_some() {
+            view.modal = Some(Modal::Move);
+        } else {
+            view.hint = Some(Hint::Refused("arrows or hjkl choose a place on the landscape first".into()));
+        }
+        Vec::new()
+    }
+
+    fn move_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        match key.code {
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                self.view.modal = None;
+                self.quit()
+            }
+            KeyCode::Enter | KeyCode::Char('y' | 'Y') => {
+                self.view.modal = None;
+                if let Some(reason) = self.cannot_command() {
+                    self.view.hint = Some(Hint::Refused(reason.into()));
+                    return Vec::new();
+                }
+                let Some(to) = self.view.landscape.chosen.take() else { return Vec::new() };
+                self.view.hint = Some(Hint::Asked("moving the training there".into()));
+                vec![Effect::Send(Command::MoveTo([to.alpha, to.beta]))]
+            }
+            KeyCode::Esc | KeyCode::Char('n' | 'q') => {
+                self.view.modal = None;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn help_key(&mut self, key: KeyEvent) -> Vec<Effect> {
         let Some(Modal::Help { scroll }) = &mut self.view.modal else { return Vec::new() };
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
@@ -307,11 +346,41 @@ impl App {
         Vec::new()
     }
 
+    /// Moves the cursor of the landscape; the model that is there says what comes next.
+    fn move_cursor(&mut self, right: i32, up: i32) -> Vec<Effect> {
+        let landscape = &mut self.view.landscape;
+        let before = landscape.chosen;
+        landscape.move_cursor(self.engine.slice.as_ref(), right, up);
+        let Some(to) = landscape.chosen.filter(|chosen| Some(*chosen) != before) else { return Vec::new() };
+        if before.is_none() && self.cannot_command().is_none() {
+            self.view.hint = Some(Hint::Answer("enter moves the training here, esc drops the cursor".into()));
+        }
+        self.look_at(Some([to.alpha, to.beta]))
+    }
+
+    /// Drops the cursor. The bars are again those of the weights, whoever looked at a place.
+    fn drop_cursor(&mut self) -> Vec<Effect> {
+        let chosen = self.view.landscape.chosen.take();
+        let shown = self.engine.prediction.as_ref().and_then(|prediction| prediction.at);
+        if chosen.is_some() || shown.is_some() { self.look_at(None) } else { Vec::new() }
+    }
+
+    /// What all screens see is not for a read-only one to change: its cursor reads the losses alone.
+    fn look_at(&mut self, place: Option<[f64; 2]>) -> Vec<Effect> {
+        if self.cannot_command().is_none() {
+            return vec![Effect::Send(Command::LookAt(place))];
+        }
+        if place.is_some() && self.options.read_only {
+            self.view.hint = Some(Hint::Refused("this screen is read-only: the bars do not follow".into()));
+        }
+        Vec::new()
+    }
+
     /// Arrows and hjkl: the cursor of the landscape, or the log, whichever has the focus.
     fn steer(&mut self, code: KeyCode) -> Vec<Effect> {
         let Some((right, up)) = keys::direction(code) else { return Vec::new() };
         match self.view.focus {
-            Pane::Landscape => self.view.landscape.move_cursor(self.engine.slice.as_ref(), right, up),
+            Pane::Landscape => return self.move_cursor(right, up),
             Pane::Log if up > 0 => self.log.transition(TuiWidgetEvent::PrevPageKey),
             Pane::Log if up < 0 => self.log.transition(TuiWidgetEvent::NextPageKey),
             _ => {}

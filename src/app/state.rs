@@ -114,6 +114,8 @@ pub enum Modal {
     },
     /// How to leave.
     Leave,
+    /// Whether the training is to move to the cursor.
+    Move,
     /// The line editor of the prompt.
     Prompt(LineEditor),
 }

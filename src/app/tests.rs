@@ -2,8 +2,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::*;
 use crate::protocol::{
-    BatchInfo, LogLevel, LogLine, OptimizerKind, PlaneInfo, Point, Sharpness, Slice, Stage, Status, Update,
-    VERSION,
+    BatchInfo, LogLevel, LogLine, OptimizerKind, PlaneInfo, Point, Prediction, Sharpness, Slice, Stage,
+    Status, Update, VERSION,
 };
 
 /// A screen with a fake engine at its other end, which stands in this phase.
@@ -184,6 +184,12 @@ fn one_goes_back_only_where_a_state_is_kept() {
     );
     assert_eq!(keys(&mut app, "b"), send(Command::Back));
     assert_eq!(app.view.hint, Some(Hint::Asked("back to step 4".into())));
+    update(
+        &mut app,
+        Update { status: Some(Status { back: Some(7), ..status(Phase::Paused) }), ..Update::default() },
+    );
+    assert_eq!(keys(&mut app, "b"), send(Command::Back));
+    assert_eq!(app.view.hint, Some(Hint::Asked("back to before the move".into())));
 }
 
 #[test]
@@ -221,13 +227,18 @@ fn a_second_control_c_leaves_at_once() {
 }
 
 #[test]
-fn control_c_asks_from_the_help_and_from_the_prompt_too() {
+fn control_c_asks_from_the_help_the_prompt_and_the_question_too() {
     for key in ["?", "p"] {
         let mut app = app(Phase::Running);
         keys(&mut app, key);
         assert_eq!(control_c(&mut app), []);
         assert_eq!(app.view.modal, Some(Modal::Leave));
     }
+    let mut app = with_slice(Phase::Running);
+    keys(&mut app, "l");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(control_c(&mut app), []);
+    assert_eq!(app.view.modal, Some(Modal::Leave));
 }
 
 #[test]
@@ -317,6 +328,94 @@ fn the_cursor_moves_by_samples_and_stays_inside() {
     assert_eq!(app.view.landscape.chosen, Some(Chosen { alpha: 1.0, beta: 0.0 }));
     press(&mut app, KeyCode::Esc);
     assert_eq!(app.view.landscape.chosen, None);
+}
+
+/// A screen that shows a slice of 5 points a side.
+fn with_slice(phase: Phase) -> App {
+    let mut app = app(phase);
+    update(&mut app, Update { slice: Some(slice(5)), ..Update::default() });
+    app
+}
+
+#[test]
+fn the_model_under_the_cursor_is_asked_wherever_it_goes_until_there_is_none() {
+    let mut app = with_slice(Phase::Running);
+    assert_eq!(press(&mut app, KeyCode::Esc), []);
+    assert_eq!(press(&mut app, KeyCode::Right), send(Command::LookAt(Some([0.5, 0.0]))));
+    assert!(app.view.hint.as_ref().is_some_and(|hint| hint.text().starts_with("enter moves")));
+    assert_eq!(keys(&mut app, "l"), send(Command::LookAt(Some([1.0, 0.0]))));
+    assert_eq!(keys(&mut app, "l"), [], "it is at the border");
+    assert_eq!(press(&mut app, KeyCode::Esc), send(Command::LookAt(None)));
+    assert_eq!(press(&mut app, KeyCode::Esc), []);
+}
+
+#[test]
+fn a_screen_without_a_cursor_can_end_the_look_of_another() {
+    let mut app = with_slice(Phase::Paused);
+    let prediction = Prediction {
+        step: 7,
+        at: Some([0.5, 0.0]),
+        prompt: String::new(),
+        tokens: Vec::new(),
+        probability: 0.5,
+        previous_probability: None,
+        rank: 1,
+        previous_rank: None,
+        loss: 1.0,
+        entropy: 1.0,
+        candidates: Vec::new(),
+    };
+    update(&mut app, Update { prediction: Some(prediction), ..Update::default() });
+    assert_eq!(press(&mut app, KeyCode::Esc), send(Command::LookAt(None)));
+}
+
+#[test]
+fn the_cursor_of_a_read_only_screen_leaves_the_bars_of_the_others_alone() {
+    let mut app = with_slice(Phase::Paused);
+    app.options.read_only = true;
+    assert_eq!(press(&mut app, KeyCode::Right), []);
+    assert_eq!(app.view.landscape.chosen, Some(Chosen { alpha: 0.5, beta: 0.0 }));
+    assert_eq!(app.view.hint, Some(Hint::Refused("this screen is read-only: the bars do not follow".into())));
+    assert_eq!(press(&mut app, KeyCode::Enter), []);
+    assert_eq!(app.view.hint, Some(Hint::Refused("this screen is read-only: it watches".into())));
+    assert_eq!(app.view.modal, None);
+    assert_eq!(press(&mut app, KeyCode::Esc), []);
+}
+
+#[test]
+fn the_training_moves_to_the_cursor_once_that_is_confirmed() {
+    for answer in [KeyCode::Enter, KeyCode::Char('y')] {
+        let mut app = with_slice(Phase::Running);
+        press(&mut app, KeyCode::Up);
+        assert_eq!(press(&mut app, KeyCode::Enter), []);
+        assert_eq!(app.view.modal, Some(Modal::Move));
+        assert_eq!(press(&mut app, answer), send(Command::MoveTo([0.0, 0.5])));
+        assert_eq!((&app.view.modal, app.view.landscape.chosen), (&None, None));
+        assert_eq!(app.view.hint, Some(Hint::Asked("moving the training there".into())));
+    }
+}
+
+#[test]
+fn a_move_that_is_not_confirmed_leaves_the_cursor_where_it_is() {
+    let mut app = with_slice(Phase::Paused);
+    keys(&mut app, "l");
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(keys(&mut app, "s"), []);
+    assert_eq!(app.view.modal, Some(Modal::Move));
+    assert_eq!(press(&mut app, KeyCode::Esc), []);
+    assert_eq!(app.view.modal, None);
+    assert_eq!(app.view.landscape.chosen, Some(Chosen { alpha: 0.5, beta: 0.0 }));
+}
+
+#[test]
+fn there_is_no_move_without_a_cursor_on_the_focused_landscape() {
+    let mut app = with_slice(Phase::Paused);
+    let refused = Some(Hint::Refused("arrows or hjkl choose a place on the landscape first".into()));
+    assert_eq!((press(&mut app, KeyCode::Enter), &app.view.hint), (vec![], &refused));
+    keys(&mut app, "l");
+    press(&mut app, KeyCode::Tab);
+    assert_eq!((press(&mut app, KeyCode::Enter), &app.view.hint), (vec![], &refused));
+    assert_eq!(app.view.modal, None);
 }
 
 #[test]

@@ -13,14 +13,12 @@ use super::kept::{Kept, State};
 use super::pace::Pace;
 use super::pictures::Pictures;
 use super::prepare::Prepared;
+use super::reader::Reader;
 use super::recorder::{Circumstances, Recorder};
 use super::saver::Saver;
 use super::slicer::{Report, Slicer};
-use crate::generate::{Generator, Sampling};
 use crate::model::memory::available;
 use crate::model::params::Params;
-use crate::model::tokenizer::Tokenizer;
-use crate::predict::Prompt;
 use crate::protocol::{Command, Outcome, Phase, Status};
 use crate::settings::{HIGHEST_RATE, Settings, SliceEvery};
 use crate::train::resume::Best;
@@ -45,8 +43,6 @@ const FIRST_VIEWER: Duration = Duration::from_secs(10);
 const KEPT_SHARE: u64 = 4;
 /// How long an engine that nobody watches waits before it tries again to save what the disk refused.
 const RETRY: Duration = Duration::from_secs(60);
-/// Tokens of a sample.
-const SAMPLE: usize = 32;
 /// `state.json` is written at most this often while training.
 const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -59,8 +55,7 @@ pub struct Engine<'a> {
     last_step: Option<u64>,
     slice_every: SliceEvery,
     trainer: Trainer,
-    tokenizer: Tokenizer,
-    prompt: Option<Prompt>,
+    reader: Reader,
     board: Arc<Board>,
     viewers: Arc<AtomicU32>,
     pictures: Option<Pictures>,
@@ -75,7 +70,6 @@ pub struct Engine<'a> {
     last: Option<StepReport>,
     /// The newest held-out loss and its step.
     held_out: Option<(u64, f64)>,
-    prediction_pace: Pace,
     drift_pace: Pace,
     drift: Option<crate::protocol::Drift>,
     had_viewer: bool,
@@ -117,8 +111,7 @@ impl<'a> Engine<'a> {
             mode,
             held_out: resumed.and_then(|state| Some((state.progress.step, state.eval_loss?))),
             trainer,
-            tokenizer: prepared.tokenizer,
-            prompt: prepared.prompt,
+            reader: Reader::new(Arc::clone(&board), prepared.tokenizer, prepared.prompt),
             board,
             viewers,
             pictures: None,
@@ -131,7 +124,6 @@ impl<'a> Engine<'a> {
             state_written: Instant::now(),
             started,
             last: None,
-            prediction_pace: Pace::default(),
             drift_pace: Pace::default(),
             drift: None,
             had_viewer: false,
@@ -155,7 +147,7 @@ impl<'a> Engine<'a> {
     /// trained on, by all processes that have worked on the run.
     pub fn run(mut self, inbox: &Receiver<Input>, watch: &mut dyn FnMut(&Status)) -> (Outcome, Status, u64) {
         self.publish(watch);
-        self.predict();
+        self.reader.read(&self.trainer);
         if self.wants_pictures() {
             self.begin_picture();
         }
@@ -179,12 +171,17 @@ impl<'a> Engine<'a> {
     }
 
     fn next(&mut self, inbox: &Receiver<Input>) -> Next {
-        if self.activity.trains() {
-            return match inbox.try_recv() {
-                Ok(input) => Next::Input(input),
-                Err(TryRecvError::Empty) => Next::Step,
-                Err(TryRecvError::Disconnected) => Next::End,
-            };
+        let trains = self.activity.trains();
+        if trains || self.reader.is_stale(self.pictures.as_ref()) {
+            match inbox.try_recv() {
+                Ok(input) => return Next::Input(input),
+                // Of several places that are asked for, only the newest is read.
+                Err(TryRecvError::Empty) => self.reader.refresh(&self.trainer, self.pictures.as_ref()),
+                Err(TryRecvError::Disconnected) => return Next::End,
+            }
+        }
+        if trains {
+            return Next::Step;
         }
         let watched = self.viewers.load(Ordering::Relaxed) > 0;
         self.had_viewer |= watched;
@@ -222,6 +219,8 @@ impl<'a> Engine<'a> {
                 // The work would be lost. A person can make room and try again, or end it by a signal.
                 self.activity = Activity::Stepping(0);
             }
+            // A place is looked at only while somebody looks.
+            Input::ViewersChanged if self.viewers.load(Ordering::Relaxed) == 0 => self.reader.look_away(),
             Input::ViewersChanged => {}
             Input::Slice(report) => self.show(report),
             Input::Command(command) => self.command(command),
@@ -239,7 +238,7 @@ impl<'a> Engine<'a> {
             Command::Pause => {
                 if self.activity != Activity::Finished {
                     self.activity = Activity::Stepping(0);
-                    self.predict();
+                    self.reader.read(&self.trainer);
                     self.refresh_drift();
                     self.begin_picture();
                 }
@@ -249,7 +248,9 @@ impl<'a> Engine<'a> {
             Command::NewPlane => self.change_picture(Pictures::new_plane),
             Command::Zoom(factor) => self.change_picture(|pictures| pictures.zoom(factor)),
             Command::Grid(side) => self.change_picture(|pictures| pictures.resize(side)),
-            Command::SetPrompt(text) => self.set_prompt(&text),
+            Command::SetPrompt(text) => self.reader.set_prompt(&text, &self.trainer),
+            Command::LookAt(place) => self.reader.look_at(place, self.pictures.as_ref()),
+            Command::MoveTo(place) => self.move_to(place),
             Command::ScaleLearningRate(factor) => {
                 let rate = self.trainer.learning_rate() * factor;
                 if factor > 0.0 && (rate <= HIGHEST_RATE || factor < 1.0) {
@@ -286,9 +287,9 @@ impl<'a> Engine<'a> {
             *left -= 1;
             return;
         }
-        let now = self.trainer.steps_taken();
-        let Some(State { snapshot, report, held_out, best }) = self.kept.take_before(now) else {
-            log::warn!("no state before step {now} is kept in memory");
+        let now = self.trainer.progress();
+        let Some(State { snapshot, report, held_out, best }) = self.kept.take_before(&now) else {
+            log::warn!("no state before step {} is kept in memory", now.step);
             return;
         };
         let step = snapshot.progress.step;
@@ -296,28 +297,50 @@ impl<'a> Engine<'a> {
             log::error!("step {step} can't be gone back to: {reason}");
             return;
         }
-        log::info!("back at step {step}");
+        log::info!("back at step {step}{}", if step == now.step { ", before the move" } else { "" });
         self.activity = Activity::Stepping(0);
         let norms = report.as_ref().map(|report| self.trainer.layer_norms(&report.norms));
         self.board.set_layers(norms.unwrap_or_default());
         self.last = report;
         self.held_out = held_out;
         self.recorder.rewind(step);
-        self.saver.rewind(step, best);
-        self.predict();
+        self.saver.rewind(&snapshot.progress, best);
+        self.reader.moved();
+        self.reader.read(&self.trainer);
         self.refresh_drift();
         self.begin_picture();
     }
 
-    fn set_prompt(&mut self, text: &str) {
-        let config = self.trainer.llama().config();
-        match Prompt::new(text, &self.tokenizer, config.max_position_embeddings, config.vocab_size) {
-            Ok(prompt) => {
-                self.prompt = Some(prompt);
-                self.predict();
-            }
-            Err(reason) => log::warn!("the prompt: {reason}"),
+    /// Goes on from the weights at a place of the slice on show, and waits there. Nothing of this is a step.
+    fn move_to(&mut self, place: [f64; 2]) {
+        let [before, there] = match self.take_weights_of(place) {
+            Ok(losses) => losses,
+            Err(reason) => return log::warn!("the training is not moved: {reason}"),
+        };
+        let [alpha, beta] = place;
+        log::info!("moved to alpha {alpha:.3}, beta {beta:.3}: loss {before:.4} before, {there:.4} there");
+        if self.kept.before(&self.trainer.progress()) != Some(self.trainer.steps_taken()) {
+            log::warn!("the weights before the move are too large to be kept: they can't be gone back to");
         }
+        self.activity = Activity::Stepping(0);
+        // It was that of other weights.
+        self.held_out = None;
+        self.reader.look_away();
+        self.reader.moved();
+        self.reader.read(&self.trainer);
+        self.refresh_drift();
+        self.begin_picture();
+    }
+
+    /// Gives the trainer the weights at a place of the slice on show, and keeps its state before that. Returns the
+    /// losses of the slice's batch before and there.
+    fn take_weights_of(&mut self, place: [f64; 2]) -> Result<[f64; 2], String> {
+        let pictures = self.pictures.as_ref().ok_or("there are no slices")?;
+        let sounded = pictures.sound(place, &mut self.trainer).map_err(|error| error.to_string())?;
+        let (weights, losses) = sounded;
+        self.keep_now();
+        self.trainer.move_to(&weights)?;
+        Ok(losses)
     }
 
     fn step(&mut self) {
@@ -345,6 +368,7 @@ impl<'a> Engine<'a> {
         }
         let step = report.step;
         self.last = Some(report);
+        self.reader.moved();
         let best = eval_loss.map(|eval_loss| self.saver.measured(step, eval_loss));
         if best == Some(false) {
             self.stop_early(step);
@@ -352,14 +376,16 @@ impl<'a> Engine<'a> {
         // Whoever stops early wants the best weights.
         let wanted = best == Some(true) && self.settings.early_stop.is_some();
         let waiting = !self.activity.trains();
-        if waiting || self.prediction_pace.due() {
-            self.predict();
+        if waiting || self.reader.due() {
+            self.reader.read(&self.trainer);
         }
         if waiting || self.drift_pace.due() {
             self.refresh_drift();
         }
-        if self.settings.sample_every.is_some_and(|every| step.is_multiple_of(every)) {
-            self.sample();
+        if self.settings.sample_every.is_some_and(|every| step.is_multiple_of(every))
+            && let Some(text) = self.reader.sample(&self.trainer)
+        {
+            self.recorder.sample(step, &text);
         }
         if wanted || self.activity == Activity::Finished || self.saver.due(step) {
             // What failed is in the log, and the next one may not.
@@ -418,22 +444,6 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Lets the model write on from the prompt's beginning.
-    fn sample(&mut self) {
-        let Some(prompt) = &self.prompt else { return };
-        let (trainer, params) = (&self.trainer, self.trainer.params());
-        let known = &prompt.ids()[..prompt.ids().len() - 1];
-        let generator = Generator::new(known, SAMPLE, Sampling::GREEDY);
-        match generator.finish(trainer.llama(), &params, &self.tokenizer) {
-            Ok(written) => {
-                let text = self.tokenizer.text(known) + &written;
-                log::info!("step {}: {}", trainer.steps_taken(), text.replace('\n', " "));
-                self.recorder.sample(trainer.steps_taken(), &text);
-            }
-            Err(error) => log::error!("nothing can be sampled: {error}"),
-        }
-    }
-
     /// The weights before a step, if a picture may begin after it.
     fn weights_for_sharpness(&self) -> Option<Params> {
         let pictures = self.pictures.as_ref()?;
@@ -456,18 +466,6 @@ impl<'a> Engine<'a> {
                 None
             }
         }
-    }
-
-    fn predict(&mut self) {
-        let Some(prompt) = &mut self.prompt else { return };
-        let begun = Instant::now();
-        let (trainer, params) = (&self.trainer, self.trainer.params());
-        let step = trainer.steps_taken();
-        match prompt.predict(trainer.llama(), &params, &self.tokenizer, trainer.device(), step) {
-            Ok(prediction) => self.board.set_prediction(prediction),
-            Err(error) => log::error!("the prompt can't be predicted: {error}"),
-        }
-        self.prediction_pace.took(begun.elapsed());
     }
 
     fn refresh_drift(&mut self) {
@@ -526,7 +524,8 @@ impl<'a> Engine<'a> {
             self.measure_held_out();
         }
         let eval_loss = self.held_out.filter(|(measured, _)| *measured == step).map(|(_, loss)| loss);
-        self.saver.save(&self.trainer, &self.tokenizer, eval_loss).inspect_err(|error| log::error!("{error}"))
+        let tokenizer = self.reader.tokenizer();
+        self.saver.save(&self.trainer, tokenizer, eval_loss).inspect_err(|error| log::error!("{error}"))
     }
 
     fn status(&self) -> Status {
@@ -548,7 +547,7 @@ impl<'a> Engine<'a> {
             viewers: self.viewers.load(Ordering::Relaxed),
             drift: self.drift,
             slicing: self.pictures.as_ref().is_some_and(Pictures::busy),
-            back: self.kept.before(self.trainer.steps_taken()),
+            back: self.kept.before(&self.trainer.progress()),
         }
     }
 

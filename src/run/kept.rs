@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::train::resume::Best;
-use crate::train::trainer::{Snapshot, StepReport, Trainer};
+use crate::train::trainer::{Progress, Snapshot, StepReport, Trainer};
 
 /// States at most, however small.
 const MOST: usize = 64;
@@ -58,7 +58,8 @@ impl Kept {
             return Ok(());
         }
         // One of the same step, with another rate or optimizer, makes room for this.
-        while self.states.back().is_some_and(|last| last.snapshot.progress.step >= snapshot.progress.step) {
+        let order = snapshot.progress.order();
+        while self.states.back().is_some_and(|last| last.snapshot.progress.order() >= order) {
             self.states.pop_back();
         }
         while self.states.len() >= MOST || (self.states.len() + 1) * bytes > self.budget {
@@ -68,15 +69,16 @@ impl Kept {
         Ok(())
     }
 
-    /// The step of the newest state before `step`.
-    pub fn before(&self, step: u64) -> Option<u64> {
-        self.states.iter().rev().map(|state| state.snapshot.progress.step).find(|kept| *kept < step)
+    /// The step of the newest state before this one.
+    pub fn before(&self, now: &Progress) -> Option<u64> {
+        let mut kept = self.states.iter().rev().map(|state| state.snapshot.progress);
+        kept.find(|kept| kept.order() < now.order()).map(|kept| kept.step)
     }
 
-    /// Takes the newest state before `step`, and forgets those behind it.
-    pub fn take_before(&mut self, step: u64) -> Option<State> {
+    /// Takes the newest state before this one, and forgets those behind it.
+    pub fn take_before(&mut self, now: &Progress) -> Option<State> {
         while let Some(state) = self.states.pop_back() {
-            if state.snapshot.progress.step < step {
+            if state.snapshot.progress.order() < now.order() {
                 return Some(state);
             }
         }

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod pace;
 pub mod pictures;
 pub mod prepare;
+pub mod reader;
 pub mod recorder;
 pub mod saver;
 pub mod server;

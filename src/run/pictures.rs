@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use candle_core::bail;
+
 use super::slicer::{Job, LastStep, Level, Report, Slicer};
 use crate::landscape::survey::{Grid, Survey};
 use crate::model::params::Params;
@@ -40,8 +42,16 @@ pub struct Pictures {
     generation: u64,
     /// The job that is being evaluated, under its ticket.
     pending: Option<(u64, Caption)>,
-    /// The slice on show: its step, its weights and its plane.
-    shown: Option<(u64, Arc<Survey>)>,
+    shown: Option<Shown>,
+}
+
+/// The slice on show.
+#[derive(Debug)]
+struct Shown {
+    /// The ticket of its job: another one has other weights or another plane.
+    ticket: u64,
+    step: u64,
+    survey: Arc<Survey>,
 }
 
 impl Pictures {
@@ -68,13 +78,37 @@ impl Pictures {
 
     /// Whether a slice of this step is on show.
     pub fn shows(&self, step: u64) -> bool {
-        self.shown.as_ref().is_some_and(|(shown, _)| *shown == step)
+        self.shown.as_ref().is_some_and(|shown| shown.step == step)
+    }
+
+    /// A number of the slice on show, which another slice does not have.
+    pub fn number(&self) -> Option<u64> {
+        self.shown.as_ref().map(|shown| shown.ticket)
+    }
+
+    /// The step of the slice on show and the weights at a place of it, in units of alpha and beta.
+    pub fn weights_at(&self, [alpha, beta]: [f64; 2]) -> candle_core::Result<(u64, Params)> {
+        let Some(Shown { step, survey, .. }) = &self.shown else { bail!("there is no slice yet") };
+        Ok((*step, survey.plane().displace(survey.origin(), alpha, beta)?))
+    }
+
+    /// The weights at a place of the slice on show, and the mean losses of its batch with the trainer's weights and
+    /// with those. Fails where nobody could go on from there.
+    pub fn sound(&self, place: [f64; 2], trainer: &mut Trainer) -> candle_core::Result<(Params, [f64; 2])> {
+        let (_, weights) = self.weights_at(place)?;
+        let (batch, _) = trainer.objective().slice_batch(TOKENS);
+        let now = trainer.params();
+        let losses = [trainer.loss(&now, &batch)?, trainer.loss(&weights, &batch)?];
+        if !losses[1].is_finite() {
+            bail!("the loss there is not finite");
+        }
+        Ok((weights, losses))
     }
 
     /// The step of the newest slice, evaluated or on its way.
     fn step(&self) -> Option<u64> {
         let pending = self.pending.as_ref().map(|(_, caption)| caption.step);
-        pending.or(self.shown.as_ref().map(|(step, _)| *step))
+        pending.or(self.shown.as_ref().map(|shown| shown.step))
     }
 
     /// Draws new directions for the next slice.
@@ -169,13 +203,13 @@ impl Pictures {
                 edge: 2.0 / caption.learning_rate,
             }),
         };
-        self.shown = Some((caption.step, survey));
+        self.shown = Some(Shown { ticket: report.ticket, step: caption.step, survey });
         Some(slice)
     }
 
     /// How far the weights have gone since the slice on show, whose last step moved them by `update_norm`.
     pub fn drift(&self, trainer: &Trainer, update_norm: Option<f64>) -> candle_core::Result<Option<Drift>> {
-        let Some((_, survey)) = &self.shown else { return Ok(None) };
+        let Some(Shown { survey, .. }) = &self.shown else { return Ok(None) };
         let plane = survey.plane();
         let position = plane.position(survey.origin(), &trainer.params())?;
         let step_length = update_norm.map(|norm| norm / plane.info().norms[0]);

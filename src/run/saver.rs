@@ -60,7 +60,7 @@ impl<'a> Saver<'a> {
 
     /// Whether the state as it is now is saved.
     pub fn has_saved(&self, trainer: &Trainer) -> bool {
-        self.saved == Some(trainer.snapshot().progress)
+        self.saved == Some(trainer.progress())
     }
 
     /// The best held-out loss so far.
@@ -85,9 +85,9 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Forgets what is saved of the steps behind this one: they will be others.
-    pub fn rewind(&mut self, step: u64, best: Option<Best>) {
-        self.saved = self.saved.filter(|saved| saved.step <= step);
+    /// Forgets what is saved of the states behind this one: they will be others.
+    pub fn rewind(&mut self, to: &Progress, best: Option<Best>) {
+        self.saved = self.saved.filter(|saved| saved.order() <= to.order());
         self.best = best;
     }
 

@@ -137,6 +137,8 @@ pub struct Trainer {
     step: u64,
     /// Tokens predicted so far.
     tokens: u64,
+    /// Times that the weights were moved by hand.
+    moves: u64,
 }
 
 /// What computes the gradients.
@@ -162,6 +164,16 @@ pub struct Progress {
     pub optimizer: OptimizerKind,
     /// Its updates since its moments were empty.
     pub optimizer_updates: u64,
+    /// Times that a person has moved the weights. With any, the run is no longer a function of its settings.
+    #[serde(default)]
+    pub moves: u64,
+}
+
+impl Progress {
+    /// Greater for the later of two states of one course, which only steps and moves lead from one to the other.
+    pub fn order(&self) -> (u64, u64) {
+        (self.step, self.moves)
+    }
 }
 
 /// A state to go back to or on from.
@@ -223,6 +235,7 @@ impl Trainer {
             rate_factor: 1.0,
             step: 0,
             tokens: 0,
+            moves: 0,
         })
     }
 
@@ -339,28 +352,37 @@ impl Trainer {
 
     /// Mean loss of what is held out, if anything is.
     pub fn held_out_loss(&mut self) -> candle_core::Result<Option<f64>> {
-        let Objective::Corpus { held_out, rows, .. } = &self.objective else { return Ok(None) };
-        let tokens = held_out.predicted();
-        if tokens == 0 {
-            return Ok(None);
+        match &self.objective {
+            Objective::Corpus { held_out, .. } if held_out.predicted() > 0 => {
+                let (params, held_out) = (self.params(), held_out.clone());
+                self.loss(&params, &held_out).map(Some)
+            }
+            _ => Ok(None),
         }
-        let params = self.vars.detached();
+    }
+
+    /// Mean loss of a batch with these weights, which may be others than the model's own.
+    pub fn loss(&mut self, params: &Params, batch: &Batch) -> candle_core::Result<f64> {
+        let rows = match &self.objective {
+            Objective::Corpus { rows, .. } => *rows,
+            Objective::Text(text) => text.rows().len(),
+        };
         let mut sum = 0.0;
         // As many rows at a time as in training, so that this takes no more memory.
-        for part in held_out.parts(*rows) {
+        for part in batch.parts(rows) {
             let (inputs, targets) = part.flat();
             sum += match &mut self.gradients {
                 Gradients::Host(backprop) => {
                     let texts = Texts { inputs: &inputs, targets: &targets, seq: part.seq() };
-                    backprop.loss(&params, &texts)?
+                    backprop.loss(params, &texts)?
                 }
                 Gradients::Device(_) => {
                     let (inputs, targets) = part.tensors(&self.device)?;
-                    scalar(&self.llama.token_losses(&params, &inputs, &targets)?.sum_all()?)?
+                    scalar(&self.llama.token_losses(params, &inputs, &targets)?.sum_all()?)?
                 }
             };
         }
-        Ok(Some(sum / tokens as f64))
+        Ok(sum / batch.predicted() as f64)
     }
 
     /// The first parameter with a number that is not finite.
@@ -385,19 +407,22 @@ impl Trainer {
         }
     }
 
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            step: self.step,
+            tokens: self.tokens,
+            learning_rate_factor: self.rate_factor,
+            optimizer: self.optimizer.kind(),
+            optimizer_updates: self.optimizer.updates(),
+            moves: self.moves,
+        }
+    }
+
     /// The whole state. It shares its tensors with the trainer: the next step changes them.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            progress: Progress {
-                step: self.step,
-                tokens: self.tokens,
-                learning_rate_factor: self.rate_factor,
-                optimizer: self.optimizer.kind(),
-                optimizer_updates: self.optimizer.updates(),
-            },
-            params: self.vars.detached(),
-            moments: self.optimizer.state(&self.vars),
-        }
+        let moments = self.optimizer.state(&self.vars);
+        Snapshot { progress: self.progress(), params: self.vars.detached(), moments }
     }
 
     /// Goes on from another state of the same model, which stays as it is. Fails, and changes nothing, where the
@@ -415,6 +440,33 @@ impl Trainer {
         self.step = progress.step;
         self.tokens = progress.tokens;
         self.rate_factor = progress.learning_rate_factor;
+        self.moves = progress.moves;
+        Ok(())
+    }
+
+    /// Goes on from copies of these weights, the optimizer's moments empty and all else as it is. Fails, and changes
+    /// nothing, where they are those of another model, or differ in a parameter that is not trained.
+    pub fn move_to(&mut self, params: &Params) -> Result<(), String> {
+        for ((name, var), trained) in self.vars.iter().zip(&self.trained) {
+            let (now, then) = (var.as_detached_tensor(), params.get(name));
+            let then = then.ok_or_else(|| format!("{name} is missing"))?;
+            if then.dims() != now.dims() {
+                return Err(format!("{name} is {:?}, the weight is {:?}", then.dims(), now.dims()));
+            }
+            if !trained {
+                let change = then.to_device(now.device()).and_then(|then| square_sums(&[(then - now)?]));
+                if change.map_err(|error| format!("{name}: {error}"))?[0] != 0.0 {
+                    return Err(format!("{name} is frozen and would change"));
+                }
+            }
+        }
+        for (name, var) in self.vars.iter() {
+            let tensor = params.get(name).ok_or_else(|| format!("{name} is missing"))?;
+            let set = tensor.to_device(var.device()).and_then(|tensor| var.set(&tensor));
+            set.map_err(|error| format!("{name}: {error}"))?;
+        }
+        self.set_optimizer(self.optimizer.kind());
+        self.moves += 1;
         Ok(())
     }
 

@@ -32,12 +32,7 @@ struct Row<'a> {
 impl Widget for NextToken<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let Self { app, theme } = self;
-        let right = app.engine.prediction.as_ref().map_or_else(Vec::new, |prediction| {
-            vec![
-                Line::raw(format!("p and change · step {}", prediction.step)),
-                Line::raw(format!("step {}", prediction.step)),
-            ]
-        });
+        let right = app.engine.prediction.as_ref().map_or_else(Vec::new, |shown| whose(shown, theme));
         let inner = Panel { theme, focused: app.view.focus == Pane::NextToken, title: "Next token", right }
             .draw(area, buffer);
         match &app.engine.prediction {
@@ -50,6 +45,22 @@ impl Widget for NextToken<'_> {
             }
         }
     }
+}
+
+/// Whose bars these are, from the most to the least telling.
+fn whose(prediction: &Prediction, theme: &Theme) -> Vec<Line<'static>> {
+    let step = prediction.step;
+    let Some([alpha, beta]) = prediction.at else {
+        return vec![Line::raw(format!("p and change · step {step}")), Line::raw(format!("step {step}"))];
+    };
+    let cursor = &theme.symbols.cursor;
+    let place = format!("{cursor} α {} β {}", text::coordinate(alpha), text::coordinate(beta));
+    vec![
+        Line::raw(format!("at {place} · against the weights")),
+        Line::raw(format!("at {place}")),
+        Line::raw(place),
+        Line::raw(format!("at {cursor}")),
+    ]
 }
 
 /// The inside of the pane.

@@ -1,15 +1,15 @@
-//! The question how to leave.
+//! The questions that lie over the screen: how to leave, and whether the training is to move.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::app::{App, Link};
-use crate::protocol::Phase;
+use crate::app::{App, Chosen, Link};
+use crate::protocol::{Phase, Slice};
 use crate::theme::Theme;
 
-use super::popup;
+use super::{popup, text};
 
 /// Leave it training, save and stop, or stay.
 pub(super) struct LeaveDialog<'a> {
@@ -19,29 +19,82 @@ pub(super) struct LeaveDialog<'a> {
 
 impl Widget for LeaveDialog<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let palette = &self.theme.palette;
-        let paused = self.app.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Paused);
+        let Self { app, theme } = self;
+        let paused = app.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Paused);
         let detach = if paused { "leave it paused" } else { "leave it training" };
         let detach = format!("{detach}; `llamascape attach` comes back");
-        let mut choices = vec![("d enter", detach.as_str())];
-        if self.app.link != Link::Stopping {
-            choices.push(("s", "save a checkpoint and stop"));
+        let mut lines = vec![choice("d enter", detach, theme)];
+        if app.link != Link::Stopping {
+            lines.push(choice("s", "save a checkpoint and stop", theme));
         }
-        choices.push(("esc", "cancel"));
-        let place = popup(area, 66, choices.len() as u16 + 4, buffer);
+        lines.push(choice("esc", "cancel", theme));
+        let foot = "ctrl-c leaves at once; the engine goes on";
+        Question { title: "Leave", lines, foot, theme }.render(area, buffer);
+    }
+}
+
+/// Move the training to the cursor, or leave it where it is.
+pub(super) struct MoveDialog<'a> {
+    pub(super) app: &'a App,
+    pub(super) theme: &'a Theme,
+}
+
+impl Widget for MoveDialog<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme } = self;
+        let place = app.view.landscape.chosen.zip(app.engine.slice.as_ref());
+        let mut lines = place.map_or_else(Vec::new, |(chosen, slice)| losses(chosen, slice, theme).to_vec());
+        lines.push(choice("y enter", "go on from there, the optimizer's moments empty", theme));
+        lines.push(choice("esc", "cancel", theme));
+        let foot = "no step is taken; b comes back";
+        Question { title: "Move the training there?", lines, foot, theme }.render(area, buffer);
+    }
+}
+
+/// The losses there and at the weights, and a gap below.
+fn losses(chosen: Chosen, slice: &Slice, theme: &Theme) -> [Line<'static>; 3] {
+    let (column, row) = chosen.nearest(slice);
+    let there = slice.loss.get(row * slice.alphas.len() + column).map_or(f64::NAN, |loss| f64::from(*loss));
+    let place = format!("α {} β {}", text::coordinate(chosen.alpha), text::coordinate(chosen.beta));
+    let line = |symbol: &str, place: &str, loss: f64| {
+        Line::from(vec![
+            Span::raw(format!("  {symbol} {place:<25}")),
+            Span::styled("loss ", theme.palette.muted),
+            Span::raw(text::number(loss)),
+        ])
+    };
+    let here = format!("the weights of step {}", slice.step);
+    let symbols = &theme.symbols;
+    [line(&symbols.cursor, &place, there), line(&symbols.weights, &here, slice.center), Line::default()]
+}
+
+/// A key and what it does.
+fn choice(key: &str, what: impl Into<String>, theme: &Theme) -> Line<'static> {
+    Line::from(vec![Span::styled(format!("  {key:<10}"), theme.palette.accent), Span::raw(what.into())])
+}
+
+/// A frame in the middle of the screen.
+struct Question<'a> {
+    title: &'a str,
+    lines: Vec<Line<'a>>,
+    foot: &'a str,
+    theme: &'a Theme,
+}
+
+impl Widget for Question<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { title, lines, foot, theme } = self;
+        let palette = &theme.palette;
+        let place = popup(area, 66, lines.len() as u16 + 4, buffer);
         let block = Block::bordered()
-            .border_type(self.theme.border)
+            .border_type(theme.border)
             .border_style(palette.focus)
             .style(palette.base.patch(palette.popup))
-            .title(Span::styled(" Leave ", palette.title))
-            .title_bottom(
-                Line::styled(" ctrl-c leaves at once; the engine goes on ", palette.muted).right_aligned(),
-            );
+            .title(Span::styled(format!(" {title} "), palette.title))
+            .title_bottom(Line::styled(format!(" {foot} "), palette.muted).right_aligned());
         let inner = block.inner(place);
         block.render(place, buffer);
-        for ((key, what), row) in choices.into_iter().zip(inner.rows().skip(1)) {
-            let line =
-                Line::from(vec![Span::styled(format!("  {key:<10}"), palette.accent), Span::raw(what)]);
+        for (line, row) in lines.into_iter().zip(inner.rows().skip(1)) {
             line.render(row, buffer);
         }
     }

@@ -50,6 +50,7 @@ pub(super) fn prediction() -> Prediction {
     ];
     Prediction {
         step: 412,
+        at: None,
         prompt: words.concat(),
         tokens: (0..).zip(words).map(|(id, text)| token(id, text)).collect(),
         probability: 0.77,

@@ -92,6 +92,7 @@ impl Widget for Screen<'_> {
                 help::Help { bindings: BINDINGS, scroll: *scroll, theme }.render(area, buffer);
             }
             Some(Modal::Leave) => dialog::LeaveDialog { app, theme }.render(area, buffer),
+            Some(Modal::Move) => dialog::MoveDialog { app, theme }.render(area, buffer),
             Some(Modal::Prompt(editor)) => prompt::PromptEditor { editor, theme }.render(area, buffer),
             None => {}
         }

@@ -66,6 +66,7 @@ fn no_size_makes_it_panic() {
     for modal in [
         None,
         Some(Modal::Leave),
+        Some(Modal::Move),
         Some(Modal::Help { scroll: 99 }),
         Some(Modal::Prompt(LineEditor::default())),
     ] {
@@ -179,6 +180,36 @@ fn the_question_how_to_leave_says_what_becomes_of_the_run() {
     app.engine.status.as_mut().unwrap().phase = Phase::Paused;
     let text = text_of(&drawn(&app, 80, 24));
     assert!(text.contains("leave it paused;") && text.contains("s         save a checkpoint and stop"));
+}
+
+#[test]
+fn the_question_whether_to_move_shows_the_losses_there_and_here() {
+    let mut app = fixture::app();
+    press(&mut app, 'l');
+    app.update(Message::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
+    let text = text_of(&drawn(&app, 80, 24));
+    for part in [
+        " Move the training there? ",
+        "✛ α +.12 β 0",
+        "loss 2.175",
+        "◉ the weights of step 412",
+        "loss 2.113",
+        "y enter   go on from there",
+        "b comes back",
+    ] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn bars_of_a_place_say_so_as_far_as_there_is_room() {
+    let mut app = fixture::app();
+    app.engine.prediction.as_mut().unwrap().at = Some([0.25, 0.0]);
+    assert!(text_of(&drawn(&app, 180, 50)).contains("at ✛ α +.25 β 0 · against the weights"));
+    let text = text_of(&drawn(&app, 80, 24));
+    assert!(text.contains(" at ✛ α +.25 β 0 ") && !text.contains("p and change"), "{text}");
+    app.engine.prediction.as_mut().unwrap().at = Some([-10.25, 0.125]);
+    assert!(text_of(&drawn(&app, 80, 24)).contains(" at ✛ "));
 }
 
 #[test]
