@@ -12,8 +12,11 @@ use std::rc::Rc;
 use std::sync::Once;
 use std::time::Duration;
 
-use ratatui::crossterm::event::{self, Event, KeyEvent};
+use jiff::tz::TimeZone;
+use ratatui::crossterm::event::{self, Event, KeyEvent, MouseEvent};
+use ratatui::crossterm::style::Print;
 use ratatui::crossterm::{cursor, execute, queue, terminal as tty};
+use ratatui::layout::Rect;
 use ratatui::prelude::CrosstermBackend;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,9 +24,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::app::comparison::{self, Comparison};
-use crate::app::{App, Effect, Leave, Message, Options};
+use crate::app::{App, Effect, Gesture, Leave, Message, Options};
 use crate::protocol::comparison::{Phase, Scene};
-use crate::protocol::{LogLevel, LogLine, ToScreen};
+use crate::protocol::{LogLine, ToScreen};
 use crate::run::client::Link;
 use crate::run::comparison::Host;
 use crate::theme::Theme;
@@ -35,6 +38,11 @@ pub use look::{Look, LookError};
 /// Frames a second at most: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(33);
 const FAR: Duration = Duration::from_millis(100);
+
+/// Has the terminal tell of the mouse's buttons and wheel, with coordinates of any size. crossterm's own command asks
+/// for every movement, too, and each would wake the screen.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
 /// Why a screen can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +105,8 @@ impl Write for Frame {
 }
 
 impl Terminal {
-    /// Takes the terminal over: its other screen, raw input, no cursor. Before, it is asked for its background where
-    /// the look depends on that.
+    /// Takes the terminal over: its other screen, raw input, no cursor, and the mouse if the look asks for it. Before,
+    /// it is asked for its background where the look depends on that.
     pub fn open(look: &Look) -> Result<Self, TerminalError> {
         check_size()?;
         let mut output = File::from(rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?);
@@ -109,7 +117,8 @@ impl Terminal {
         let frame = Frame::default();
         let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()));
         let mut terminal = Self { screen: screen?, frame, output, streams: None, background };
-        execute!(terminal.output, tty::EnterAlternateScreen, cursor::Hide)?;
+        let mouse = if look.mouse { MOUSE_ON } else { "" };
+        execute!(terminal.output, tty::EnterAlternateScreen, cursor::Hide, Print(mouse))?;
         terminal.streams = Some(silence()?);
         Ok(terminal)
     }
@@ -125,6 +134,11 @@ impl Terminal {
         let _ = give_back(&mut self.output);
         let _ = rustix::stdio::dup2_stdout(&stdout);
         let _ = rustix::stdio::dup2_stderr(&stderr);
+    }
+
+    /// The screen as it was drawn last.
+    fn area(&mut self) -> Rect {
+        self.screen.get_frame().area()
     }
 
     /// Draws the screen and sends what changed in one write, inside the brackets of a synchronized update.
@@ -143,7 +157,7 @@ impl Drop for Terminal {
 }
 
 fn give_back(output: &mut impl Write) -> io::Result<()> {
-    execute!(output, tty::EndSynchronizedUpdate, tty::LeaveAlternateScreen, cursor::Show)?;
+    execute!(output, tty::EndSynchronizedUpdate, Print(MOUSE_OFF), tty::LeaveAlternateScreen, cursor::Show)?;
     tty::disable_raw_mode()
 }
 
@@ -180,7 +194,8 @@ pub async fn show(
 ) -> Result<Leave, TerminalError> {
     start_log();
     let look = look.on(terminal.background.is_light);
-    let app = App::new(Options { read_only, themes: look.names.clone() });
+    let zone = Some(TimeZone::system());
+    let app = App::new(Options { read_only, themes: look.names.clone(), zone });
     let leave = run(terminal, &mut Training { app, link }, look).await?;
     Ok(leave.unwrap_or(Leave::Detach))
 }
@@ -209,6 +224,8 @@ trait Shown {
     async fn news(&mut self) -> Self::News;
     fn hear(&mut self, news: Self::News) -> Vec<Next<Self::Leave>>;
     fn press(&mut self, key: KeyEvent) -> Vec<Next<Self::Leave>>;
+    /// The mouse did something on a screen of this size.
+    fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Self::Leave>>;
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame);
 }
 
@@ -253,7 +270,10 @@ impl Shown for Training {
 
     fn hear(&mut self, news: Message) -> Vec<Next<Leave>> {
         if let Message::Engine(ToScreen::Update(update)) = &news {
-            update.log.iter().for_each(feed);
+            let zone = self.app.options.zone.as_ref();
+            for line in &update.log {
+                feed(line, zone);
+            }
             tui_logger::move_events();
         }
         self.update(news)
@@ -261,6 +281,11 @@ impl Shown for Training {
 
     fn press(&mut self, key: KeyEvent) -> Vec<Next<Leave>> {
         self.update(Message::Key(key))
+    }
+
+    fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Leave>> {
+        let pointed = ui::pointed(&self.app, screen, mouse);
+        pointed.map_or_else(Vec::new, |pointed| self.update(Message::Mouse(pointed)))
     }
 
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
@@ -313,6 +338,11 @@ impl Shown for Comparing<'_> {
         self.update(comparison::Message::Key(key))
     }
 
+    fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Option<String>>> {
+        let pointed = ui::comparison::pointed(&self.app, screen, mouse);
+        pointed.map_or_else(Vec::new, |pointed| self.update(comparison::Message::Mouse(pointed)))
+    }
+
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
         ui::comparison::view(&self.app, theme, frame);
     }
@@ -325,7 +355,7 @@ async fn run<S: Shown>(
     look: Look,
 ) -> Result<Option<S::Leave>, TerminalError> {
     let mut theme = look.theme;
-    let mut keys = read_keys(Late::new(terminal.background))?;
+    let mut inputs = read_inputs(Late::new(terminal.background))?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut ends = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     let [Ok(hung_up), Ok(terminated), Ok(interrupted)] = &mut ends else {
@@ -338,11 +368,13 @@ async fn run<S: Shown>(
     // When to draw again, if anything has changed.
     let mut due: Option<Instant> = None;
     loop {
-        // A key is answered at once; what the engine says waits for the next frame.
+        // What a person does is answered at once; what the engine says waits for the next frame.
         let (soonest, effects) = tokio::select! {
             biased;
-            key = keys.recv() => match key {
-                Some(key) => (Instant::now(), shown.press(key)),
+            input = inputs.recv() => match input {
+                Some(Event::Key(key)) => (Instant::now(), shown.press(key)),
+                Some(Event::Mouse(mouse)) => (Instant::now(), shown.point(mouse, terminal.area())),
+                Some(_) => continue,
                 None => return Ok(None),
             },
             _ = hung_up.recv() => return Ok(None),
@@ -380,15 +412,15 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-/// Reads keys on a thread of its own. The channel ends when the terminal does: crossterm alone would spin on
-/// a terminal that is gone.
-fn read_keys(mut late: Late) -> io::Result<mpsc::UnboundedReceiver<KeyEvent>> {
+/// Reads keys and the mouse on a thread of its own. The channel ends when the terminal does: crossterm alone would spin
+/// on a terminal that is gone.
+fn read_inputs(mut late: Late) -> io::Result<mpsc::UnboundedReceiver<Event>> {
     let terminal = if io::stdin().is_terminal() {
         File::from(rustix::io::dup(rustix::stdio::stdin())?)
     } else {
         File::open("/dev/tty")?
     };
-    let (sender, keys) = mpsc::unbounded_channel();
+    let (sender, inputs) = mpsc::unbounded_channel();
     let pump = move || -> io::Result<()> {
         loop {
             let mut polled = [PollFd::new(&terminal, PollFlags::IN)];
@@ -401,10 +433,13 @@ fn read_keys(mut late: Late) -> io::Result<mpsc::UnboundedReceiver<KeyEvent>> {
             }
             // crossterm reads nothing at all in no time.
             while event::poll(Duration::from_millis(1))? {
-                if let Event::Key(key) = event::read()?
-                    && !late.swallows(key)
-                    && sender.send(key).is_err()
-                {
+                let event = event::read()?;
+                let tells = match event {
+                    Event::Key(key) => !late.swallows(key),
+                    Event::Mouse(mouse) => Gesture::of(mouse).is_some(),
+                    _ => false,
+                };
+                if tells && sender.send(event).is_err() {
                     return Ok(());
                 }
             }
@@ -412,7 +447,7 @@ fn read_keys(mut late: Late) -> io::Result<mpsc::UnboundedReceiver<KeyEvent>> {
     };
     // The thread ends with the process, or with the terminal, which the closed channel reports.
     std::thread::Builder::new().name("keys".to_owned()).spawn(pump)?;
-    Ok(keys)
+    Ok(inputs)
 }
 
 fn start_log() {
@@ -423,15 +458,7 @@ fn start_log() {
 }
 
 /// Hands a line of the engine's log to the log pane, with the time at which it was written.
-fn feed(line: &LogLine) {
-    let level = match line.level {
-        LogLevel::Error => log::Level::Error,
-        LogLevel::Warn => log::Level::Warn,
-        LogLevel::Info => log::Level::Info,
-        LogLevel::Debug => log::Level::Debug,
-    };
-    let time = jiff::Timestamp::from_millisecond(line.milliseconds)
-        .map(|time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string())
-        .unwrap_or_default();
-    log::log!(target: "engine", level, "{time} {}", text::escape(&line.message));
+fn feed(line: &LogLine, zone: Option<&TimeZone>) {
+    let (level, text) = text::logged(line, zone);
+    log::log!(target: "engine", level, "{text}");
 }

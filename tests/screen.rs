@@ -116,7 +116,9 @@ fn a_run_goes_on_without_a_screen_and_is_come_back_to() {
     watcher.until("the run's history", |text| text.contains("2 viewers") || text.contains("step "));
     let mut pty = Pty::start(home.path(), 100, 30, &["attach", "sec"]);
     pty.until("both screens", |text| text.contains("2 viewers"));
-    pty.press(" ");
+    pty.press(":ru");
+    pty.until("the command", |text| text.contains("run, or pause"));
+    pty.press("\r");
     watcher.until("the pause on the other screen", |text| text.contains("paused"));
     pty.press("qs");
     assert_eq!(pty.end().0, 0);
@@ -189,6 +191,9 @@ fn two_models_are_compared_side_by_side() {
     pty.until("a step of A alone", |text| text.contains("step A 1 · B 0"));
     pty.press("\x1b[C\x1b[C");
     pty.until("the cursor on both", |text| text.contains("both read at") && text.matches("✛ ").count() >= 3);
+    // A button goes down and up over the map of A.
+    pty.press("\x1b[<0;31;12M\x1b[<0;31;12m");
+    pty.until("the cursor where the mouse was", |text| text.contains("α -.25"));
     pty.press("G");
     pty.until("what A writes", |text| text.contains("A · writes") && text.contains("B · next token"));
     pty.resize(80, 24);

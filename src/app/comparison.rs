@@ -4,11 +4,14 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::protocol::comparison::{Ask, Phase, Scene, Side, Sides, Template};
+use crate::protocol::comparison::{Ask, Phase, PlaneChoice, Scene, Side, Sides, Template};
 use crate::protocol::{OptimizerKind, Slice};
 
 use super::keys::{bindings, control, key, named};
-use super::{Binding, Group, Hint, LandscapeView, LineEditor, keys, next_theme};
+use super::palette::Typed;
+use super::{
+    Binding, Chosen, Gesture, Group, Hint, LandscapeView, LineEditor, Palette, Pointed, keys, next_theme,
+};
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub enum Action {
     Focus,
     /// Back to the plain view.
     Clear,
+    /// An action by its name.
+    CommandLine,
     /// End.
     Quit,
     /// This table.
@@ -70,33 +75,37 @@ impl Action {
 
 bindings! {
     Training:
-        [key('s'), key('.')] Step 2 "step" "take one step on the prompt with the focused models"
-        [key('S')] StepTen 0 "10 steps" "take ten steps likewise"
-        [key('b')] Back 8 "back" "go back to the weights of the checkpoint"
-        [key('+'), key('=')] Faster 0 "rate up" "raise the learning rate of both by a quarter"
-        [key('-')] Slower 0 "rate down" "lower the learning rate likewise"
-        [key('o')] Optimizer 11 "optimizer" "go on with the next optimizer, its moments empty"
+        [key('s'), key('.')] Step "step [N]" 2 "step" "take one step on the prompt with the focused models"
+        [key('S')] StepTen "ten-steps" 0 "10 steps" "take ten steps likewise"
+        [key('b')] Back "back" 8 "back" "go back to the weights of the checkpoint"
+        [key('+'), key('=')] Faster "rate-up" 0 "rate up" "raise the learning rate of both by a quarter"
+        [key('-')] Slower "rate-down" 0 "rate down" "lower the learning rate likewise"
+        [key('o')] Optimizer "optimizer" 11 "optimizer" "go on with the next optimizer, its moments empty"
     Engine:
-        [key('P')] Plane 3 "plane" "same seeds for each, one plane for both, or the plane through both"
-        [key('n')] NewPlane 9 "new plane" "draw new random directions"
-        [key('[')] ZoomIn 0 "closer" "zoom in on the plane"
-        [key(']')] ZoomOut 0 "wider" "zoom out"
-        [key('g')] Grid 0 "grid" "at most 17, 33 or 65 points a side"
-        [key('p')] Prompt 4 "prompt" "edit the prompt; its last token is the target"
-        [key('t')] Template 6 "template" "put the prompt into the chat template, or take it out"
-        [key('G')] Write 5 "write" "let the focused models write on from the prompt, its target left out"
+        [key('P')] Plane "plane" 3 "plane" "same seeds for each, one plane for both, or the plane through both"
+        [key('n')] NewPlane "new-plane" 9 "new plane" "draw new random directions"
+        [key('[')] ZoomIn "zoom-in" 0 "closer" "zoom in on the plane"
+        [key(']')] ZoomOut "zoom-out" 0 "wider" "zoom out"
+        [key('g')] Grid "grid" 0 "grid" "at most 17, 33 or 65 points a side"
+        [key('p')] Prompt "prompt [TEXT]" 4 "prompt" "edit the prompt; its last token is the target"
+        [key('t')] Template "template" 6 "template" "put the prompt into the chat template, or take it out"
+        [key('G')] Write "write" 5 "write" "let the focused models write on from the prompt, its target left out"
     Picture:
-        [key('u')] OneScale 7 "scale" "one colour scale for both, or one for each"
-        [key('L')] LogScale 0 "log scale" "colours by the logarithm of the loss"
-        [key('c')] ColorMap 10 "colours" "next colour map"
-        [key('m')] MarkerStyle 0 "marker" "cells of braille dots, half blocks or plain characters"
-        [key('T')] Theme 12 "theme" "next theme"
+        [key('u')] OneScale "scale" 7 "scale" "one colour scale for both, or one for each"
+        [key('L')] LogScale "log-scale" 0 "log scale" "colours by the logarithm of the loss"
+        [key('c')] ColorMap "colours" 10 "colours" "next colour map"
+        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks or plain characters"
+        [key('T')] Theme "theme" 12 "theme" "next theme"
     Screen:
-        [named(KeyCode::Tab)] Focus 1 "side" "focus both models, A or B: whom the keys mean"
-        [named(KeyCode::Esc)] Clear 0 "clear" "take no more steps; hide what was written, then the cursor, which arrows or hjkl move"
-        [key('q'), control('c')] Quit 0 "quit" "leave at once: steps taken here are not kept"
-        [key('?')] Help 0 "help" "these keys"
+        [named(KeyCode::Tab)] Focus "side" 1 "side" "focus both models, A or B: whom the keys mean"
+        [named(KeyCode::Esc)] Clear "clear" 0 "clear" "take no more steps; hide what was written, then the cursor, which arrows or hjkl move"
+        [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
+        [key('q'), control('c')] Quit "quit" 0 "quit" "leave at once: steps taken here are not kept"
+        [key('?')] Help "help" 0 "help" "these keys"
 }
+
+/// Steps that one command can ask for: each is asked for by itself.
+const STEPS_AT_ONCE: usize = 1000;
 
 /// What lies over the screen and takes the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +117,17 @@ pub enum Modal {
     },
     /// The line editor of the prompt.
     Prompt(LineEditor),
+    /// The command line.
+    Commands(Palette),
+}
+
+/// The panes of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pane {
+    /// The landscape of a model; that of A is the one landscape of the plane through both.
+    Map(Side),
+    /// What a model would say next, or what it writes.
+    NextToken(Side),
 }
 
 /// What happens to the screen.
@@ -115,6 +135,8 @@ pub enum Modal {
 pub enum Message {
     /// A key. Releases are ignored.
     Key(KeyEvent),
+    /// The mouse, over a pane.
+    Mouse(Pointed<Pane>),
     /// All there is to show, as it is now.
     Scene(Box<Scene>),
 }
@@ -145,6 +167,8 @@ pub struct Comparison {
     pub modal: Option<Modal>,
     /// The answer to the last key, or what the engine said since.
     pub hint: Option<Hint>,
+    /// The commands that were typed and run, the newest last.
+    history: Vec<String>,
     /// The themes that can be had, the one on show first.
     themes: Vec<String>,
     /// The text that was typed last, until it is what the models read.
@@ -161,6 +185,7 @@ impl Comparison {
             one_scale: true,
             modal: None,
             hint: None,
+            history: Vec::new(),
             themes,
             typed: None,
         }
@@ -171,6 +196,7 @@ impl Comparison {
         match message {
             Message::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
             Message::Key(key) => self.key(key),
+            Message::Mouse(pointed) => self.mouse(pointed),
             Message::Scene(scene) => {
                 self.hear(*scene);
                 Vec::new()
@@ -180,7 +206,7 @@ impl Comparison {
 
     /// Whether an action would do something now.
     pub fn allows(&self, action: Action) -> bool {
-        let always = matches!(action, Action::Theme | Action::Help | Action::Quit);
+        let always = matches!(action, Action::Theme | Action::CommandLine | Action::Help | Action::Quit);
         always || self.scene.phase == Phase::Live
     }
 
@@ -212,14 +238,29 @@ impl Comparison {
                 Vec::new()
             }
             Some(Modal::Prompt(_)) => self.prompt_key(key),
+            Some(Modal::Commands(_)) => self.commands_key(key),
             None => match keys::pressed(BINDINGS, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
-                Some(action) if !self.allows(action) => {
-                    self.say(Hint::Refused("the models are not there yet".into()))
-                }
-                Some(action) => self.act(action),
+                Some(action) => self.run(action, String::new()),
                 None => self.steer(key.code),
             },
+        }
+    }
+
+    /// Does what was pressed or typed: an action, and what was typed after its name.
+    fn run(&mut self, action: Action, more: String) -> Vec<Effect> {
+        if !self.allows(action) {
+            return self.say(Hint::Refused("the models are not there yet".into()));
+        }
+        match (action, more.parse::<usize>()) {
+            _ if more.is_empty() => self.act(action),
+            (Action::Prompt, _) => self.set_prompt(more),
+            (_, Ok(1)) => self.act(action),
+            (_, Ok(steps @ 2..=STEPS_AT_ONCE)) => self.steps(steps),
+            (_, _) => {
+                let hint = format!("what may follow step is a number of steps, at most {STEPS_AT_ONCE}");
+                self.say(Hint::Refused(hint))
+            }
         }
     }
 
@@ -228,10 +269,7 @@ impl Comparison {
         let view = &mut self.landscape;
         match action {
             Action::Step => self.ask(Ask::Step(sides), format!("one step of {whom}")),
-            Action::StepTen => {
-                self.say(Hint::Asked(format!("ten steps of {whom}")));
-                vec![Effect::Ask(Ask::Step(sides)); 10]
-            }
+            Action::StepTen => self.steps(10),
             Action::Back => self.ask(Ask::Back(sides), format!("{whom} back to the checkpoint")),
             Action::Faster => self.ask(Ask::ScaleLearningRate(1.25), "learning rate x 1.25"),
             Action::Slower => self.ask(Ask::ScaleLearningRate(0.8), "learning rate / 1.25"),
@@ -298,12 +336,21 @@ impl Comparison {
                 vec![Effect::Ask(Ask::Hush)]
             }
             Action::Clear => self.drop_cursor(),
+            Action::CommandLine => {
+                self.modal = Some(Modal::Commands(Palette::default()));
+                Vec::new()
+            }
             Action::Quit => vec![Effect::Leave],
             Action::Help => {
                 self.modal = Some(Modal::Help { scroll: 0 });
                 Vec::new()
             }
         }
+    }
+
+    fn steps(&mut self, count: usize) -> Vec<Effect> {
+        self.say(Hint::Asked(format!("{count} steps of {}", self.whom())));
+        vec![Effect::Ask(Ask::Step(self.sides)); count]
     }
 
     fn whom(&self) -> &'static str {
@@ -383,8 +430,7 @@ impl Comparison {
             KeyCode::Enter => {
                 let text = editor.text();
                 self.modal = None;
-                self.typed = Some(text.clone());
-                self.ask(Ask::SetPrompt(text), "reading the new prompt with both")
+                self.set_prompt(text)
             }
             KeyCode::Esc => {
                 self.modal = None;
@@ -397,11 +443,65 @@ impl Comparison {
         }
     }
 
-    /// Moves the cursor; both models are read where it is.
+    fn set_prompt(&mut self, text: String) -> Vec<Effect> {
+        self.typed = Some(text.clone());
+        self.ask(Ask::SetPrompt(text), "reading the new prompt with both")
+    }
+
+    fn commands_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let Some(Modal::Commands(palette)) = &mut self.modal else { return Vec::new() };
+        match palette.key(BINDINGS, &mut self.history, key) {
+            Typed::Line => Vec::new(),
+            Typed::Refused(why) => self.say(Hint::Refused(why)),
+            Typed::Closed => {
+                self.modal = None;
+                Vec::new()
+            }
+            Typed::Run(action, more) => {
+                self.modal = None;
+                self.run(action, more)
+            }
+        }
+    }
+
+    /// A click on a map moves the cursor, and one beside it chooses whom the keys mean; the wheel zooms.
+    fn mouse(&mut self, Pointed { gesture, pane, place }: Pointed<Pane>) -> Vec<Effect> {
+        if self.modal.is_some() || self.scene.phase != Phase::Live {
+            return Vec::new();
+        }
+        self.hint = None;
+        match (gesture, place) {
+            (Gesture::Click, Some(place)) => {
+                let before = self.landscape.chosen;
+                self.landscape.point(shown(&self.scene), place);
+                self.look(before)
+            }
+            (Gesture::Click, None) => self.choose(pane),
+            (Gesture::WheelUp, Some(_)) => self.act(Action::ZoomIn),
+            (Gesture::WheelDown, Some(_)) => self.act(Action::ZoomOut),
+            (_, None) => Vec::new(),
+        }
+    }
+
+    /// Makes the keys mean the model of a pane, and both again where they mean that one already.
+    fn choose(&mut self, pane: Pane) -> Vec<Effect> {
+        let sides = match pane {
+            Pane::Map(_) if self.scene.plane == PlaneChoice::Through => Sides::Both,
+            Pane::Map(side) | Pane::NextToken(side) => Sides::One(side),
+        };
+        self.sides = if sides == self.sides { Sides::Both } else { sides };
+        self.say(Hint::Answer(format!("the keys mean {}", self.whom())))
+    }
+
     fn steer(&mut self, code: KeyCode) -> Vec<Effect> {
         let Some((right, up)) = keys::direction(code) else { return Vec::new() };
         let before = self.landscape.chosen;
         self.landscape.move_cursor(shown(&self.scene), right, up);
+        self.look(before)
+    }
+
+    /// Has both models read where the cursor is, if it was elsewhere before.
+    fn look(&self, before: Option<Chosen>) -> Vec<Effect> {
         let moved = self.landscape.chosen.filter(|chosen| Some(*chosen) != before);
         moved.map(|to| Effect::Ask(Ask::LookAt(Some([to.alpha, to.beta])))).into_iter().collect()
     }

@@ -30,6 +30,14 @@ impl LineEditor {
         (before.iter().collect(), after.first().copied(), after.iter().skip(1).collect())
     }
 
+    /// Edits, and tells whether the text is another now.
+    pub(super) fn changes(&mut self, key: KeyEvent) -> bool {
+        // A key puts characters in or takes some out; none replaces one.
+        let before = self.characters.len();
+        self.key(key);
+        self.characters.len() != before
+    }
+
     /// Edits. Keys that mean nothing here do nothing.
     pub(super) fn key(&mut self, key: KeyEvent) {
         let end = self.characters.len();

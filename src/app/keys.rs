@@ -1,4 +1,5 @@
-//! The keys, as one table a screen: it decides what a key does, and the footer and the help are printed from it.
+//! The keys, as one table a screen: it decides what a key or a typed command does, and the footer, the help and the
+//! list of commands are printed from it.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -53,6 +54,10 @@ pub enum Action {
     Theme,
     /// Back to the plain view.
     Clear,
+    /// A text in the log.
+    Search,
+    /// An action by its name.
+    CommandLine,
     /// Leave the engine alone.
     Detach,
     /// End, somehow.
@@ -131,6 +136,8 @@ pub struct Binding<A> {
     pub keys: &'static [Key],
     /// What they do.
     pub action: A,
+    /// What is typed for it after `:`, such as `step [N]`: its name and, in brackets, what may follow.
+    pub command: &'static str,
     /// A word or two for the footer.
     pub label: &'static str,
     /// Place in the footer, from 1; 0 is none. The last ones are dropped first.
@@ -139,6 +146,18 @@ pub struct Binding<A> {
     pub help: &'static str,
     /// Its chapter.
     pub group: Group,
+}
+
+impl<A> Binding<A> {
+    /// The name of its command.
+    pub fn name(&self) -> &'static str {
+        self.command.split_once(' ').map_or(self.command, |(name, _)| name)
+    }
+
+    /// Whether something may follow the name.
+    pub(super) fn takes_more(&self) -> bool {
+        self.command.contains(' ')
+    }
 }
 
 pub(super) const fn key(character: char) -> Key {
@@ -153,13 +172,16 @@ pub(super) const fn control(character: char) -> Key {
     Key { code: KeyCode::Char(character), control: true }
 }
 
-/// The table `BINDINGS` of the `Action`s in scope, chapter by chapter: keys, action, rank, label, help.
+/// The table `BINDINGS` of the `Action`s in scope, chapter by chapter: keys, action, command, rank, label, help.
 macro_rules! bindings {
-    ($($group:ident: $([$($key:expr),+] $action:ident $rank:literal $label:literal $help:literal)+)+) => {
+    ($($group:ident:
+        $([$($key:expr),+] $action:ident $command:literal $rank:literal $label:literal $help:literal)+
+    )+) => {
         /// All keys that work when nothing lies over the screen, but for the arrows and hjkl.
         pub const BINDINGS: &[Binding<Action>] = &[$($(Binding {
             keys: &[$($key),+],
             action: Action::$action,
+            command: $command,
             label: $label,
             rank: $rank,
             help: $help,
@@ -171,36 +193,38 @@ pub(super) use bindings;
 
 bindings! {
     Training:
-        [key(' ')] RunPause 1 "run" "run, or pause after the step in hand"
-        [key('s'), key('.')] Step 2 "step" "take one step, then pause"
-        [key('S')] StepTen 0 "10 steps" "take ten steps, then pause"
-        [key('b')] Back 3 "back" "go back to before the last step, or the last state that is kept in memory"
-        [named(KeyCode::Enter)] Move 0 "move" "move the training to the cursor on the landscape; it asks first"
-        [key('+'), key('=')] Faster 0 "rate up" "raise the learning rate by a quarter"
-        [key('-')] Slower 0 "rate down" "lower the learning rate likewise"
-        [key('o')] Optimizer 12 "optimizer" "go on with the next optimizer, its moments empty"
-        [key('w')] Save 9 "save" "write a checkpoint"
+        [key(' ')] RunPause "run" 1 "run" "run, or pause after the step in hand"
+        [key('s'), key('.')] Step "step [N]" 2 "step" "take one step, then pause"
+        [key('S')] StepTen "ten-steps" 0 "10 steps" "take ten steps, then pause"
+        [key('b')] Back "back" 3 "back" "go back to before the last step, or the last state that is kept in memory"
+        [named(KeyCode::Enter)] Move "move" 0 "move" "move the training to the cursor on the landscape; it asks first"
+        [key('+'), key('=')] Faster "rate-up" 0 "rate up" "raise the learning rate by a quarter"
+        [key('-')] Slower "rate-down" 0 "rate down" "lower the learning rate likewise"
+        [key('o')] Optimizer "optimizer" 12 "optimizer" "go on with the next optimizer, its moments empty"
+        [key('w')] Save "save" 9 "save" "write a checkpoint"
     Engine:
-        [key('r')] Redraw 7 "redraw" "evaluate the slice around the weights as they are now"
-        [key('n')] NewPlane 5 "new plane" "draw two new random directions"
-        [key('[')] ZoomIn 10 "closer" "zoom in on the plane"
-        [key(']')] ZoomOut 11 "wider" "zoom out"
-        [key('g')] Grid 0 "grid" "at most 17, 33 or 65 points a side"
-        [key('p')] Prompt 4 "prompt" "edit the prompt; its last token is the target"
+        [key('r')] Redraw "redraw" 7 "redraw" "evaluate the slice around the weights as they are now"
+        [key('n')] NewPlane "new-plane" 5 "new plane" "draw two new random directions"
+        [key('[')] ZoomIn "zoom-in" 10 "closer" "zoom in on the plane"
+        [key(']')] ZoomOut "zoom-out" 11 "wider" "zoom out"
+        [key('g')] Grid "grid" 0 "grid" "at most 17, 33 or 65 points a side"
+        [key('p')] Prompt "prompt [TEXT]" 4 "prompt" "edit the prompt; its last token is the target"
     Picture:
-        [key('L')] LogScale 0 "log scale" "colours, or the focused loss chart, by the logarithm"
-        [key('c')] ColorMap 8 "colours" "next colour map"
-        [key('m')] MarkerStyle 0 "marker" "cells of braille dots, half blocks or plain characters"
-        [key('T')] Theme 13 "theme" "next theme"
+        [key('L')] LogScale "log-scale" 0 "log scale" "colours, or the focused loss chart, by the logarithm"
+        [key('c')] ColorMap "colours" 8 "colours" "next colour map"
+        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks or plain characters"
+        [key('T')] Theme "theme" 13 "theme" "next theme"
     Screen:
-        [named(KeyCode::Tab)] FocusNext 0 "focus" "focus the next pane; arrows or hjkl move in it"
-        [named(KeyCode::BackTab)] FocusPrevious 0 "focus back" "focus the pane before"
-        [key('z')] Zoom 0 "zoom pane" "give the focused pane the whole screen, or take it back"
-        [key('7')] Log 6 "log" "show or hide the log"
-        [named(KeyCode::Esc)] Clear 0 "clear" "all panes again; no cursor; the newest log lines"
-        [key('D')] Detach 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
-        [key('q'), control('c')] Quit 0 "quit" "leave: go on training, or save and stop"
-        [key('?')] Help 0 "help" "these keys"
+        [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it"
+        [named(KeyCode::BackTab)] FocusPrevious "previous-pane" 0 "focus back" "focus the pane before"
+        [key('z')] Zoom "zoom-pane" 0 "zoom pane" "give the focused pane the whole screen, or take it back"
+        [key('7')] Log "log" 6 "log" "show or hide the log"
+        [named(KeyCode::Esc)] Clear "clear" 0 "clear" "all panes again; no cursor; the newest log lines"
+        [key('/')] Search "search" 0 "search" "search the log: enter goes to older lines, esc ends it"
+        [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
+        [key('D')] Detach "detach" 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
+        [key('q'), control('c')] Quit "quit" 0 "quit" "leave: go on training, or save and stop"
+        [key('?')] Help "help" 0 "help" "these keys"
 }
 
 /// What a key press means when nothing lies over the screen.
@@ -239,6 +263,16 @@ pub(super) fn scroll_help<A>(bindings: &[Binding<A>], scroll: usize, code: KeyCo
     }
 }
 
+/// Checks that every command has a name of its own, in kebab case.
+#[cfg(test)]
+pub(super) fn assert_names<A>(bindings: &[Binding<A>]) {
+    for (i, binding) in bindings.iter().enumerate() {
+        let name = binding.name();
+        assert!(!name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{name}");
+        assert!(bindings[..i].iter().all(|other| other.name() != name), "{name} is there twice");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +300,11 @@ mod tests {
             assert_eq!(rows.len(), 1, "action {number}");
             assert!(!rows[0].keys.is_empty() && !rows[0].help.is_empty() && !rows[0].label.is_empty());
         }
+    }
+
+    #[test]
+    fn every_command_has_a_name_of_its_own() {
+        assert_names(BINDINGS);
     }
 
     #[test]

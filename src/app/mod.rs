@@ -6,16 +6,25 @@
 pub mod comparison;
 mod editor;
 mod keys;
+mod mouse;
+mod palette;
+mod search;
 mod state;
 
 pub use editor::LineEditor;
 pub use keys::{Action, BINDINGS, Binding, Group, Key};
+pub use mouse::{Gesture, Pointed};
+pub use palette::Palette;
+pub use search::{Recent, Search};
 pub use state::{Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, ViewState};
 
+use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_logger::{TuiWidgetEvent, TuiWidgetState};
 
 use crate::protocol::{Command, LogLevel, LogLine, Outcome, Phase, ToScreen};
+
+use palette::Typed;
 
 /// How a screen starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +33,8 @@ pub struct Options {
     pub read_only: bool,
     /// The themes that can be had, the one on show first.
     pub themes: Vec<String>,
+    /// The time zone of the times in the log; UTC without one.
+    pub zone: Option<TimeZone>,
 }
 
 /// What happens to a screen.
@@ -31,6 +42,8 @@ pub struct Options {
 pub enum Message {
     /// A key. Releases are ignored.
     Key(KeyEvent),
+    /// The mouse, over a pane.
+    Mouse(Pointed<Pane>),
     /// The engine says something.
     Engine(ToScreen),
     /// The connection broke, and why.
@@ -71,6 +84,8 @@ pub struct App {
     pub view: ViewState,
     /// Where the log is scrolled to.
     pub log: TuiWidgetState,
+    /// The lines of the log that can be searched.
+    pub recent: Recent,
 }
 
 impl App {
@@ -82,6 +97,7 @@ impl App {
             engine: EngineState::default(),
             view: ViewState::default(),
             log: TuiWidgetState::new(),
+            recent: Recent::default(),
         }
     }
 
@@ -90,6 +106,7 @@ impl App {
         match message {
             Message::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
             Message::Key(key) => self.key(key),
+            Message::Mouse(pointed) => self.mouse(pointed),
             Message::Engine(said) => self.hear(said),
             Message::Lost(_) if matches!(self.link, Link::Ended(_)) => Vec::new(),
             Message::Lost(why) => vec![Effect::Leave(Leave::Lost(why))],
@@ -120,6 +137,8 @@ impl App {
             Some(Modal::Leave) => self.leave_key(key),
             Some(Modal::Move) => self.move_key(key),
             Some(Modal::Prompt(_)) => self.prompt_key(key),
+            Some(Modal::Commands(_)) => self.commands_key(key),
+            Some(Modal::Search(_)) => self.search_key(key),
             None => match keys::pressed(BINDINGS, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
                 Some(action) => self.act(action),
@@ -149,6 +168,8 @@ impl App {
                 self.log.transition(TuiWidgetEvent::EscapeKey);
                 return self.drop_cursor();
             }
+            Action::Search => return self.begin_search(),
+            Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
             Action::Quit => return self.quit(),
             Action::Help => view.modal = Some(Modal::Help { scroll: 0 }),
@@ -161,6 +182,7 @@ impl App {
     /// Shows what the engine says in answer to a key, and what went wrong in any case. What it said before this
     /// screen came is in the log.
     fn read_log(&mut self, log: &[LogLine]) {
+        self.recent.extend(log);
         let Some(last) = log.last() else { return };
         let wrong = log.iter().rfind(|line| line.level <= LogLevel::Warn);
         if let Some(line) = wrong.filter(|_| self.engine.status.is_some()) {
@@ -333,8 +355,7 @@ impl App {
             KeyCode::Enter => {
                 let text = editor.text();
                 self.view.modal = None;
-                self.view.hint = Some(Hint::Asked("predicting the last token of the new prompt".into()));
-                return vec![Effect::Send(Command::SetPrompt(text))];
+                return self.set_prompt(text);
             }
             KeyCode::Esc => self.view.modal = None,
             KeyCode::Char('c') if control => {
@@ -348,10 +369,15 @@ impl App {
 
     /// Moves the cursor of the landscape; the model that is there says what comes next.
     fn move_cursor(&mut self, right: i32, up: i32) -> Vec<Effect> {
-        let landscape = &mut self.view.landscape;
-        let before = landscape.chosen;
-        landscape.move_cursor(self.engine.slice.as_ref(), right, up);
-        let Some(to) = landscape.chosen.filter(|chosen| Some(*chosen) != before) else { return Vec::new() };
+        let before = self.view.landscape.chosen;
+        self.view.landscape.move_cursor(self.engine.slice.as_ref(), right, up);
+        self.moved(before)
+    }
+
+    /// The cursor may be elsewhere than it was.
+    fn moved(&mut self, before: Option<Chosen>) -> Vec<Effect> {
+        let chosen = self.view.landscape.chosen;
+        let Some(to) = chosen.filter(|chosen| Some(*chosen) != before) else { return Vec::new() };
         if before.is_none() && self.cannot_command().is_none() {
             self.view.hint = Some(Hint::Answer("enter moves the training here, esc drops the cursor".into()));
         }
@@ -372,6 +398,71 @@ impl App {
         }
         if place.is_some() && self.options.read_only {
             self.view.hint = Some(Hint::Refused("this screen is read-only: the bars do not follow".into()));
+        }
+        Vec::new()
+    }
+
+    fn set_prompt(&mut self, text: String) -> Vec<Effect> {
+        self.view.hint = Some(Hint::Asked("predicting the last token of the new prompt".into()));
+        vec![Effect::Send(Command::SetPrompt(text))]
+    }
+
+    fn commands_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let Some(Modal::Commands(palette)) = &mut self.view.modal else { return Vec::new() };
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            self.view.modal = None;
+            return self.quit();
+        }
+        match palette.key(BINDINGS, &mut self.view.history, key) {
+            Typed::Line => {}
+            Typed::Closed => self.view.modal = None,
+            Typed::Refused(why) => self.view.hint = Some(Hint::Refused(why)),
+            Typed::Run(action, more) => {
+                self.view.modal = None;
+                return self.run(action, more);
+            }
+        }
+        Vec::new()
+    }
+
+    /// Does what was typed: an action, and what follows its name.
+    fn run(&mut self, action: Action, more: String) -> Vec<Effect> {
+        if more.is_empty() {
+            return self.act(action);
+        }
+        let refused = match (self.cannot_command(), action, more.parse::<u64>()) {
+            (Some(reason), _, _) => reason,
+            (None, Action::Prompt, _) => return self.set_prompt(more),
+            (None, _, Ok(1)) => return self.act(action),
+            (None, _, Ok(steps @ 2..)) => {
+                self.view.hint = Some(Hint::Asked(format!("{steps} steps")));
+                return vec![Effect::Send(Command::Step(steps))];
+            }
+            (None, _, _) => "what may follow step is a number of steps",
+        };
+        self.view.hint = Some(Hint::Refused(refused.into()));
+        Vec::new()
+    }
+
+    fn mouse(&mut self, pointed: Pointed<Pane>) -> Vec<Effect> {
+        if self.view.modal.is_some() {
+            return Vec::new();
+        }
+        self.view.hint = None;
+        match (pointed.gesture, pointed.pane, pointed.place) {
+            (Gesture::Click, pane, place) => {
+                self.view.focus = pane;
+                if let Some(place) = place {
+                    let before = self.view.landscape.chosen;
+                    self.view.landscape.point(self.engine.slice.as_ref(), place);
+                    return self.moved(before);
+                }
+            }
+            (Gesture::WheelUp, Pane::Landscape, Some(_)) => return self.act(Action::ZoomIn),
+            (Gesture::WheelDown, Pane::Landscape, Some(_)) => return self.act(Action::ZoomOut),
+            (Gesture::WheelUp, Pane::Log, _) => self.log.transition(TuiWidgetEvent::PrevPageKey),
+            (Gesture::WheelDown, Pane::Log, _) => self.log.transition(TuiWidgetEvent::NextPageKey),
+            _ => {}
         }
         Vec::new()
     }

@@ -2,7 +2,7 @@
 
 use crate::protocol::{History, LayerNorm, Outcome, Prediction, RunInfo, Sharpness, Slice, Status, Update};
 
-use super::LineEditor;
+use super::{LineEditor, Palette, Search};
 
 /// How the connection to the engine stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +118,10 @@ pub enum Modal {
     Move,
     /// The line editor of the prompt.
     Prompt(LineEditor),
+    /// The command line.
+    Commands(Palette),
+    /// The search of the log.
+    Search(Search),
 }
 
 /// A line that answers the last key, until the next one.
@@ -180,6 +184,8 @@ pub struct ViewState {
     pub modal: Option<Modal>,
     /// The answer to the last key.
     pub hint: Option<Hint>,
+    /// The commands that were typed and run, the newest last.
+    pub history: Vec<String>,
 }
 
 impl Default for ViewState {
@@ -192,6 +198,7 @@ impl Default for ViewState {
             landscape: LandscapeView::default(),
             modal: None,
             hint: None,
+            history: Vec::new(),
         }
     }
 }
@@ -221,6 +228,20 @@ impl LandscapeView {
         let next = Self::GRIDS.into_iter().find(|grid| *grid > now).unwrap_or(Self::GRIDS[0]);
         self.grid = Some(next);
         next
+    }
+
+    /// Puts the cursor on the sample of the slice that is nearest to a place, which goes from (0, 0) at the lowest
+    /// coordinates to (1, 1) at the highest.
+    pub(super) fn point(&mut self, slice: Option<&Slice>, [u, v]: [f64; 2]) {
+        let along = |values: &[f64], share: f64| {
+            let (first, last) = (values.first()?, values.last()?);
+            let wanted = first + share * (last - first);
+            values.get(nearest(values, wanted)).copied()
+        };
+        let chosen = slice.and_then(|slice| {
+            Some(Chosen { alpha: along(&slice.alphas, u)?, beta: along(&slice.betas, v)? })
+        });
+        self.chosen = chosen.or(self.chosen);
     }
 
     /// Moves the cursor by one sample of the slice, from its middle at first.

@@ -8,7 +8,8 @@ use crate::protocol::{
 
 /// A screen with a fake engine at its other end, which stands in this phase.
 fn app(phase: Phase) -> App {
-    let mut app = App::new(Options { read_only: false, themes: vec!["dark".into(), "light".into()] });
+    let themes = vec!["dark".into(), "light".into()];
+    let mut app = App::new(Options { themes, ..Options::default() });
     hear(&mut app, ToScreen::Welcome { version: VERSION });
     update(&mut app, Update { status: Some(status(phase)), ..Update::default() });
     app
@@ -73,6 +74,23 @@ fn press(app: &mut App, code: KeyCode) -> Vec<Effect> {
 
 fn control_c(app: &mut App) -> Vec<Effect> {
     app.update(Message::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)))
+}
+
+fn point(app: &mut App, gesture: Gesture, pane: Pane, place: Option<[f64; 2]>) -> Vec<Effect> {
+    app.update(Message::Mouse(Pointed { gesture, pane, place }))
+}
+
+fn log(messages: &[&str]) -> Vec<LogLine> {
+    let line =
+        |message: &&str| LogLine { milliseconds: 0, level: LogLevel::Info, message: (*message).to_owned() };
+    messages.iter().map(line).collect()
+}
+
+/// Types a command and runs it.
+fn command(app: &mut App, line: &str) -> Vec<Effect> {
+    keys(app, ":");
+    keys(app, line);
+    press(app, KeyCode::Enter)
 }
 
 /// Presses each character in turn; what the last one does comes back.
@@ -227,8 +245,8 @@ fn a_second_control_c_leaves_at_once() {
 }
 
 #[test]
-fn control_c_asks_from_the_help_the_prompt_and_the_question_too() {
-    for key in ["?", "p"] {
+fn control_c_asks_from_whatever_lies_over_the_screen() {
+    for key in ["?", "p", ":", "/"] {
         let mut app = app(Phase::Running);
         keys(&mut app, key);
         assert_eq!(control_c(&mut app), []);
@@ -443,4 +461,118 @@ fn the_sharpness_stays_until_a_slice_brings_another() {
     assert_eq!(hear_slice(None), None);
     assert_eq!(hear_slice(first), first);
     assert_eq!(hear_slice(None), first);
+}
+
+#[test]
+fn a_command_is_typed_run_and_remembered() {
+    let mut app = app(Phase::Paused);
+    assert_eq!(command(&mut app, "sav"), send(Command::Save));
+    assert_eq!((&app.view.modal, app.view.history.as_slice()), (&None, &["save".to_owned()][..]));
+    keys(&mut app, ":");
+    press(&mut app, KeyCode::Up);
+    assert_eq!(press(&mut app, KeyCode::Enter), send(Command::Save));
+    command(&mut app, "help");
+    assert_eq!(app.view.modal, Some(Modal::Help { scroll: 0 }));
+}
+
+#[test]
+fn some_commands_take_more_than_a_name() {
+    let mut app = app(Phase::Paused);
+    assert_eq!(command(&mut app, "step 12"), send(Command::Step(12)));
+    assert_eq!(command(&mut app, "step 1"), send(Command::Step(1)));
+    assert_eq!(command(&mut app, "prompt two  words"), send(Command::SetPrompt("two  words".into())));
+    for line in ["step 0", "step -1", "step ten"] {
+        assert_eq!(command(&mut app, line), []);
+        assert!(matches!(app.view.hint, Some(Hint::Refused(_))), "{line}");
+    }
+    assert_eq!(command(&mut app, "prompt"), []);
+    assert!(matches!(app.view.modal, Some(Modal::Prompt(_))));
+}
+
+#[test]
+fn a_command_that_is_not_there_stays_on_the_line() {
+    let mut app = app(Phase::Paused);
+    assert_eq!(command(&mut app, "setp"), []);
+    let hint = Hint::Refused("there is no such command; the nearest is step".into());
+    assert_eq!(app.view.hint, Some(hint));
+    assert!(matches!(app.view.modal, Some(Modal::Commands(_))));
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(app.view.modal, None);
+}
+
+#[test]
+fn what_a_screen_may_not_do_by_key_it_may_not_do_by_name() {
+    let mut app = app(Phase::Paused);
+    app.options.read_only = true;
+    for line in ["save", "step 3", "prompt a b"] {
+        assert_eq!(command(&mut app, line), []);
+        assert_eq!(
+            app.view.hint,
+            Some(Hint::Refused("this screen is read-only: it watches".into())),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_log_is_searched_and_the_focus_comes_back() {
+    let mut app = app(Phase::Paused);
+    update(&mut app, Update { log: log(&["Spike at 3", "saved", "a spike at 9"]), ..Update::default() });
+    let gone_to = |app: &App| {
+        let Some(Modal::Search(search)) = &app.view.modal else { return String::new() };
+        let found = app.recent.holding(&search.editor.text());
+        found[search.place(&found)].1.message.clone()
+    };
+    keys(&mut app, "/spike");
+    assert_eq!((app.view.focus, gone_to(&app).as_str()), (Pane::Log, "a spike at 9"));
+    press(&mut app, KeyCode::Enter);
+    assert_eq!((gone_to(&app).as_str(), app.view.hint.as_ref()), ("Spike at 3", None));
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(gone_to(&app), "Spike at 3");
+    assert_eq!(app.view.hint, Some(Hint::Refused("no older line has it".into())));
+    press(&mut app, KeyCode::Down);
+    assert_eq!(gone_to(&app), "a spike at 9");
+    press(&mut app, KeyCode::Esc);
+    assert_eq!((app.view.focus, &app.view.modal), (Pane::Landscape, &None));
+}
+
+#[test]
+fn there_is_nothing_to_search_before_the_log_is_on_show() {
+    let mut app = app(Phase::Preparing(Vec::new()));
+    keys(&mut app, "/");
+    assert_eq!(app.view.modal, None);
+    assert!(matches!(app.view.hint, Some(Hint::Refused(_))));
+}
+
+#[test]
+fn a_click_focuses_a_pane_and_moves_the_cursor_on_the_map() {
+    let mut app = app(Phase::Paused);
+    point(&mut app, Gesture::Click, Pane::Landscape, Some([0.7, 0.1]));
+    assert_eq!(app.view.landscape.chosen, None, "there is no slice yet");
+    update(&mut app, Update { slice: Some(slice(5)), ..Update::default() });
+    point(&mut app, Gesture::Click, Pane::Loss, None);
+    assert_eq!((app.view.focus, app.view.landscape.chosen), (Pane::Loss, None));
+    point(&mut app, Gesture::Click, Pane::Landscape, Some([0.7, 0.1]));
+    let chosen = Some(Chosen { alpha: 0.5, beta: -1.0 });
+    assert_eq!((app.view.focus, app.view.landscape.chosen), (Pane::Landscape, chosen));
+}
+
+#[test]
+fn the_wheel_zooms_over_the_map_alone() {
+    let mut app = app(Phase::Paused);
+    let place = Some([0.5, 0.5]);
+    assert_eq!(point(&mut app, Gesture::WheelUp, Pane::Landscape, place), send(Command::Zoom(1.0 / 1.5)));
+    assert_eq!(point(&mut app, Gesture::WheelDown, Pane::Landscape, place), send(Command::Zoom(1.5)));
+    for pane in Pane::ALL {
+        assert_eq!(point(&mut app, Gesture::WheelUp, pane, None), []);
+    }
+}
+
+#[test]
+fn the_mouse_does_nothing_to_what_lies_below() {
+    let mut app = app(Phase::Paused);
+    keys(&mut app, "?");
+    assert_eq!(point(&mut app, Gesture::WheelUp, Pane::Landscape, Some([0.5, 0.5])), []);
+    point(&mut app, Gesture::Click, Pane::Loss, None);
+    assert_eq!(app.view.focus, Pane::Landscape);
 }

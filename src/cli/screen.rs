@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// Colours: as the terminal says, always, or never
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
+    /// Leave the mouse to the terminal, to select text; without this flag Shift selects in most terminals
+    #[arg(long)]
+    no_mouse: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,8 +49,9 @@ impl Args {
         };
         let colorterm = variable("COLORTERM");
         let depth = theme::color_depth(no_color, colorterm.as_deref(), variable("TERM").as_deref());
-        Look::new(self.theme.as_deref(), depth, themes_folder())
-            .map_err(|error| anyhow::anyhow!("--theme: {}", text::escape(&error.to_string())))
+        let look = Look::new(self.theme.as_deref(), depth, themes_folder())
+            .map_err(|error| anyhow::anyhow!("--theme: {}", text::escape(&error.to_string())))?;
+        Ok(look.with_mouse(!self.no_mouse))
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Look {
     /// The names of the themes, the one on show first.
     pub(super) names: Vec<String>,
     pub(super) themes: Themes,
+    /// The screen has the mouse.
+    pub(super) mouse: bool,
 }
 
 impl Look {
@@ -52,9 +54,15 @@ impl Look {
             None if depth == ColorDepth::None => (default("mono")?, None),
             None => (default("dark")?, Some(default("light")?)),
         };
-        let mut look = Self { names: themes.names(), themes, theme, light };
+        let mut look = Self { names: themes.names(), themes, theme, light, mouse: true };
         look.begin_with_shown();
         Ok(look)
+    }
+
+    /// The same, with the mouse for the screen or for the terminal, which selects text with it.
+    #[must_use]
+    pub fn with_mouse(self, mouse: bool) -> Self {
+        Self { mouse, ..self }
     }
 
     /// Whether it depends on the terminal's background.

@@ -1,5 +1,10 @@
 //! Made-up states for the tests of the pictures.
 
+use ratatui::crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+use ratatui::layout::Rect;
+
 use crate::app::{App, Message, Options};
 use crate::protocol::{
     BatchInfo, Candidate, Drift, LayerNorm, OptimizerKind, Phase, PlaneInfo, Point, Prediction, RunInfo,
@@ -125,4 +130,80 @@ pub(super) fn app() -> App {
     app.update(Message::Engine(ToScreen::Welcome { version: crate::protocol::VERSION }));
     app.update(Message::Engine(ToScreen::Update(Box::new(update))));
     app
+}
+
+/// What a child does to a keyboard and a mouse, the same at each run (a xorshift generator, Marsaglia 2003).
+pub(super) struct Child(u64);
+
+impl Child {
+    /// This one is as good as any other.
+    pub(super) fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// A number from 0 on, below `end`.
+    pub(super) fn below(&mut self, end: u16) -> u16 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % u64::from(end)) as u16
+    }
+
+    /// One of these.
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::from(self.below(choices.len() as u16))]
+    }
+
+    /// A screen around the smallest size.
+    pub(super) fn screen(&mut self) -> Rect {
+        Rect::new(0, 0, 70 + self.below(100), 20 + self.below(40))
+    }
+
+    /// A key, or the mouse anywhere on the screen.
+    pub(super) fn event(&mut self, screen: Rect) -> Event {
+        // Escape comes often: it leads back from wherever one is.
+        const NAMED: [KeyCode; 18] = [
+            KeyCode::Esc,
+            KeyCode::Esc,
+            KeyCode::Esc,
+            KeyCode::Enter,
+            KeyCode::Enter,
+            KeyCode::Tab,
+            KeyCode::BackTab,
+            KeyCode::Up,
+            KeyCode::Up,
+            KeyCode::Down,
+            KeyCode::Left,
+            KeyCode::Right,
+            KeyCode::Backspace,
+            KeyCode::Delete,
+            KeyCode::Home,
+            KeyCode::End,
+            KeyCode::PageUp,
+            KeyCode::PageDown,
+        ];
+        const KINDS: [MouseEventKind; 5] = [
+            MouseEventKind::Down(MouseButton::Left),
+            MouseEventKind::Up(MouseButton::Left),
+            MouseEventKind::Down(MouseButton::Right),
+            MouseEventKind::ScrollUp,
+            MouseEventKind::ScrollDown,
+        ];
+        let modifiers = self.one_of(&[KeyModifiers::NONE, KeyModifiers::NONE, KeyModifiers::CONTROL]);
+        match self.below(4) {
+            0 => {
+                let (column, row) = (self.below(screen.width + 5), self.below(screen.height + 5));
+                Event::Mouse(MouseEvent { kind: self.one_of(&KINDS), column, row, modifiers })
+            }
+            1 => Event::Key(KeyEvent::new(self.one_of(&NAMED), KeyModifiers::NONE)),
+            2 => {
+                let character = self.one_of(&[':', '/', '?', 'p', 'z']);
+                Event::Key(KeyEvent::new(KeyCode::Char(character), KeyModifiers::NONE))
+            }
+            _ => {
+                let character = char::from(b' ' + self.below(95) as u8);
+                Event::Key(KeyEvent::new(KeyCode::Char(character), modifiers))
+            }
+        }
+    }
 }

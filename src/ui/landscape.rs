@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 use crate::app::{App, Pane};
 use crate::theme::Theme;
 
-use super::panel::Panel;
+use super::panel::{self, Panel};
 use super::picture::{self, Picture};
 use super::surface::Surface;
 use super::{honesty, text};
@@ -17,6 +17,14 @@ use super::{honesty, text};
 pub(super) struct Landscape<'a> {
     pub(super) app: &'a App,
     pub(super) theme: &'a Theme,
+}
+
+/// The cells of the map in the pane of this area, where there is a map.
+pub(super) fn cells(app: &App, area: Rect) -> Option<Rect> {
+    let surface = Surface::new(app.engine.slice.as_ref()?, app.view.landscape.log)?;
+    let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
+    let honesty = honesty::parts(surface.slice, drift);
+    Some(picture::places(surface.slice, &honesty, false, panel::inside(area)).cells)
 }
 
 impl Widget for Landscape<'_> {

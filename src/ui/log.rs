@@ -1,6 +1,6 @@
-//! The pane of the log, drawn by tui-logger from its own store.
+//! The pane of the log, drawn by tui-logger from its own store; or, while it is searched, the lines that are found.
 //!
-//! Whoever feeds that store escapes the message ([`super::text::escape`]) and starts it with the time of day,
+//! Whoever feeds that store escapes the message and starts it with the time of day ([`super::text::logged`]),
 //! `18:42:07 checkpoint saved`: the store knows only when a line reached this screen.
 
 use ratatui::buffer::Buffer;
@@ -8,8 +8,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
-use tui_logger::{ExtLogRecord, LogFormatter, TuiLoggerWidget, TuiWidgetState};
+use tui_logger::{ExtLogRecord, LogFormatter, TuiLoggerWidget};
 
+use crate::app::{App, Modal, Pane, Search};
 use crate::theme::Theme;
 
 use super::panel::Panel;
@@ -17,31 +18,50 @@ use super::text;
 
 /// The newest lines of the log, or those the person scrolled to.
 pub(super) struct Log<'a> {
-    /// Where it is scrolled to.
-    pub(super) state: &'a TuiWidgetState,
-    pub(super) focused: bool,
+    pub(super) app: &'a App,
     pub(super) theme: &'a Theme,
 }
 
 impl Widget for Log<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let Self { state, focused, theme } = self;
+        let Self { app, theme } = self;
+        if let Some(Modal::Search(search)) = &app.view.modal {
+            self.found(search, area, buffer);
+            return;
+        }
+        let focused = app.view.focus == Pane::Log;
         let right = if focused {
-            vec![Line::raw("↑ ↓ scroll · esc newest")]
+            vec![Line::raw("↑ ↓ scroll · / search · esc newest"), Line::raw("↑ ↓ scroll · esc newest")]
         } else {
             vec![Line::raw("tab focus · 7 hide")]
         };
         let inner = Panel { theme, focused, title: "Log", right }.draw(area, buffer);
-        let palette = &theme.palette;
-        let formatter = Formatter {
-            muted: palette.muted,
-            levels: [palette.bad, palette.warn, palette.accent, palette.muted, palette.muted],
-        };
         TuiLoggerWidget::default()
-            .style(palette.base)
-            .formatter(Box::new(formatter))
-            .state(state)
+            .style(theme.palette.base)
+            .formatter(Box::new(Formatter::new(theme)))
+            .state(&app.log)
             .render(inner, buffer);
+    }
+}
+
+impl Log<'_> {
+    /// The lines that the search finds, the one gone to in the middle where there are enough around it.
+    fn found(&self, search: &Search, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme } = *self;
+        let found = app.recent.holding(&search.editor.text());
+        let title = format!("Log · {} of {} lines", found.len(), app.recent.count());
+        let inner = Panel { theme, focused: true, title: &title, right: Vec::new() }.draw(area, buffer);
+        let here = search.place(&found);
+        let rows = usize::from(inner.height);
+        let first = here.saturating_sub(rows / 2).min(found.len().saturating_sub(rows));
+        let formatter = Formatter::new(theme);
+        for ((index, (_, line)), row) in found.into_iter().enumerate().skip(first).zip(inner.rows()) {
+            let (level, message) = text::logged(line, app.options.zone.as_ref());
+            formatter.line(usize::from(row.width), level, &message).render(row, buffer);
+            if index == here {
+                buffer.set_style(row, theme.palette.cursor);
+            }
+        }
     }
 }
 
@@ -62,6 +82,12 @@ impl LogFormatter for Formatter {
 }
 
 impl Formatter {
+    fn new(theme: &Theme) -> Self {
+        let palette = &theme.palette;
+        let levels = [palette.bad, palette.warn, palette.accent, palette.muted, palette.muted];
+        Self { muted: palette.muted, levels }
+    }
+
     fn line(&self, width: usize, level: log::Level, message: &str) -> Line<'static> {
         let (time, message) = match message.split_once(' ') {
             Some((time, rest)) if is_time(time) => (format!("{time} "), rest),

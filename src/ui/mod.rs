@@ -17,8 +17,10 @@ mod landscape;
 mod legend;
 mod log;
 mod loss;
+mod palette;
 mod panel;
 mod picture;
+mod pointer;
 mod preparing;
 mod prompt;
 mod status;
@@ -27,11 +29,12 @@ pub mod text;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::MouseEvent;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::{Action, App, BINDINGS, Binding, Link, Modal, Pane};
+use crate::app::{Action, App, BINDINGS, Binding, Link, Modal, Pane, Pointed};
 use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
 
@@ -54,6 +57,72 @@ pub fn view(app: &App, theme: &Theme, frame: &mut Frame) {
     Screen { app, theme }.render(frame.area(), frame.buffer_mut());
 }
 
+/// The panes on a screen of this size, and where they are; none while the engine prepares.
+pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
+    if is_too_small(screen) || preparation(app).is_some() {
+        return Vec::new();
+    }
+    let view = &app.view;
+    let [_, area, ..] = bands(screen);
+    if view.zoomed {
+        return vec![(view.focus, area)];
+    }
+    let log_shown = (screen.height >= ROWS_WITH_LOG) != view.log_flipped || view.focus == Pane::Log;
+    let log_height = if log_shown { (area.height / 5).clamp(5, 10) } else { 0 };
+    let [pictures, log] = Layout::vertical([Constraint::Min(0), Constraint::Length(log_height)]).areas(area);
+    let right_width = (pictures.width * 37 / 100).clamp(33, 80);
+    let [left, right] =
+        Layout::horizontal([Constraint::Min(0), Constraint::Length(right_width)]).areas(pictures);
+    let height = right.height;
+    let layers = app.engine.layers.len() as u16;
+    let gradient_height = (layers + 3).clamp(5, (height * 30 / 100).max(5));
+    let bars_height = (height * 40 / 100).clamp(7, 15);
+    let [loss, next_token, gradient] = Layout::vertical([
+        Constraint::Min(0),
+        Constraint::Length(bars_height),
+        Constraint::Length(gradient_height),
+    ])
+    .areas(right);
+    let mut panes = vec![
+        (Pane::Landscape, left),
+        (Pane::Loss, loss),
+        (Pane::NextToken, next_token),
+        (Pane::Gradient, gradient),
+    ];
+    if log_shown {
+        panes.push((Pane::Log, log));
+    }
+    panes
+}
+
+/// What the mouse does on a screen of this size; `None` where it means nothing.
+pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Pane>> {
+    pointer::over(event, &layout(app, screen), |pane, area| match pane {
+        Pane::Landscape => landscape::cells(app, area),
+        _ => None,
+    })
+}
+
+/// The header, the panes, the status line and the keys.
+fn bands(screen: Rect) -> [Rect; 4] {
+    Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Min(0),
+        Constraint::Length(1),
+        Constraint::Length(1),
+    ])
+    .areas(screen)
+}
+
+/// What the engine does before it can train, while that is so.
+fn preparation(app: &App) -> Option<&[Stage]> {
+    match app.engine.status.as_ref().map(|status| &status.phase) {
+        None => Some(&[]),
+        Some(Phase::Preparing(stages)) => Some(stages.as_slice()),
+        Some(_) => None,
+    }
+}
+
 struct Screen<'a> {
     app: &'a App,
     theme: &'a Theme,
@@ -63,26 +132,17 @@ impl Widget for Screen<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let Self { app, theme } = self;
         Block::new().style(theme.palette.base).render(area, buffer);
-        if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        if is_too_small(area) {
             too_small(area, buffer);
             return;
         }
-        let [top, middle, status, bottom] = Layout::vertical([
-            Constraint::Length(1),
-            Constraint::Min(0),
-            Constraint::Length(1),
-            Constraint::Length(1),
-        ])
-        .areas(area);
+        let [top, middle, status, bottom] = bands(area);
         header::Header { app, theme }.render(top, buffer);
-        let stages: Option<&[Stage]> = match app.engine.status.as_ref().map(|status| &status.phase) {
-            None => Some(&[]),
-            Some(Phase::Preparing(stages)) => Some(stages.as_slice()),
-            Some(_) => None,
-        };
-        match stages {
-            Some(stages) => preparing::Preparing { stages, next: &NEXT, theme }.render(middle, buffer),
-            None => self.panes(middle, area.height, buffer),
+        if let Some(stages) = preparation(app) {
+            preparing::Preparing { stages, next: &NEXT, theme }.render(middle, buffer);
+        }
+        for (pane, place) in layout(app, area) {
+            self.pane(pane, place, buffer);
         }
         status::StatusLine { app, theme }.render(status, buffer);
         let label = |binding: &Binding<Action>| self.label(binding);
@@ -94,44 +154,19 @@ impl Widget for Screen<'_> {
             Some(Modal::Leave) => dialog::LeaveDialog { app, theme }.render(area, buffer),
             Some(Modal::Move) => dialog::MoveDialog { app, theme }.render(area, buffer),
             Some(Modal::Prompt(editor)) => prompt::PromptEditor { editor, theme }.render(area, buffer),
+            Some(Modal::Commands(typed)) => {
+                palette::CommandLine { typed, bindings: BINDINGS, theme }.render(area, buffer);
+            }
+            Some(Modal::Search(search)) => {
+                let keys = "enter goes to an older line · esc ends";
+                prompt::BottomLine { symbol: "/", editor: &search.editor, keys, theme }.render(area, buffer);
+            }
             None => {}
         }
     }
 }
 
 impl Screen<'_> {
-    fn panes(&self, area: Rect, rows: u16, buffer: &mut Buffer) {
-        let view = &self.app.view;
-        if view.zoomed {
-            self.pane(view.focus, area, buffer);
-            return;
-        }
-        let log_shown = (rows >= ROWS_WITH_LOG) != view.log_flipped || view.focus == Pane::Log;
-        let log_height = if log_shown { (area.height / 5).clamp(5, 10) } else { 0 };
-        let [pictures, log] =
-            Layout::vertical([Constraint::Min(0), Constraint::Length(log_height)]).areas(area);
-        let right_width = (pictures.width * 37 / 100).clamp(33, 80);
-        let [left, right] =
-            Layout::horizontal([Constraint::Min(0), Constraint::Length(right_width)]).areas(pictures);
-        let height = right.height;
-        let layers = self.app.engine.layers.len() as u16;
-        let gradient_height = (layers + 3).clamp(5, (height * 30 / 100).max(5));
-        let bars_height = (height * 40 / 100).clamp(7, 15);
-        let [loss, next_token, gradient] = Layout::vertical([
-            Constraint::Min(0),
-            Constraint::Length(bars_height),
-            Constraint::Length(gradient_height),
-        ])
-        .areas(right);
-        self.pane(Pane::Landscape, left, buffer);
-        self.pane(Pane::Loss, loss, buffer);
-        self.pane(Pane::NextToken, next_token, buffer);
-        self.pane(Pane::Gradient, gradient, buffer);
-        if log_shown {
-            self.pane(Pane::Log, log, buffer);
-        }
-    }
-
     fn pane(&self, pane: Pane, area: Rect, buffer: &mut Buffer) {
         let Self { app, theme } = *self;
         match pane {
@@ -139,9 +174,7 @@ impl Screen<'_> {
             Pane::Loss => loss::Loss { app, theme }.render(area, buffer),
             Pane::NextToken => bars::NextToken { app, theme }.render(area, buffer),
             Pane::Gradient => gradient::Gradient { app, theme }.render(area, buffer),
-            Pane::Log => {
-                log::Log { state: &app.log, focused: app.view.focus == pane, theme }.render(area, buffer);
-            }
+            Pane::Log => log::Log { app, theme }.render(area, buffer),
         }
     }
 
@@ -156,6 +189,10 @@ impl Screen<'_> {
             _ => Some(binding.label),
         }
     }
+}
+
+fn is_too_small(screen: Rect) -> bool {
+    screen.width < SMALLEST.0 || screen.height < SMALLEST.1
 }
 
 fn too_small(area: Rect, buffer: &mut Buffer) {

@@ -46,10 +46,15 @@ impl Panel<'_> {
             spans.push(Span::raw(" "));
             block = block.title(Line::from(spans).right_aligned());
         }
-        let inner = block.inner(area);
         block.render(area, buffer);
-        // A column of air on each side, where there is room for it.
-        let air = u16::from(inner.width > 8);
-        Rect { x: inner.x + air, width: inner.width - 2 * air, ..inner }
+        inside(area)
     }
+}
+
+/// What is left of an area inside the frame.
+pub(super) fn inside(area: Rect) -> Rect {
+    let inner = Block::bordered().inner(area);
+    // A column of air on each side, where there is room for it.
+    let air = u16::from(inner.width > 8);
+    Rect { x: inner.x + air, width: inner.width - 2 * air, ..inner }
 }

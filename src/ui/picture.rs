@@ -40,51 +40,73 @@ pub(super) fn missing(why: &str, theme: &Theme, area: Rect, buffer: &mut Buffer)
     Line::styled(why, theme.palette.muted).centered().render(middle, buffer);
 }
 
+/// Where the parts of a picture are.
+pub(super) struct Places {
+    /// The cells of the map.
+    pub(super) cells: Rect,
+    betas: Rect,
+    alphas: Rect,
+    readout: Rect,
+    legend: Rect,
+    honesty: Rect,
+    /// What of the honesty fits.
+    lines: Vec<String>,
+}
+
+/// Lays out the picture of a slice that says this about itself.
+pub(super) fn places(slice: &Slice, honesty: &[String], has_readout: bool, area: Rect) -> Places {
+    let honesty_rows = match area.height {
+        ..ROWS => 0,
+        ROWS..18 => 1,
+        _ => 3,
+    };
+    let lines = honesty::lines(honesty, usize::from(area.width), honesty_rows);
+    let rows_with_bar = if has_readout { ROWS_WITH_BAR } else { ROWS };
+    let [map, axis, readout, legend, honesty] = Layout::vertical([
+        Constraint::Min(0),
+        Constraint::Length(1),
+        Constraint::Length(u16::from(has_readout && area.height >= ROWS)),
+        Constraint::Length(if area.height >= rows_with_bar { 2 } else { 0 }),
+        Constraint::Length(lines.len() as u16),
+    ])
+    .areas(area);
+    let labels = ends(&slice.betas).map(|beta| text::width(&text::coordinate(beta)) as u16);
+    let gutter = labels.into_iter().max().unwrap_or(0) + 1;
+    let cells = Rect { x: map.x + gutter, width: map.width.saturating_sub(gutter), ..map };
+    let betas = Rect { width: gutter - 1, ..map };
+    let alphas = Rect { x: cells.x, width: cells.width, ..axis };
+    Places { cells, betas, alphas, readout, legend, honesty, lines }
+}
+
 impl Widget for Picture<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let Self { surface, theme, view, drift, .. } = self;
         let (slice, marker, chosen) = (surface.slice, view.marker, view.chosen);
         let Some(map) = theme.maps.get(view.map % theme.maps.len().max(1)) else { return };
-        let honesty_rows = match area.height {
-            ..ROWS => 0,
-            ROWS..18 => 1,
-            _ => 3,
-        };
-        let honesty = honesty::lines(&self.honesty, usize::from(area.width), honesty_rows);
-        let rows_with_bar = if self.readout.is_some() { ROWS_WITH_BAR } else { ROWS };
-        let [map_area, axis, readout, legend, below] = Layout::vertical([
-            Constraint::Min(0),
-            Constraint::Length(1),
-            Constraint::Length(u16::from(self.readout.is_some() && area.height >= ROWS)),
-            Constraint::Length(if area.height >= rows_with_bar { 2 } else { 0 }),
-            Constraint::Length(honesty.len() as u16),
-        ])
-        .areas(area);
-        let [high, middle, low] = ends(&slice.betas).map(text::coordinate);
-        let gutter =
-            [&high, &middle, &low].map(|label| text::width(label)).into_iter().max().unwrap_or(0) as u16 + 1;
-        let cells = Rect { x: map_area.x + gutter, width: map_area.width.saturating_sub(gutter), ..map_area };
+        let places = places(slice, &self.honesty, self.readout.is_some(), area);
         let weights = drift.map_or([0.0; 2], |drift| drift.inside);
-        Heatmap { surface, map, theme, marker, weights, marks: self.marks, chosen }.render(cells, buffer);
-        self.vertical_axis([&high, &middle, &low], Rect { width: gutter - 1, ..map_area }, buffer);
-        self.horizontal_axis(slice, Rect { x: cells.x, width: cells.width, ..axis }, buffer);
+        Heatmap { surface, map, theme, marker, weights, marks: self.marks, chosen }
+            .render(places.cells, buffer);
+        self.vertical_axis(slice, places.betas, buffer);
+        self.horizontal_axis(slice, places.alphas, buffer);
         let beside = self.readout.is_none();
-        Legend { surface, map, theme, marker, drift, chosen, beside }.render(legend, buffer);
+        Legend { surface, map, theme, marker, drift, chosen, beside }.render(places.legend, buffer);
         if let Some(line) = self.readout {
-            line.render(readout, buffer);
+            line.render(places.readout, buffer);
         }
-        for (row, line) in below.rows().zip(honesty) {
+        for (row, line) in places.honesty.rows().zip(places.lines) {
             Line::styled(line, theme.palette.muted).render(row, buffer);
         }
     }
 }
 
 impl Picture<'_> {
-    fn vertical_axis(&self, [high, middle, low]: [&str; 3], area: Rect, buffer: &mut Buffer) {
+    fn vertical_axis(&self, slice: &Slice, area: Rect, buffer: &mut Buffer) {
+        let [high, middle, low] = ends(&slice.betas).map(text::coordinate);
         let last = area.height.saturating_sub(1);
-        let mut rows = vec![(0, high), (last, low)];
+        let mut rows = vec![(0, high.as_str()), (last, low.as_str())];
         if last >= 4 {
-            rows.push((last / 2, middle));
+            rows.push((last / 2, middle.as_str()));
         }
         if last >= 10 {
             rows.extend([(last / 4, "d2"), (last / 4 + 1, "↑")]);

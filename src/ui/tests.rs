@@ -1,10 +1,10 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 
 use super::*;
-use crate::app::{EngineState, LineEditor, Message, Options, ViewState};
-use crate::protocol::{Outcome, Stage, ToScreen, Update};
+use crate::app::{EngineState, LineEditor, Message, Options, Palette, ViewState};
+use crate::protocol::{LogLevel, LogLine, Outcome, Stage, ToScreen, Update};
 use crate::theme::ColorDepth;
 
 fn drawn(app: &App, width: u16, height: u16) -> Buffer {
@@ -21,6 +21,12 @@ fn text_of(buffer: &Buffer) -> String {
 
 fn press(app: &mut App, key: char) {
     app.update(Message::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+}
+
+fn typed(app: &mut App, keys: &str) {
+    for key in keys.chars() {
+        press(app, key);
+    }
 }
 
 #[test]
@@ -69,6 +75,7 @@ fn no_size_makes_it_panic() {
         Some(Modal::Move),
         Some(Modal::Help { scroll: 99 }),
         Some(Modal::Prompt(LineEditor::default())),
+        Some(Modal::Commands(Palette::default())),
     ] {
         app.view.modal = modal;
         for zoomed in [false, true] {
@@ -245,4 +252,122 @@ fn the_help_lists_every_key_and_scrolls() {
 fn drawing_twice_gives_the_same_picture() {
     let app = fixture::app();
     assert_eq!(drawn(&app, 120, 40), drawn(&app, 120, 40));
+}
+
+#[test]
+fn the_command_line_lists_what_may_be_meant() {
+    let mut app = fixture::app();
+    press(&mut app, ':');
+    let text = text_of(&drawn(&app, 80, 24));
+    for part in [" Commands ", "step [N]", "take one step, then pause", "enter runs", "step 412"] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    typed(&mut app, "zoom");
+    let text = text_of(&drawn(&app, 80, 24));
+    assert!(text.contains(" :zoom ") && text.contains(" 3 of "), "{text}");
+    assert!(text.contains("zoom-out") && !text.contains("new-plane"));
+    typed(&mut app, "xyz");
+    app.update(Message::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
+    let text = text_of(&drawn(&app, 80, 24));
+    assert!(text.contains(" no such command ") && text.contains("; the nearest is zoom-"), "{text}");
+}
+
+#[test]
+fn the_chosen_command_is_in_sight_and_stands_out() {
+    let mut app = fixture::app();
+    press(&mut app, ':');
+    for _ in 0..100 {
+        app.update(Message::Key(KeyEvent::new(KeyCode::Down, KeyModifiers::NONE)));
+    }
+    let buffer = drawn(&app, 80, 24);
+    let text = text_of(&buffer);
+    let row = text.lines().position(|line| line.contains(" help ") && line.contains("these keys")).unwrap();
+    let style = |row: usize| buffer[(2, row as u16)].style();
+    assert_ne!(style(row), style(row - 1));
+}
+
+#[test]
+fn a_search_shows_the_lines_that_are_found_alone() {
+    let mut app = fixture::app();
+    let line = |message: &str| LogLine {
+        // 18:42:07 in UTC.
+        milliseconds: 67_327_000,
+        level: LogLevel::Info,
+        message: message.into(),
+    };
+    let log = ["Checkpoint-1 saved", "another line", "checkpoint-2 saved \x1b[31m"].map(line).into();
+    let update = Update { log, ..Update::default() };
+    app.update(Message::Engine(ToScreen::Update(Box::new(update))));
+    typed(&mut app, "/checkp");
+    let text = text_of(&drawn(&app, 80, 24));
+    for part in [
+        "Log · 2 of 3 lines",
+        "18:42:07 INFO  Checkpoint-1 saved",
+        "checkpoint-2 saved <0x1B>[31m",
+        " /checkp ",
+        "esc ends",
+    ] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    assert!(!text.contains("another line"));
+}
+
+fn click(app: &mut App, screen: Rect, (column, row): (u16, u16)) {
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+    if let Some(pointed) = pointed(app, screen, event) {
+        app.update(Message::Mouse(pointed));
+    }
+}
+
+#[test]
+fn a_click_focuses_the_pane_that_is_drawn_there() {
+    let mut app = fixture::app();
+    let screen = Rect::new(0, 0, 120, 40);
+    for (pane, area) in layout(&app, screen) {
+        click(&mut app, screen, (area.x, area.y));
+        assert_eq!(app.view.focus, pane);
+        click(&mut app, screen, (area.right() - 1, area.bottom() - 1));
+        assert_eq!(app.view.focus, pane);
+    }
+    assert_eq!(layout(&app, screen).len(), Pane::ALL.len());
+    click(&mut app, screen, (0, 39));
+    assert_eq!(app.view.focus, Pane::Log, "the keys are no pane");
+}
+
+#[test]
+fn a_click_puts_the_cursor_where_it_is() {
+    let mut app = fixture::app();
+    for (width, height) in [(80, 24), (121, 40)] {
+        let screen = Rect::new(0, 0, width, height);
+        let (_, area) = layout(&app, screen)[0];
+        let cells = landscape::cells(&app, area).unwrap();
+        let middle = (cells.x + cells.width / 2, cells.y + cells.height / 2);
+        for at in [(cells.x, cells.y), middle, (cells.right() - 1, cells.bottom() - 1)] {
+            click(&mut app, screen, at);
+            assert_eq!(drawn(&app, width, height)[at].symbol(), "✛", "{at:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_is_pressed_or_clicked_makes_it_panic() {
+    let mut child = fixture::Child::new();
+    for _ in 0..20 {
+        let mut app = fixture::app();
+        for _ in 0..200 {
+            let screen = child.screen();
+            let message = match child.event(screen) {
+                Event::Key(key) => Some(Message::Key(key)),
+                Event::Mouse(mouse) => pointed(&app, screen, mouse).map(Message::Mouse),
+                _ => None,
+            };
+            if let Some(message) = message {
+                app.update(message);
+            }
+            if child.below(16) == 0 {
+                drawn(&app, screen.width, screen.height);
+            }
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! Text and numbers as people read them, safe for a terminal.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use ratatui::text::Span;
+
+use crate::protocol::{LogLevel, LogLine};
 
 /// Makes any text safe: what would move the cursor, change colours, turn the direction of the text or not be
 /// seen at all becomes a visible escape, such as `<0x1B>` or `<U+202E>`.
@@ -30,6 +34,21 @@ fn is_unseen(character: char) -> bool {
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
         | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A line of the log: its level, and its message after the time of day in a zone, UTC without one.
+pub fn logged(line: &LogLine, zone: Option<&TimeZone>) -> (log::Level, String) {
+    let level = match line.level {
+        LogLevel::Error => log::Level::Error,
+        LogLevel::Warn => log::Level::Warn,
+        LogLevel::Info => log::Level::Info,
+        LogLevel::Debug => log::Level::Debug,
+    };
+    let zone = zone.cloned().unwrap_or(TimeZone::UTC);
+    let time = Timestamp::from_millisecond(line.milliseconds)
+        .map(|time| time.to_zoned(zone).strftime("%H:%M:%S").to_string())
+        .unwrap_or_default();
+    (level, format!("{time} {}", escape(&line.message)))
 }
 
 /// As [`escape`] has it, but line ends stay line ends, and tabs are `⇥`.

@@ -112,6 +112,7 @@ impl Pty {
         let screen = seen.parser.screen();
         assert!(!screen.alternate_screen(), "the other screen is still up");
         assert!(!screen.hide_cursor(), "the cursor is still hidden");
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None, "the mouse is still taken");
         assert!(!screen.bracketed_paste() && !screen.application_cursor(), "an input mode is still on");
         assert_eq!(
             format!("{:?}", self.master.get_termios()),

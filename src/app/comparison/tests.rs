@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::app::{Chosen, Key};
-use crate::protocol::comparison::{Note, PlaneChoice, Sample, SideView};
+use crate::app::Key;
+use crate::protocol::comparison::{Note, Sample, SideView};
 use crate::protocol::{BatchInfo, PlaneInfo};
 
 fn slice(side: usize) -> Slice {
@@ -57,6 +57,17 @@ fn keys(app: &mut Comparison, keys: &str) -> Vec<Effect> {
 
 fn control_c(app: &mut Comparison) -> Vec<Effect> {
     app.update(Message::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)))
+}
+
+fn point(app: &mut Comparison, gesture: Gesture, pane: Pane, place: Option<[f64; 2]>) -> Vec<Effect> {
+    app.update(Message::Mouse(Pointed { gesture, pane, place }))
+}
+
+/// Types a command and runs it.
+fn command(app: &mut Comparison, line: &str) -> Vec<Effect> {
+    keys(app, ":");
+    keys(app, line);
+    press(app, KeyCode::Enter)
 }
 
 fn ask(ask: Ask) -> Vec<Effect> {
@@ -229,7 +240,7 @@ fn until_both_are_there_one_can_only_read_the_help_and_leave() {
 
 #[test]
 fn control_c_leaves_from_anywhere() {
-    for key in ["", "p", "?"] {
+    for key in ["", "p", "?", ":"] {
         let mut app = live(scene());
         keys(&mut app, key);
         assert_eq!(control_c(&mut app), [Effect::Leave], "{key}");
@@ -247,6 +258,7 @@ fn the_picture_is_the_persons_own_matter() {
 
 #[test]
 fn the_table_of_keys_is_sound() {
+    keys::assert_names(BINDINGS);
     let all: Vec<Key> = BINDINGS.iter().flat_map(|binding| binding.keys).copied().collect();
     let ranks: Vec<u8> = BINDINGS.iter().map(|binding| binding.rank).filter(|rank| *rank > 0).collect();
     for (i, key) in all.iter().enumerate() {
@@ -260,4 +272,62 @@ fn the_table_of_keys_is_sound() {
     for number in 0..=Action::Help as usize {
         assert_eq!(BINDINGS.iter().filter(|binding| binding.action as usize == number).count(), 1);
     }
+}
+
+#[test]
+fn commands_are_typed_too() {
+    let mut app = live(scene());
+    assert_eq!(command(&mut app, "templ"), ask(Ask::ToggleTemplate(Sides::Both)));
+    assert_eq!(command(&mut app, "step"), ask(Ask::Step(Sides::Both)));
+    assert_eq!(command(&mut app, "step 3"), vec![Effect::Ask(Ask::Step(Sides::Both)); 3]);
+    assert_eq!(command(&mut app, "prompt a b"), ask(Ask::SetPrompt("a b".into())));
+    for line in ["step 0", "step 1001", "quit now", "xyz"] {
+        assert_eq!(command(&mut app, line), []);
+        assert!(!refused(&app).is_empty(), "{line}");
+        press(&mut app, KeyCode::Esc);
+    }
+    keys(&mut app, ":");
+    // Over the two that were refused.
+    for _ in 0..3 {
+        press(&mut app, KeyCode::Up);
+    }
+    assert_eq!(press(&mut app, KeyCode::Enter), ask(Ask::SetPrompt("a b".into())));
+    assert_eq!(command(&mut app, "quit"), [Effect::Leave]);
+}
+
+#[test]
+fn a_click_moves_the_one_cursor_and_both_are_read_there() {
+    let mut app = live(scene());
+    let place = Some([0.7, 0.1]);
+    let read = ask(Ask::LookAt(Some([0.5, -1.0])));
+    assert_eq!(point(&mut app, Gesture::Click, Pane::Map(Side::B), place), read);
+    assert_eq!(point(&mut app, Gesture::Click, Pane::Map(Side::A), place), [], "it is there already");
+    assert_eq!(app.sides, Sides::Both);
+}
+
+#[test]
+fn a_click_beside_the_map_chooses_whom_the_keys_mean() {
+    let mut app = live(scene());
+    let (a, b) = (Sides::One(Side::A), Sides::One(Side::B));
+    let clicks =
+        [(Pane::NextToken(Side::B), b), (Pane::Map(Side::A), a), (Pane::NextToken(Side::A), Sides::Both)];
+    for (pane, sides) in clicks {
+        assert_eq!(point(&mut app, Gesture::Click, pane, None), []);
+        assert_eq!(app.sides, sides);
+    }
+    app.scene.plane = PlaneChoice::Through;
+    point(&mut app, Gesture::Click, Pane::NextToken(Side::B), None);
+    point(&mut app, Gesture::Click, Pane::Map(Side::A), None);
+    assert_eq!(app.sides, Sides::Both, "the one map is of both");
+}
+
+#[test]
+fn the_wheel_zooms_over_a_map() {
+    let mut app = live(scene());
+    let place = Some([0.5, 0.5]);
+    assert_eq!(point(&mut app, Gesture::WheelUp, Pane::Map(Side::A), place), ask(Ask::Zoom(1.0 / 1.5)));
+    assert_eq!(point(&mut app, Gesture::WheelDown, Pane::Map(Side::B), place), ask(Ask::Zoom(1.5)));
+    assert_eq!(point(&mut app, Gesture::WheelDown, Pane::NextToken(Side::B), None), []);
+    keys(&mut app, "?");
+    assert_eq!(point(&mut app, Gesture::WheelUp, Pane::Map(Side::A), place), []);
 }

@@ -6,21 +6,23 @@ mod side;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::MouseEvent;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::app::comparison::{Action, BINDINGS, Comparison, Modal};
-use crate::app::{Binding, Chosen};
+use crate::app::comparison::{Action, BINDINGS, Comparison, Modal, Pane};
+use crate::app::{Binding, Chosen, Pointed};
 use crate::protocol::comparison::{Phase, PlaneChoice, Side};
 use crate::theme::Theme;
 
 use super::footer::Footer;
 use super::help::Help;
+use super::palette::CommandLine;
 use super::preparing::Preparing;
 use super::prompt::PromptEditor;
 use super::surface::{Scale, Surface};
-use super::{SMALLEST, status, text, too_small};
+use super::{is_too_small, pointer, status, text, too_small};
 
 /// The smallest screen on which the models stand side by side: columns and rows. On a smaller one A is above B.
 const WIDE: (u16, u16) = (110, 30);
@@ -38,6 +40,65 @@ pub fn view(app: &Comparison, theme: &Theme, frame: &mut Frame) {
     Screen { app, theme }.render(frame.area(), frame.buffer_mut());
 }
 
+/// The panes on a screen of this size, and where they are; none while the models are not there.
+pub fn layout(app: &Comparison, screen: Rect) -> Vec<(Pane, Rect)> {
+    if is_too_small(screen) || app.scene.phase != Phase::Live {
+        return Vec::new();
+    }
+    let [_, area, ..] = bands(app, screen);
+    panes(app, area, screen.width >= WIDE.0 && screen.height >= WIDE.1)
+}
+
+/// What the mouse does on a screen of this size; `None` where it means nothing.
+pub fn pointed(app: &Comparison, screen: Rect, event: MouseEvent) -> Option<Pointed<Pane>> {
+    pointer::over(event, &layout(app, screen), |pane, area| match pane {
+        Pane::Map(side) => side::cells(app, side, area),
+        Pane::NextToken(_) => None,
+    })
+}
+
+/// The header, the panes, what is between the models, the status line and the keys.
+fn bands(app: &Comparison, screen: Rect) -> [Rect; 5] {
+    let strip_rows = if app.scene.phase == Phase::Live { between::rows(screen.height) } else { 0 };
+    Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Min(0),
+        Constraint::Length(strip_rows),
+        Constraint::Length(1),
+        Constraint::Length(1),
+    ])
+    .areas(screen)
+}
+
+/// The panes in an area, side by side where it is wide.
+fn panes(app: &Comparison, area: Rect, wide: bool) -> Vec<(Pane, Rect)> {
+    let bars_height = (area.height * 7 / 20).clamp(8, 14);
+    let over = Layout::vertical([Constraint::Min(0), Constraint::Length(bars_height)]);
+    let halves = [Constraint::Fill(1), Constraint::Fill(1)];
+    if app.scene.plane == PlaneChoice::Through {
+        // One map holds both.
+        let [above, below] = over.areas(area);
+        let [a, b] = Layout::horizontal(halves).areas(below);
+        return vec![
+            (Pane::Map(Side::A), above),
+            (Pane::NextToken(Side::A), a),
+            (Pane::NextToken(Side::B), b),
+        ];
+    }
+    let bars_width = (area.width * 9 / 20).clamp(36, 60);
+    let beside = Layout::horizontal([Constraint::Min(0), Constraint::Length(bars_width)]);
+    // Of an odd number of rows one stays empty: what fits into one band fits into the other.
+    let bands = [Constraint::Length(area.height / 2); 2];
+    let (split, inside) =
+        if wide { (Layout::horizontal(halves), over) } else { (Layout::vertical(bands), beside) };
+    let places: [Rect; 2] = split.areas(area);
+    let pair = |(side, place): (Side, Rect)| {
+        let [map, bars] = inside.areas(place);
+        [(Pane::Map(side), map), (Pane::NextToken(side), bars)]
+    };
+    Side::BOTH.into_iter().zip(places).flat_map(pair).collect()
+}
+
 struct Screen<'a> {
     app: &'a Comparison,
     theme: &'a Theme,
@@ -47,24 +108,16 @@ impl Widget for Screen<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let Self { app, theme } = self;
         Block::new().style(theme.palette.base).render(area, buffer);
-        if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        if is_too_small(area) {
             too_small(area, buffer);
             return;
         }
-        let strip_rows = if app.scene.phase == Phase::Live { between::rows(area.height) } else { 0 };
-        let [top, middle, strip, status, bottom] = Layout::vertical([
-            Constraint::Length(1),
-            Constraint::Min(0),
-            Constraint::Length(strip_rows),
-            Constraint::Length(1),
-            Constraint::Length(1),
-        ])
-        .areas(area);
+        let [top, middle, strip, status, bottom] = bands(app, area);
         self.header(top, buffer);
         match &app.scene.phase {
             Phase::Preparing(stages) => Preparing { stages, next: &NEXT, theme }.render(middle, buffer),
             Phase::Live => {
-                self.panes(middle, area.width >= WIDE.0 && area.height >= WIDE.1, buffer);
+                self.panes(&layout(app, area), buffer);
                 between::Strip { app, theme }.render(strip, buffer);
             }
             // Whoever shows this is about to leave.
@@ -79,6 +132,9 @@ impl Widget for Screen<'_> {
                 Help { bindings: BINDINGS, scroll: *scroll, theme }.render(area, buffer);
             }
             Some(Modal::Prompt(editor)) => PromptEditor { editor, theme }.render(area, buffer),
+            Some(Modal::Commands(typed)) => {
+                CommandLine { typed, bindings: BINDINGS, theme }.render(area, buffer);
+            }
             None => {}
         }
     }
@@ -181,40 +237,17 @@ impl<'a> Screen<'a> {
         }
     }
 
-    fn panes(&self, area: Rect, wide: bool, buffer: &mut Buffer) {
+    fn panes(&self, panes: &[(Pane, Rect)], buffer: &mut Buffer) {
         let Self { app, theme } = *self;
         let surfaces = self.surfaces();
-        let map = |side: Side, area: Rect, buffer: &mut Buffer| {
-            let surface = surfaces[side as usize].as_ref();
-            side::Map { app, theme, side, surface }.render(area, buffer);
-        };
-        let next_token = |side: Side, area: Rect, buffer: &mut Buffer| {
-            side::NextToken { app, theme, side }.render(area, buffer);
-        };
-        let bars_height = (area.height * 7 / 20).clamp(8, 14);
-        let over = Layout::vertical([Constraint::Min(0), Constraint::Length(bars_height)]);
-        let halves = [Constraint::Fill(1), Constraint::Fill(1)];
-        if app.scene.plane == PlaneChoice::Through {
-            // One map holds both.
-            let [above, below] = over.areas(area);
-            map(Side::A, above, buffer);
-            let places: [Rect; 2] = Layout::horizontal(halves).areas(below);
-            for (side, place) in Side::BOTH.into_iter().zip(places) {
-                next_token(side, place, buffer);
+        for &(pane, area) in panes {
+            match pane {
+                Pane::Map(side) => {
+                    let surface = surfaces[side as usize].as_ref();
+                    side::Map { app, theme, side, surface }.render(area, buffer);
+                }
+                Pane::NextToken(side) => side::NextToken { app, theme, side }.render(area, buffer),
             }
-            return;
-        }
-        let bars_width = (area.width * 9 / 20).clamp(36, 60);
-        let beside = Layout::horizontal([Constraint::Min(0), Constraint::Length(bars_width)]);
-        // Of an odd number of rows one stays empty: what fits into one band fits into the other.
-        let bands = [Constraint::Length(area.height / 2); 2];
-        let (split, inside) =
-            if wide { (Layout::horizontal(halves), over) } else { (Layout::vertical(bands), beside) };
-        let places: [Rect; 2] = split.areas(area);
-        for (side, place) in Side::BOTH.into_iter().zip(places) {
-            let [map_place, bars_place] = inside.areas(place);
-            map(side, map_place, buffer);
-            next_token(side, bars_place, buffer);
         }
     }
 }

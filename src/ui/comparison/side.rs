@@ -12,7 +12,7 @@ use crate::protocol::comparison::{PlaneChoice, Sample, Side, SideView, Template}
 use crate::theme::Theme;
 use crate::ui::bars::{self, Bars};
 use crate::ui::heatmap::Mark;
-use crate::ui::panel::Panel;
+use crate::ui::panel::{self, Panel};
 use crate::ui::picture::{self, Picture};
 use crate::ui::surface::Surface;
 use crate::ui::{honesty, text};
@@ -27,6 +27,14 @@ pub(super) struct Map<'a> {
 
 /// Columns of the title that a low pane leaves to the losses.
 const LOSSES_WIDTH: u16 = 28;
+
+/// The cells of the map in the pane of this area, where there is a map.
+pub(super) fn cells(app: &Comparison, side: Side, area: Rect) -> Option<Rect> {
+    let view = &app.scene.sides[side as usize];
+    let surface = Surface::new(view.slice.as_deref()?, app.landscape.log)?;
+    let honesty = honesty::parts(surface.slice, view.drift.as_ref());
+    Some(picture::places(surface.slice, &honesty, true, panel::inside(area)).cells)
+}
 
 impl Widget for Map<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {

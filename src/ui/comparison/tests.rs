@@ -3,13 +3,13 @@ use std::sync::Arc;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use ratatui::style::Modifier;
 
 use super::fixture;
 use super::*;
 use crate::app::comparison::Message;
-use crate::app::{Chosen, Hint, LineEditor};
+use crate::app::{Chosen, Hint, LineEditor, Palette};
 use crate::protocol::Stage;
 use crate::protocol::comparison::{Between, Place, Sample, Scene, Sides, Template};
 use crate::theme::ColorDepth;
@@ -127,7 +127,12 @@ fn no_size_and_no_scene_makes_it_panic() {
     let empty = Scene { phase: Phase::Live, ..Scene::default() };
     for scene in [fixture::scene(), broken, through, failed, empty, Scene::default()] {
         let mut app = fixture::app(scene);
-        for modal in [None, Some(Modal::Help { scroll: 99 }), Some(Modal::Prompt(LineEditor::default()))] {
+        for modal in [
+            None,
+            Some(Modal::Help { scroll: 99 }),
+            Some(Modal::Prompt(LineEditor::default())),
+            Some(Modal::Commands(Palette::default())),
+        ] {
             app.modal = modal;
             for (width, height) in
                 [(1, 1), (3, 50), (130, 1), (80, 24), (81, 25), (110, 30), (131, 47), (300, 90)]
@@ -153,7 +158,8 @@ fn panes_draw_in_any_area() {
         for width in (0..60).step_by(3) {
             for height in 0..24 {
                 let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
-                Screen { app: &app, theme: &theme }.panes(buffer.area, height > 11, &mut buffer);
+                let panes = panes(&app, buffer.area, height > 11);
+                Screen { app: &app, theme: &theme }.panes(&panes, &mut buffer);
                 between::Strip { app: &app, theme: &theme }.render(buffer.area, &mut buffer);
             }
         }
@@ -327,4 +333,56 @@ fn without_colour_a_digit_tells_the_divergence() {
     let place = Place { kl: [f64::NAN; 2], ..scene.between.places[0].clone() };
     scene.between = Arc::new(Between { places: vec![place], ..Between::default() });
     assert!(text_of(&drawn(&fixture::app(scene), 120, 40)).contains("·capital×"));
+}
+
+#[test]
+fn a_click_puts_the_cursor_where_it_is_on_either_map() {
+    for plane in [PlaneChoice::Own, PlaneChoice::Through] {
+        for (width, height) in [(80, 24), (121, 41), (160, 50)] {
+            let mut app = fixture::app(Scene { plane, ..fixture::scene() });
+            let screen = Rect::new(0, 0, width, height);
+            for (pane, area) in layout(&app, screen) {
+                let Pane::Map(side) = pane else { continue };
+                let cells = side::cells(&app, side, area).unwrap();
+                for (column, row) in [(cells.x, cells.y), (cells.right() - 1, cells.bottom() - 1)] {
+                    let kind = MouseEventKind::Down(MouseButton::Left);
+                    let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+                    let pointed = pointed(&app, screen, event).unwrap();
+                    app.update(Message::Mouse(pointed));
+                    let buffer = drawn(&app, width, height);
+                    assert_eq!(buffer[(column, row)].symbol(), "✛", "{pane:?} {column} {row}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_command_line_lists_the_commands_of_this_screen() {
+    let mut app = fixture::app(fixture::scene());
+    press(&mut app, KeyCode::Char(':'));
+    press(&mut app, KeyCode::Char('t'));
+    shows(&app, (80, 24), &[" Commands ", "template", "put the prompt into the chat template", " :t "]);
+}
+
+#[test]
+fn nothing_that_is_pressed_or_clicked_makes_it_panic() {
+    let mut child = crate::ui::fixture::Child::new();
+    for plane in [PlaneChoice::Own, PlaneChoice::Through].into_iter().cycle().take(20) {
+        let mut app = fixture::app(Scene { plane, ..fixture::scene() });
+        for _ in 0..200 {
+            let screen = child.screen();
+            let message = match child.event(screen) {
+                Event::Key(key) => Some(Message::Key(key)),
+                Event::Mouse(mouse) => pointed(&app, screen, mouse).map(Message::Mouse),
+                _ => None,
+            };
+            if let Some(message) = message {
+                app.update(message);
+            }
+            if child.below(16) == 0 {
+                drawn(&app, screen.width, screen.height);
+            }
+        }
+    }
 }
