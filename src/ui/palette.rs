@@ -52,9 +52,12 @@ impl<A> Widget for CommandLine<'_, A> {
         let last = chosen.map_or(0, |chosen| chosen + 1);
         let first = last.saturating_sub(usize::from(inner.height));
         for ((index, binding), row) in matches.into_iter().enumerate().skip(first).zip(inner.rows()) {
-            entry(binding, usize::from(row.width), theme).render(row, buffer);
+            let line = entry(binding, usize::from(row.width), theme);
             if chosen == Some(index) {
                 buffer.set_style(row, palette.cursor);
+                Line::raw(line.to_string()).render(row, buffer);
+            } else {
+                line.render(row, buffer);
             }
         }
     }
