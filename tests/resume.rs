@@ -19,7 +19,7 @@ fn command(home: &Path, arguments: &[&str]) -> Command {
     command
         .args(["train", "--headless", "--quiet", "--eval-every", "10"])
         .args(arguments)
-        .env("XDG_STATE_HOME", home)
+        .env("XDG_STATE_HOME", home).env("XDG_CONFIG_HOME", home)
         .env("XDG_RUNTIME_DIR", home)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -32,7 +32,9 @@ fn in_force(defaults: &Defaults) -> String {
             let path = text::escape(&path.display().to_string());
             format!("{path} is not read; `llamascape config --dump-default` prints one to begin with")
         }
-        (None, None) => "there is no home folder to look for settings in: set HOME or XDG_CONFIG_HOME".to_owned(),
+        (None, None) => {
+            "there is no home folder to look for settings in: set HOME or XDG_CONFIG_HOME".to_owned()
+        }
     };
     table.push('\n');
     for part in Table::ALL {

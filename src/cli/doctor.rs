@@ -107,7 +107,6 @@ impl Report {
         let no_color = screen::no_color();
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable);
         let is_utf8 = |locale: &String| locale.to_ascii_lowercase().replace('-', "").contains("utf8");
-        // On the CPU where it can't be opened: the log says why.
         let device = device::open(DeviceChoice::Auto);
         Self {
             terminal: abilities.map(Screen::new),
@@ -131,7 +130,8 @@ impl Report {
             threads,
             memory_bytes: available(),
             cpu: vector_instructions(),
-            device: device.map_or_else(|error| error.to_string(), |device| device::describe(&device, threads)),
+            device: device
+                .map_or_else(|error| error.to_string(), |device| device::describe(&device, threads)),
             runs: Folder::new(runs_folder().ok()),
             cache: Folder::new(cache_folder().ok()),
             models: Folder::new(Hub::from_env(|name| std::env::var(name).ok()).ok().map(|hub| hub.cache)),
@@ -142,12 +142,13 @@ impl Report {
 
     fn lines(&self) -> Vec<Line> {
         let mut lines = self.terminal_lines();
-        let set = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+        let set = |value: Option<&str>| value.unwrap_or("not set").to_owned();
         let in_tmux = self.multiplexer == Some("tmux");
+        let tmux = "in ~/.tmux.conf: set -g default-terminal tmux-256color; and set COLORTERM=truecolor";
         let few_colors = match self.colors {
             "true" => None,
             _ if self.no_color => Some("unset NO_COLOR, or give --color always, to have colours"),
-            _ if in_tmux => Some("in ~/.tmux.conf: set -g default-terminal tmux-256color; and COLORTERM=truecolor"),
+            _ if in_tmux => Some(tmux),
             "none" => Some("set TERM to what the terminal is, such as xterm-256color"),
             _ => Some("if the terminal has 24-bit colour, set COLORTERM=truecolor"),
         };
@@ -161,16 +162,17 @@ impl Report {
         if self.ssh {
             inside.push("SSH");
         }
-        let inside = if inside.is_empty() { "neither tmux, screen nor SSH".to_owned() } else { inside.join(", ") };
+        let inside =
+            if inside.is_empty() { "neither tmux, screen nor SSH".to_owned() } else { inside.join(", ") };
         let is_little = self.memory_bytes < LITTLE_MEMORY;
         let memory = is_little.then(|| "end other programs, or stay with --preset nano".to_owned());
         let cpu = if self.cpu.is_empty() { "none known".to_owned() } else { self.cpu.join(" ") };
         lines.extend([
-            Line("TERM", set(&self.term), None),
-            Line("COLORTERM", set(&self.colorterm), None),
+            Line("TERM", set(self.term.as_deref()), None),
+            Line("COLORTERM", set(self.colorterm.as_deref()), None),
             Line("NO_COLOR", no_color.to_owned(), None),
             Line("colours", colors.to_owned(), few_colors.map(str::to_owned)),
-            Line("locale", set(&self.locale), locale.map(str::to_owned)),
+            Line("locale", set(self.locale.as_deref()), locale.map(str::to_owned)),
             Line("inside", inside, None),
             Line("threads", self.threads.to_string(), None),
             Line("memory", format!("{:.1} GB free", self.memory_bytes as f64 / 1e9), memory),
@@ -200,7 +202,8 @@ impl Report {
                 Line("background", "not told".to_owned(), Some(advice.to_owned()))
             }
         };
-        let flicker = || Some("pictures may flicker: newer terminals, and tmux from 3.4, do better".to_owned());
+        let flicker =
+            || Some("pictures may flicker: newer terminals, and tmux from 3.4, do better".to_owned());
         let synchronized = match screen.synchronized {
             Some(true) => Line("synchronized", "yes".to_owned(), None),
             Some(false) => Line("synchronized", "no".to_owned(), flicker()),
