@@ -1,8 +1,10 @@
 //! A screen in a real terminal: it is taken over and given back here, and here is the loop that turns keys and
 //! frames into pictures.
 
+mod abilities;
 mod background;
 mod look;
+mod query;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -32,6 +34,7 @@ use crate::run::comparison::Host;
 use crate::theme::Theme;
 use crate::ui::{self, SMALLEST, text};
 
+pub use abilities::{Abilities, abilities};
 use background::{Background, Late};
 pub use look::{Look, LookError};
 

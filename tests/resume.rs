@@ -20,6 +20,7 @@ fn command(home: &Path, arguments: &[&str]) -> Command {
         .args(["train", "--headless", "--quiet", "--eval-every", "10"])
         .args(arguments)
         .env("XDG_STATE_HOME", home)
+        .env("XDG_CONFIG_HOME", home)
         .env("XDG_RUNTIME_DIR", home)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -221,6 +222,7 @@ fn a_disk_that_is_full_is_said_and_leaves_the_checkpoints_that_are_there() {
     let limited = Command::new("sh")
         .args(["-c", &script])
         .env("XDG_STATE_HOME", home.path())
+        .env("XDG_CONFIG_HOME", home.path())
         .env("XDG_RUNTIME_DIR", home.path())
         .output()
         .unwrap();

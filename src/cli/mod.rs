@@ -3,7 +3,10 @@
 mod attach;
 mod bench;
 mod compare;
+mod config;
+mod defaults;
 mod directions;
+mod doctor;
 mod engine;
 mod eval;
 mod export;
@@ -20,23 +23,38 @@ mod screen;
 mod slice;
 mod train;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::num::NonZero;
+use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::run::journal::printable;
+use crate::ui::text;
+use defaults::{Defaults, Table};
 
 /// See how a language model learns.
 ///
 /// Without a command: `train`, which trains a small Llama on facts about countries and shows it on this
 /// terminal.
 #[derive(Debug, Parser)]
-#[command(name = "llamascape", version, args_conflicts_with_subcommands = true)]
+#[command(name = "llamascape", version)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Read this settings file in place of ~/.config/llamascape/config.toml
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "no_config")]
+    config: Option<PathBuf>,
+    /// Read no settings file
+    #[arg(long, global = true)]
+    no_config: bool,
+    /// What the settings file says; read only for the commands that it counts for.
+    #[arg(skip)]
+    defaults: Defaults,
     #[command(flatten)]
     train: train::Args,
 }
@@ -61,17 +79,77 @@ enum Command {
     Probe(Box<probe::Args>),
     /// What this machine does: training, slices, screen
     Bench(bench::Args),
+    /// What this terminal and this machine can do, and what to set where that is little
+    Doctor(doctor::Args),
+    /// The settings file, and what it says
+    Config(config::Args),
     /// The process behind a screen
     #[command(hide = true)]
     Engine(engine::Args),
 }
 
-/// Reads the command line; an error is clap's own, with its exit code.
+/// Reads the command line and the settings file; an error is clap's own, with its exit code.
 pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::try_parse()
+    parse_from(&std::env::args_os().collect::<Vec<_>>())
+}
+
+/// The command line is read twice: it says which settings file counts and what of it, and then the file gives the
+/// defaults.
+fn parse_from(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    if let Some(error) = stray(&mut command, &matches) {
+        return Err(error);
+    }
+    let mut cli = Cli::from_matches(&matches)?;
+    let tables = cli.tables();
+    if tables.is_empty() || cli.no_config {
+        return Ok(cli);
+    }
+    let defaults = Defaults::find(cli.config.as_deref()).map_err(|problem| {
+        clap::Error::raw(ErrorKind::ValueValidation, format!("{}\n", text::escape(&problem)))
+    })?;
+    if matches!(cli.command, Some(Command::Config(_))) {
+        cli.defaults = defaults;
+        return Ok(cli);
+    }
+    let command = defaults.apply(Cli::command(), tables, &matches);
+    Cli::from_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// A flag of `train` before the name of a command, which it would not reach.
+fn stray(command: &mut clap::Command, matches: &ArgMatches) -> Option<clap::Error> {
+    let name = matches.subcommand_name()?;
+    let is_stray =
+        |arg: &&clap::Arg| !arg.is_global_set() && given(matches).any(|id| id == arg.get_id().as_str());
+    let flag = command.get_arguments().find(is_stray)?.get_long().unwrap_or_default();
+    let problem = format!("--{flag} stands before `{name}`: flags come after the command");
+    Some(command.error(ErrorKind::ArgumentConflict, problem))
+}
+
+/// The flags that stand on the command line.
+fn given(matches: &ArgMatches) -> impl Iterator<Item = &str> {
+    matches
+        .ids()
+        .map(clap::Id::as_str)
+        .filter(move |id| matches.value_source(id) == Some(ValueSource::CommandLine))
 }
 
 impl Cli {
+    fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(matches).map_err(|error| error.format(&mut Self::command()))
+    }
+
+    /// The tables of the settings file that count for the command.
+    fn tables(&self) -> &'static [Table] {
+        match &self.command {
+            None | Some(Command::Train(_)) => &Table::ALL,
+            Some(Command::Attach(_) | Command::Compare(_)) => &[Table::Screen],
+            Some(Command::Config(args)) if args.reads() => &Table::ALL,
+            Some(_) => &[],
+        }
+    }
+
     /// The threads to compute with.
     pub fn threads(&self) -> usize {
         let asked = match &self.command {
@@ -83,7 +161,13 @@ impl Cli {
             Some(Command::Probe(args)) => args.threads(),
             Some(Command::Bench(args)) => args.threads(),
             Some(Command::Engine(args)) => args.threads(),
-            Some(Command::Attach(_) | Command::Runs(_) | Command::Export(_)) => None,
+            Some(
+                Command::Attach(_)
+                | Command::Runs(_)
+                | Command::Export(_)
+                | Command::Doctor(_)
+                | Command::Config(_),
+            ) => None,
         };
         let available = std::thread::available_parallelism().map_or(1, NonZero::get);
         asked.map_or(available, NonZero::get)
@@ -103,6 +187,8 @@ impl Cli {
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),
             Some(Command::Bench(args)) => args.run(threads),
+            Some(Command::Doctor(args)) => args.run(threads),
+            Some(Command::Config(args)) => args.run(&self.defaults),
             Some(Command::Engine(args)) => args.run(),
         }
     }

@@ -11,7 +11,7 @@ use crate::protocol::Outcome;
 use crate::run::client;
 use crate::run::comparison::Host;
 use crate::terminal::{self, Look, Terminal};
-use crate::theme;
+use crate::theme::{self, ColorDepth};
 use crate::ui::text;
 
 /// How the screen looks.
@@ -41,24 +41,33 @@ impl Args {
     /// The look these flags and the environment ask for. Fails for a theme that does not exist or is wrong, before
     /// anything is begun.
     pub(super) fn look(&self) -> anyhow::Result<Look> {
-        let variable = |name| std::env::var(name).ok();
-        let no_color = match self.color {
-            When::Auto => variable("NO_COLOR").is_some_and(|value| !value.is_empty()),
-            When::Always => false,
-            When::Never => true,
+        let depth = match self.color {
+            When::Auto => colors(no_color()),
+            When::Always => colors(false),
+            When::Never => colors(true),
         };
-        let colorterm = variable("COLORTERM");
-        let depth = theme::color_depth(no_color, colorterm.as_deref(), variable("TERM").as_deref());
-        let look = Look::new(self.theme.as_deref(), depth, themes_folder())
+        let themes = config_folder().map(|folder| folder.join("themes"));
+        let look = Look::new(self.theme.as_deref(), depth, themes)
             .map_err(|error| anyhow::anyhow!("--theme: {}", text::escape(&error.to_string())))?;
         Ok(look.with_mouse(!self.no_mouse))
     }
 }
 
-/// Where the user's own themes are, if there is a home.
-fn themes_folder() -> Option<PathBuf> {
+/// Whether the environment asks for no colours.
+pub(super) fn no_color() -> bool {
+    std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty())
+}
+
+/// The colours that the environment says the terminal has.
+pub(super) fn colors(no_color: bool) -> ColorDepth {
+    let variable = |name| std::env::var(name).ok();
+    theme::color_depth(no_color, variable("COLORTERM").as_deref(), variable("TERM").as_deref())
+}
+
+/// Where the user's settings and own themes are, if there is a home.
+pub(super) fn config_folder() -> Option<PathBuf> {
     let strategy = etcetera::choose_base_strategy().ok()?;
-    Some(strategy.config_dir().join("llamascape/themes"))
+    Some(strategy.config_dir().join("llamascape"))
 }
 
 /// Shows a comparison until the person leaves or it fails, and returns why it failed.

@@ -1,17 +1,13 @@
 //! Whether the terminal is light or dark. It is asked, and where it does not say, the environment may.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::query::{COLOR, IDENTITY, converse};
 use crate::theme::luminance;
-
-/// What is the background's colour? And what are you: a question that every terminal answers, in the order asked, so
-/// that one that does not know the first is not waited for.
-const QUESTION: &[u8] = b"\x1b]11;?\x07\x1b[c";
 
 /// How long to wait for an answer to begin; one that has begun may take as long again.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -29,98 +25,21 @@ pub(super) struct Background {
 pub(super) fn ask(output: &mut File) -> Background {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let by_environment = is_light_by_colorfgbg(&variable("COLORFGBG"));
-    // The Linux console knows no answer. GNU Screen, which sets STY, hands the first question on and answers the second
-    // itself, at once.
-    let is_mute = matches!(variable("TERM").as_str(), "" | "dumb" | "linux") || !variable("STY").is_empty();
-    if is_mute || !io::stdin().is_terminal() || !output.is_terminal() {
+    if !can_tell_color() || !io::stdin().is_terminal() || !output.is_terminal() {
         return Background { is_light: by_environment, is_awaited: false };
     }
     // A terminal that can't be written to or read from will be noticed by those who need it.
-    let color = converse(output).unwrap_or_default().color;
+    let question = [COLOR, IDENTITY].concat();
+    let color = converse(output, &question, PATIENCE, 2 * PATIENCE).unwrap_or_default().color;
     let is_light = color.map_or(by_environment, |color| luminance(color) > 0.5);
     Background { is_light, is_awaited: color.is_none() }
 }
 
-/// Asks, and reads until both answers are there or patience ends.
-fn converse(output: &mut File) -> io::Result<Answer> {
-    output.write_all(QUESTION)?;
-    let asked = Instant::now();
-    let stdin = rustix::stdio::stdin();
-    let mut heard = Vec::new();
-    loop {
-        let answer = Answer::read(&heard);
-        let patience = if answer.is_cut { 2 * PATIENCE } else { PATIENCE };
-        let left = patience.saturating_sub(asked.elapsed());
-        if answer.is_whole || left.is_zero() {
-            return Ok(answer);
-        }
-        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-            result => result?,
-        };
-        let mut bytes = [0; 256];
-        match rustix::io::read(stdin, &mut bytes)? {
-            0 => return Ok(answer),
-            count => heard.extend_from_slice(&bytes[..count]),
-        }
-    }
-}
-
-/// What the terminal has said so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Answer {
-    /// The background's colour.
-    color: Option<[u8; 3]>,
-    /// The second question is answered: nothing more will come.
-    is_whole: bool,
-    /// Ends within a sequence.
-    is_cut: bool,
-}
-
-impl Answer {
-    /// Finds the answers among all that was heard, keys included.
-    fn read(heard: &[u8]) -> Self {
-        let mut answer = Self::default();
-        // Sequences begin with an escape; `ESC \`, which ends one, begins another that says nothing.
-        let mut sequences = heard.split(|byte| *byte == 0x1b).skip(1).peekable();
-        while let Some(sequence) = sequences.next() {
-            let is_last = sequences.peek().is_none();
-            answer.is_cut = match sequence {
-                [] => true,
-                [b']', rest @ ..] => {
-                    let end = rest.iter().position(|byte| *byte == 0x07);
-                    let is_open = is_last && end.is_none();
-                    if !is_open && let Some(text) = rest[..end.unwrap_or(rest.len())].strip_prefix(b"11;") {
-                        answer.color = rgb(text);
-                    }
-                    is_open
-                }
-                [b'[', rest @ ..] => {
-                    let end = rest.iter().find(|byte| (0x40..0x7f).contains(*byte));
-                    answer.is_whole |= rest.starts_with(b"?") && end == Some(&b'c');
-                    end.is_none()
-                }
-                _ => false,
-            };
-        }
-        answer
-    }
-}
-
-/// Reads `rgb:R/G/B`, one to four hexadecimal digits each, which count as a share of the most they can say.
-fn rgb(text: &[u8]) -> Option<[u8; 3]> {
-    let text = std::str::from_utf8(text).ok()?.strip_prefix("rgb:")?;
-    let channel = |digits: &str| {
-        let is_number =
-            (1..=4).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let value = u32::from_str_radix(digits, 16).ok().filter(|_| is_number)?;
-        let most = (1_u32 << (4 * digits.len())) - 1;
-        Some(((value * 255 + most / 2) / most) as u8)
-    };
-    let mut channels = text.split('/').map(channel);
-    let color = [channels.next()??, channels.next()??, channels.next()??];
-    channels.next().is_none().then_some(color)
+/// Whether a terminal like this one may be asked for its colour. The Linux console knows no answer. GNU Screen, which
+/// sets STY, hands the question on and answers what it is itself, at once.
+pub(super) fn can_tell_color() -> bool {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    !matches!(variable("TERM").as_str(), "" | "dumb" | "linux") && variable("STY").is_empty()
 }
 
 /// Reads `COLORFGBG`: the numbers of the foreground's and the background's colour, with others between them.
@@ -172,70 +91,6 @@ impl Late {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const WHITE: Option<[u8; 3]> = Some([255; 3]);
-
-    fn whole(color: Option<[u8; 3]>) -> Answer {
-        Answer { color, is_whole: true, is_cut: false }
-    }
-
-    #[test]
-    fn a_terminal_tells_its_background_and_then_what_it_is() {
-        let bell = b"\x1b]11;rgb:ffff/ffff/ffff\x07\x1b[?62;4c";
-        assert_eq!(Answer::read(bell), whole(WHITE));
-        let string_terminator = b"\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\\x1b[?1;2c";
-        assert_eq!(Answer::read(string_terminator), whole(Some([30, 30, 46])));
-        let among_keys = b"j\x1b[A\x1b]11;rgb:ff/ff/ff\x07k\x1b[?6c";
-        assert_eq!(Answer::read(among_keys), whole(WHITE));
-    }
-
-    #[test]
-    fn a_terminal_that_does_not_know_the_question_only_tells_what_it_is() {
-        assert_eq!(Answer::read(b"\x1b[?62;4c"), whole(None));
-        assert_eq!(Answer::read(b""), Answer::default());
-    }
-
-    #[test]
-    fn an_answer_that_is_split_is_waited_for_at_every_byte() {
-        let answer = b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?62;4c";
-        for count in 1..answer.len() {
-            let read = Answer::read(&answer[..count]);
-            assert!(!read.is_whole, "{count} bytes: {read:?}");
-            // Between the two answers nothing is cut.
-            assert_eq!(read.is_cut, count != 25, "{count} bytes: {read:?}");
-        }
-        assert_eq!(Answer::read(answer), whole(WHITE));
-    }
-
-    #[test]
-    fn garbage_is_no_colour() {
-        let color = |text: &str| Answer::read(format!("\x1b]11;{text}\x07\x1b[?6c").as_bytes());
-        for text in [
-            "",
-            "?",
-            "rgb:",
-            "rgb:ff/ff",
-            "rgb:ff/ff/ff/ff",
-            "rgb:fffff/ff/ff",
-            "rgb:+f/ff/ff",
-            "rgb:gg/ff/ff",
-            "rgb:é/ff/ff",
-            "#ffffff",
-            "white",
-        ] {
-            assert_eq!(color(text), whole(None), "{text}");
-        }
-        assert_eq!(Answer::read(b"\x1b]10;rgb:ff/ff/ff\x07\x1b[?6c"), whole(None), "the foreground");
-        assert_eq!(Answer::read(b"\xff\xfe\x1b]11;rgb:\xff/0/0\x07\x1b[?6c"), whole(None));
-    }
-
-    #[test]
-    fn channels_are_a_share_of_the_most_their_digits_say() {
-        assert_eq!(rgb(b"rgb:f/8/0"), Some([255, 136, 0]));
-        assert_eq!(rgb(b"rgb:ff/80/00"), Some([255, 128, 0]));
-        assert_eq!(rgb(b"rgb:fff/800/000"), Some([255, 128, 0]));
-        assert_eq!(rgb(b"rgb:FFFF/8000/0000"), Some([255, 128, 0]));
-    }
 
     #[test]
     fn the_environment_names_the_background_last() {

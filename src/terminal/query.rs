@@ -1,0 +1,210 @@
+//! Questions to a terminal, and its answers.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// What is the background's colour?
+pub(super) const COLOR: &[u8] = b"\x1b]11;?\x07";
+/// Is mode 2026, the synchronized update, known?
+pub(super) const SYNCHRONIZED: &[u8] = b"\x1b[?2026$p";
+/// Where is the cursor?
+pub(super) const POSITION: &[u8] = b"\x1b[6n";
+/// What are you? Every terminal answers this, in the order asked: asked last, it has nobody wait for a terminal that
+/// does not know the others.
+pub(super) const IDENTITY: &[u8] = b"\x1b[c";
+
+/// Asks the terminal behind stdin and `output`, which is in raw mode, and reads until the last question is answered,
+/// which is [`IDENTITY`], or patience ends: the first where nothing more has begun, the longer one within an answer.
+pub(super) fn converse(
+    output: &mut File,
+    questions: &[u8],
+    patience: Duration,
+    within: Duration,
+) -> io::Result<Answer> {
+    output.write_all(questions)?;
+    let asked = Instant::now();
+    let stdin = rustix::stdio::stdin();
+    let mut heard = Vec::new();
+    loop {
+        let answer = Answer::read(&heard);
+        let patience = if answer.is_cut { within } else { patience };
+        let left = patience.saturating_sub(asked.elapsed());
+        if answer.is_whole || left.is_zero() {
+            return Ok(answer);
+        }
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            result => result?,
+        };
+        let mut bytes = [0; 256];
+        match rustix::io::read(stdin, &mut bytes)? {
+            0 => return Ok(answer),
+            count => heard.extend_from_slice(&bytes[..count]),
+        }
+    }
+}
+
+/// What the terminal has said so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The background's colour.
+    pub(super) color: Option<[u8; 3]>,
+    /// Whether pictures can be sent between the brackets of a synchronized update.
+    pub(super) synchronized: Option<bool>,
+    /// The column of the cursor, from 1.
+    pub(super) column: Option<u16>,
+    /// The last question is answered: nothing more will come.
+    is_whole: bool,
+    /// Ends within a sequence.
+    is_cut: bool,
+}
+
+impl Answer {
+    /// Finds the answers among all that was heard, keys included.
+    fn read(heard: &[u8]) -> Self {
+        let mut answer = Self::default();
+        // Sequences begin with an escape; `ESC \`, which ends one, begins another that says nothing.
+        let mut sequences = heard.split(|byte| *byte == 0x1b).skip(1).peekable();
+        while let Some(sequence) = sequences.next() {
+            let is_last = sequences.peek().is_none();
+            answer.is_cut = match sequence {
+                [] => true,
+                [b']', rest @ ..] => {
+                    let end = rest.iter().position(|byte| *byte == 0x07);
+                    let is_open = is_last && end.is_none();
+                    if !is_open && let Some(text) = rest[..end.unwrap_or(rest.len())].strip_prefix(b"11;") {
+                        answer.color = rgb(text);
+                    }
+                    is_open
+                }
+                [b'[', rest @ ..] => {
+                    let end = rest.iter().position(|byte| (0x40..0x7f).contains(byte));
+                    if let Some(end) = end {
+                        answer.hear(&rest[..end], rest[end]);
+                    }
+                    end.is_none()
+                }
+                _ => false,
+            };
+        }
+        answer
+    }
+
+    /// A control sequence, by what is in it and its last byte.
+    fn hear(&mut self, within: &[u8], end: u8) {
+        match end {
+            b'c' => self.is_whole |= within.starts_with(b"?"),
+            b'y' => {
+                self.synchronized = match within.strip_prefix(b"?2026;") {
+                    Some(b"1$" | b"2$" | b"3$") => Some(true),
+                    Some(_) => Some(false),
+                    None => self.synchronized,
+                }
+            }
+            b'R' => {
+                let text = std::str::from_utf8(within).ok();
+                let column = text.and_then(|text| text.split_once(';')?.1.parse().ok());
+                self.column = column.or(self.column);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads `rgb:R/G/B`, one to four hexadecimal digits each, which count as a share of the most they can say.
+fn rgb(text: &[u8]) -> Option<[u8; 3]> {
+    let text = std::str::from_utf8(text).ok()?.strip_prefix("rgb:")?;
+    let channel = |digits: &str| {
+        let is_number =
+            (1..=4).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let value = u32::from_str_radix(digits, 16).ok().filter(|_| is_number)?;
+        let most = (1_u32 << (4 * digits.len())) - 1;
+        Some(((value * 255 + most / 2) / most) as u8)
+    };
+    let mut channels = text.split('/').map(channel);
+    let color = [channels.next()??, channels.next()??, channels.next()??];
+    channels.next().is_none().then_some(color)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHITE: Option<[u8; 3]> = Some([255; 3]);
+
+    fn whole(color: Option<[u8; 3]>) -> Answer {
+        Answer { color, is_whole: true, ..Answer::default() }
+    }
+
+    #[test]
+    fn a_terminal_tells_its_background_and_then_what_it_is() {
+        let bell = b"\x1b]11;rgb:ffff/ffff/ffff\x07\x1b[?62;4c";
+        assert_eq!(Answer::read(bell), whole(WHITE));
+        let string_terminator = b"\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\\x1b[?1;2c";
+        assert_eq!(Answer::read(string_terminator), whole(Some([30, 30, 46])));
+        let among_keys = b"j\x1b[A\x1b]11;rgb:ff/ff/ff\x07k\x1b[?6c";
+        assert_eq!(Answer::read(among_keys), whole(WHITE));
+    }
+
+    #[test]
+    fn a_terminal_that_does_not_know_the_question_only_tells_what_it_is() {
+        assert_eq!(Answer::read(b"\x1b[?62;4c"), whole(None));
+        assert_eq!(Answer::read(b""), Answer::default());
+    }
+
+    #[test]
+    fn an_answer_that_is_split_is_waited_for_at_every_byte() {
+        let answer = b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?62;4c";
+        for count in 1..answer.len() {
+            let read = Answer::read(&answer[..count]);
+            assert!(!read.is_whole, "{count} bytes: {read:?}");
+            // Between the two answers nothing is cut.
+            assert_eq!(read.is_cut, count != 25, "{count} bytes: {read:?}");
+        }
+        assert_eq!(Answer::read(answer), whole(WHITE));
+    }
+
+    #[test]
+    fn garbage_is_no_colour() {
+        let color = |text: &str| Answer::read(format!("\x1b]11;{text}\x07\x1b[?6c").as_bytes());
+        for text in [
+            "",
+            "?",
+            "rgb:",
+            "rgb:ff/ff",
+            "rgb:ff/ff/ff/ff",
+            "rgb:fffff/ff/ff",
+            "rgb:+f/ff/ff",
+            "rgb:gg/ff/ff",
+            "rgb:é/ff/ff",
+            "#ffffff",
+            "white",
+        ] {
+            assert_eq!(color(text), whole(None), "{text}");
+        }
+        assert_eq!(Answer::read(b"\x1b]10;rgb:ff/ff/ff\x07\x1b[?6c"), whole(None), "the foreground");
+        assert_eq!(Answer::read(b"\xff\xfe\x1b]11;rgb:\xff/0/0\x07\x1b[?6c"), whole(None));
+    }
+
+    #[test]
+    fn channels_are_a_share_of_the_most_their_digits_say() {
+        assert_eq!(rgb(b"rgb:f/8/0"), Some([255, 136, 0]));
+        assert_eq!(rgb(b"rgb:ff/80/00"), Some([255, 128, 0]));
+        assert_eq!(rgb(b"rgb:fff/800/000"), Some([255, 128, 0]));
+        assert_eq!(rgb(b"rgb:FFFF/8000/0000"), Some([255, 128, 0]));
+    }
+
+    #[test]
+    fn a_terminal_tells_what_it_knows_and_where_its_cursor_is() {
+        let answer = Answer::read(b"\x1b[?2026;2$y\x1b[12;2R\x1b[?62;4c");
+        let expected = Answer { synchronized: Some(true), column: Some(2), ..whole(None) };
+        assert_eq!(answer, expected);
+        assert_eq!(Answer::read(b"\x1b[?2026;0$y").synchronized, Some(false));
+        assert_eq!(Answer::read(b"\x1b[?2027;2$y").synchronized, None, "another mode");
+        assert_eq!(Answer::read(b"\x1b[R\x1b[1;xR\x1b[").column, None);
+    }
+}

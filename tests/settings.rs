@@ -1,0 +1,134 @@
+//! The settings file and the report on terminal and machine, as people and scripts meet them.
+
+// What fails to unwrap fails the test.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn llamascape(home: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_llamascape"))
+        .args(arguments)
+        .env("XDG_STATE_HOME", home)
+        .env("XDG_RUNTIME_DIR", home)
+        .env("XDG_CACHE_HOME", home)
+        .env("XDG_CONFIG_HOME", home)
+        .env("TERM", "xterm-256color")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// A home with a settings file.
+fn home(settings: &str) -> TempDir {
+    let home = TempDir::new().unwrap();
+    std::fs::create_dir(home.path().join("llamascape")).unwrap();
+    std::fs::write(home.path().join("llamascape/config.toml"), settings).unwrap();
+    home
+}
+
+/// Trains, and returns the settings of the run.
+fn trained(home: &TempDir, arguments: &[&str]) -> Value {
+    let folder = TempDir::new().unwrap();
+    let run = folder.path().join("run");
+    let run = run.to_str().unwrap();
+    let output = llamascape(home.path(), &[arguments, &["--quiet", "--run-dir", run]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let settings = std::fs::read_to_string(folder.path().join("run/settings.json")).unwrap();
+    serde_json::from_str(&settings).unwrap()
+}
+
+#[test]
+fn the_settings_file_gives_defaults_and_flags_win() {
+    let home = home("[train]\nsteps = 1\nlr = 2e-3\nbatch-size = 3\ntext = \"A b c d\"\n");
+    let settings = trained(&home, &["train"]);
+    let said = [&settings["learning_rate"], &settings["batch_size"], &settings["steps"]];
+    assert_eq!(said, [&Value::from(2e-3), &3.into(), &1.into()]);
+    assert_eq!(settings["data"]["text"], "A b c d");
+
+    let settings = trained(&home, &["--lr", "1e-3", "--data", "builtin"]);
+    assert_eq!((&settings["learning_rate"], &settings["batch_size"]), (&1e-3.into(), &3.into()));
+    assert_eq!(settings["data"], "builtin", "a flag drops what it excludes");
+
+    let settings = trained(&home, &["train", "--no-config", "--steps", "1"]);
+    assert_eq!(settings["batch_size"], 8);
+    let settings = trained(&home, &["--no-config", "train", "--steps", "1"]);
+    assert_eq!(settings["batch_size"], 8, "before the command, too");
+}
+
+#[test]
+fn a_wrong_settings_file_is_named_with_line_and_key_where_it_counts() {
+    let home = home("");
+    for settings in ["[train]\nlr = 1e-3\nlrr = 2\n", "[train]\n\nlr = \"fast\"\n", "[train]\n\nlr =\n"] {
+        let path = home.path().join("llamascape/config.toml");
+        std::fs::write(&path, settings).unwrap();
+        for command in [&["train"][..], &["config"], &[]] {
+            let output = llamascape(home.path(), command);
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+            assert!(error.contains(&format!("{}, line 3: ", path.display())), "{error}");
+        }
+        assert!(llamascape(home.path(), &["runs"]).status.success(), "it does not count for runs");
+        assert!(llamascape(home.path(), &["config", "--dump-default"]).status.success());
+        assert!(llamascape(home.path(), &["config", "--no-config"]).status.success());
+    }
+    let output = llamascape(home.path(), &["train", "--config", "no-such-file"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && error.contains("no-such-file: No such file"), "{error}");
+}
+
+#[test]
+fn the_default_file_is_read_again_and_config_says_where_a_value_comes_from() {
+    let home = home("");
+    let dump = String::from_utf8(llamascape(home.path(), &["config", "--dump-default"]).stdout).unwrap();
+    let is_key = |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase());
+    let uncommented: Vec<&str> =
+        dump.lines().map(|line| line.strip_prefix('#').filter(|rest| is_key(rest)).unwrap_or(line)).collect();
+    let file = home.path().join("mine.toml");
+    std::fs::write(&file, uncommented.join("\n")).unwrap();
+    let output = llamascape(home.path(), &["config", "--config", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with(file.to_str().unwrap()), "{said}");
+    let line = |key: &str| said.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    assert!(line("batch-size").contains("line ") && line("batch-size").ends_with(" 8"), "{said}");
+    assert!(line("lr ").contains("default"), "{said}");
+}
+
+#[test]
+fn doctor_tells_scripts_what_there_is_without_a_terminal() {
+    let home = home("");
+    let output = llamascape(home.path(), &["doctor", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = [
+        "terminal",
+        "term",
+        "colorterm",
+        "colors",
+        "no_color",
+        "locale",
+        "utf8",
+        "multiplexer",
+        "ssh",
+        "threads",
+        "memory_bytes",
+        "cpu",
+        "device",
+        "runs",
+        "cache",
+        "models",
+        "config",
+        "advice",
+    ];
+    for key in expected {
+        assert!(report.get(key).is_some(), "{key}: {report}");
+    }
+    assert_eq!((&report["terminal"], &report["runs"]["writable"]), (&Value::Null, &true.into()));
+    let table = String::from_utf8(llamascape(home.path(), &["doctor"]).stdout).unwrap();
+    assert!(table.contains("no terminal") && !table.contains('\x1b'), "{table}");
+}
