@@ -67,7 +67,7 @@ impl Projection {
         let side = (room[0] / SQRT_2).min(room[1] / (SQRT_2 * tilt_sin + HEIGHT * tilt_cos));
         let top = side * HEIGHT * tilt_cos;
         Self {
-            middle: [room[0] / 2.0, (room[1] + top) / 2.0],
+            middle: [room[0] / 2.0, f64::midpoint(room[1], top)],
             right: [side * turn_cos, -side * turn_sin],
             up: [side * tilt_sin * turn_sin, side * tilt_sin * turn_cos, top],
             farther: [turn_sin >= 0.0, turn_cos >= 0.0],
