@@ -15,7 +15,7 @@ use ratatui::widgets::BorderType;
 use serde::Deserialize;
 
 pub use color::{ColorDepth, color_depth, luminance};
-use color::{interpolate, mix, reduce, reduce_ink, rgb_color};
+use color::{contrast, interpolate, mix, reduce, reduce_ink, rgb_color, seen};
 
 /// Steps of a colour map.
 pub const LEVELS: usize = 12;
@@ -255,6 +255,15 @@ struct MapEntry {
 }
 
 impl Theme {
+    /// Contrast below which a line is lost on the screen.
+    const LOST: f32 = 1.8;
+
+    /// The colour of lines that show a level of a map on the ground of the screen: its own, where that is seen.
+    pub fn ink(&self, map: &ColorMap, level: usize) -> Color {
+        let (own, ground) = (map.background(level), self.palette.base.bg.unwrap_or(Color::Reset));
+        if contrast(seen(own), seen(ground)) < Self::LOST { map.line(level) } else { own }
+    }
+
     /// The names of the built-in themes, the default first.
     pub fn names() -> Vec<&'static str> {
         BUILT_IN.map(|(name, _)| name).to_vec()

@@ -46,8 +46,18 @@ pub enum Action {
     Write,
     /// One colour scale or two.
     OneScale,
-    /// Linear or logarithmic.
+    /// How the colours are spread.
     LogScale,
+    /// A surface or a map.
+    Surface,
+    /// The surface, turned to the left.
+    TurnLeft,
+    /// The surface, turned to the right.
+    TurnRight,
+    /// The surface, from nearer the ground.
+    TiltDown,
+    /// The surface, from farther above.
+    TiltUp,
     /// The next colour map.
     ColorMap,
     /// The next kind of cells.
@@ -69,7 +79,8 @@ pub enum Action {
 impl Action {
     /// Whether it goes on while its key is held down.
     fn repeats(self) -> bool {
-        matches!(self, Self::Step | Self::Focus | Self::ZoomIn | Self::ZoomOut)
+        let moves = matches!(self, Self::TurnLeft | Self::TurnRight | Self::TiltDown | Self::TiltUp);
+        moves || matches!(self, Self::Step | Self::Focus | Self::ZoomIn | Self::ZoomOut)
     }
 }
 
@@ -92,7 +103,12 @@ bindings! {
         [key('G')] Write "write" 5 "write" "let the focused models write on from the prompt, its target left out"
     Picture:
         [key('u')] OneScale "scale" 7 "scale" "one colour scale for both, or one for each"
-        [key('L')] LogScale "log-scale" 0 "log scale" "colours by the logarithm of the loss"
+        [key('L')] LogScale "log-scale" 0 "log scale" "colours linear, logarithmic or by rank"
+        [key('x')] Surface "surface" 0 "surface" "the landscapes as surfaces seen from the side, or as maps"
+        [key('<')] TurnLeft "turn-left" 0 "turn left" "turn the surfaces, their fronts to the left"
+        [key('>')] TurnRight "turn-right" 0 "turn right" "turn them to the right"
+        [key('{')] TiltDown "tilt-down" 0 "tilt down" "see them from nearer the ground"
+        [key('}')] TiltUp "tilt-up" 0 "tilt up" "see them from farther above"
         [key('c')] ColorMap "colours" 10 "colours" "next colour map"
         [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks or plain characters"
         [key('T')] Theme "theme" 12 "theme" "next theme"
@@ -303,11 +319,12 @@ impl Comparison {
                     if self.one_scale { "one colour scale for both" } else { "a colour scale for each" };
                 self.say(Hint::Answer(scales.into()))
             }
-            Action::LogScale => {
-                view.log = !view.log;
-                let scale = if view.log { "logarithmic colours" } else { "linear colours" };
-                self.say(Hint::Answer(scale.into()))
-            }
+            Action::LogScale => self.picture(LandscapeView::next_stretch),
+            Action::Surface => self.picture(LandscapeView::switch),
+            Action::TurnLeft => self.picture(|view| view.turn(-1, 0)),
+            Action::TurnRight => self.picture(|view| view.turn(1, 0)),
+            Action::TiltDown => self.picture(|view| view.turn(0, -1)),
+            Action::TiltUp => self.picture(|view| view.turn(0, 1)),
             Action::ColorMap => {
                 view.map = view.map.wrapping_add(1);
                 Vec::new()
@@ -358,6 +375,12 @@ impl Comparison {
             Sides::Both => "both",
             Sides::One(side) => side.name(),
         }
+    }
+
+    /// Draws both landscapes in another way, and says in which.
+    fn picture(&mut self, change: impl FnOnce(&mut LandscapeView) -> Hint) -> Vec<Effect> {
+        let hint = change(&mut self.landscape);
+        self.say(hint)
     }
 
     fn say(&mut self, hint: Hint) -> Vec<Effect> {

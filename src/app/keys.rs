@@ -36,8 +36,18 @@ pub enum Action {
     ZoomOut,
     /// The next grid.
     Grid,
-    /// Linear or logarithmic.
+    /// How the colours, or the loss, are spread.
     LogScale,
+    /// A surface or a map.
+    Surface,
+    /// The surface, turned to the left.
+    TurnLeft,
+    /// The surface, turned to the right.
+    TurnRight,
+    /// The surface, from nearer the ground.
+    TiltDown,
+    /// The surface, from farther above.
+    TiltUp,
     /// The next colour map.
     ColorMap,
     /// The next kind of cells.
@@ -75,7 +85,9 @@ impl Action {
 
     /// Whether it goes on while its key is held down.
     pub(super) fn repeats(self) -> bool {
-        matches!(self, Self::Step | Self::FocusNext | Self::FocusPrevious | Self::ZoomIn | Self::ZoomOut)
+        let moves = matches!(self, Self::TurnLeft | Self::TurnRight | Self::TiltDown | Self::TiltUp);
+        let zooms = matches!(self, Self::ZoomIn | Self::ZoomOut);
+        moves || zooms || matches!(self, Self::Step | Self::FocusNext | Self::FocusPrevious)
     }
 }
 
@@ -210,7 +222,12 @@ bindings! {
         [key('g')] Grid "grid" 0 "grid" "at most 17, 33 or 65 points a side"
         [key('p')] Prompt "prompt [TEXT]" 4 "prompt" "edit the prompt; its last token is the target"
     Picture:
-        [key('L')] LogScale "log-scale" 0 "log scale" "colours, or the focused loss chart, by the logarithm"
+        [key('L')] LogScale "log-scale" 0 "log scale" "colours linear, logarithmic or by rank; the focused loss chart by the logarithm"
+        [key('x')] Surface "surface" 0 "surface" "the landscape as a surface seen from the side, or as a map"
+        [key('<')] TurnLeft "turn-left" 0 "turn left" "turn the surface, its front to the left"
+        [key('>')] TurnRight "turn-right" 0 "turn right" "turn it to the right"
+        [key('{')] TiltDown "tilt-down" 0 "tilt down" "see it from nearer the ground"
+        [key('}')] TiltUp "tilt-up" 0 "tilt up" "see it from farther above"
         [key('c')] ColorMap "colours" 8 "colours" "next colour map"
         [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks or plain characters"
         [key('T')] Theme "theme" 13 "theme" "next theme"

@@ -16,7 +16,9 @@ pub use keys::{Action, BINDINGS, Binding, Group, Key};
 pub use mouse::{Gesture, Pointed};
 pub use palette::Palette;
 pub use search::{Recent, Search};
-pub use state::{Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, ViewState};
+pub use state::{
+    Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, Stretch, ViewState, Viewpoint,
+};
 
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -154,7 +156,12 @@ impl App {
         let view = &mut self.view;
         match action {
             Action::LogScale if view.focus == Pane::Loss => view.log_loss = !view.log_loss,
-            Action::LogScale => view.landscape.log = !view.landscape.log,
+            Action::LogScale => view.hint = Some(view.landscape.next_stretch()),
+            Action::Surface => view.hint = Some(view.landscape.switch()),
+            Action::TurnLeft => view.hint = Some(view.landscape.turn(-1, 0)),
+            Action::TurnRight => view.hint = Some(view.landscape.turn(1, 0)),
+            Action::TiltDown => view.hint = Some(view.landscape.turn(0, -1)),
+            Action::TiltUp => view.hint = Some(view.landscape.turn(0, 1)),
             Action::ColorMap => view.landscape.map = view.landscape.map.wrapping_add(1),
             Action::MarkerStyle => view.landscape.marker = view.landscape.marker.next(),
             Action::Theme => return self.next_theme(),

@@ -104,6 +104,66 @@ impl Marker {
     }
 }
 
+/// How the colours are spread over the losses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stretch {
+    /// Equal differences are equal steps of colour.
+    #[default]
+    Linear,
+    /// Equal ratios are.
+    Log,
+    /// Every colour has the same share of the samples.
+    Rank,
+}
+
+impl Stretch {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Log => "logarithmic",
+            Self::Rank => "by rank",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Linear => Self::Log,
+            Self::Log => Self::Rank,
+            Self::Rank => Self::Linear,
+        }
+    }
+}
+
+/// From where the landscape is seen when it is shown as a surface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Viewpoint {
+    /// Degrees by which it is turned, from 0 to 345; seen from above, it turns against the clock.
+    pub turn: u16,
+    /// Degrees above the horizon, from 15 to 75.
+    pub tilt: u16,
+}
+
+impl Default for Viewpoint {
+    fn default() -> Self {
+        Self { turn: 30, tilt: 30 }
+    }
+}
+
+impl Viewpoint {
+    /// Degrees of a press of a key.
+    const STEP: u16 = 15;
+
+    /// So many presses on.
+    fn moved(self, turn: i32, tilt: i32) -> Self {
+        let on = |degrees: u16, presses: i32| i32::from(degrees) + presses * i32::from(Self::STEP);
+        Self {
+            turn: on(self.turn, turn).rem_euclid(360) as u16,
+            tilt: on(self.tilt, tilt).clamp(15, 75) as u16,
+        }
+    }
+}
+
 /// What lies over the screen and takes the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Modal {
@@ -206,8 +266,12 @@ impl Default for ViewState {
 /// How the landscape is drawn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LandscapeView {
-    /// Colours by the logarithm of the loss.
-    pub log: bool,
+    /// How the colours are spread over the losses.
+    pub stretch: Stretch,
+    /// It is a surface seen from the side, not a map.
+    pub relief: bool,
+    /// From where the surface is seen.
+    pub viewpoint: Viewpoint,
     /// Number of the colour map, modulo how many the theme has.
     pub map: usize,
     /// What its cells are made of.
@@ -221,6 +285,30 @@ pub struct LandscapeView {
 impl LandscapeView {
     /// The grids one can choose from, in points a side.
     const GRIDS: [usize; 3] = [17, 33, 65];
+
+    /// Spreads the colours in the next way; what that is comes back.
+    pub(super) fn next_stretch(&mut self) -> Hint {
+        self.stretch = self.stretch.next();
+        Hint::Answer(format!("colours: {}", self.stretch.name()))
+    }
+
+    /// Shows the map as a surface, or the surface as a map.
+    pub(super) fn switch(&mut self) -> Hint {
+        self.relief = !self.relief;
+        let text =
+            if self.relief { "a surface: < > turn it, { } tilt it, x is the map again" } else { "the map" };
+        Hint::Answer(text.into())
+    }
+
+    /// Moves the point from where the surface is seen, where one is shown.
+    pub(super) fn turn(&mut self, turn: i32, tilt: i32) -> Hint {
+        if !self.relief {
+            return Hint::Refused("this is the map: x shows the surface that can be turned".into());
+        }
+        self.viewpoint = self.viewpoint.moved(turn, tilt);
+        let Viewpoint { turn, tilt } = self.viewpoint;
+        Hint::Answer(format!("turned by {turn} degrees, seen from {tilt} degrees above"))
+    }
 
     /// The grid that follows the one asked for last, or else the one on show.
     pub(super) fn next_grid(&mut self, slice: Option<&Slice>) -> usize {
@@ -255,5 +343,35 @@ impl LandscapeView {
         };
         self.chosen =
             Some(Chosen { alpha: moved(&slice.alphas, column, right), beta: moved(&slice.betas, row, up) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_colours_are_linear_then_logarithmic_then_by_rank() {
+        let mut view = LandscapeView::default();
+        let hints = [(); 3].map(|()| view.next_stretch().text().to_owned());
+        assert_eq!(hints, ["colours: logarithmic", "colours: by rank", "colours: linear"]);
+    }
+
+    #[test]
+    fn a_surface_turns_all_the_way_round_and_tilts_between_two_ends() {
+        let mut view = LandscapeView::default();
+        assert!(matches!(view.turn(1, 0), Hint::Refused(_)), "a map is not turned");
+        assert_eq!(view.viewpoint, Viewpoint::default());
+        view.switch();
+        for _ in 0..24 {
+            view.turn(-1, 1);
+        }
+        assert_eq!(view.viewpoint, Viewpoint { turn: 30, tilt: 75 });
+        for _ in 0..3 {
+            view.turn(-1, -1);
+        }
+        assert_eq!(view.viewpoint, Viewpoint { turn: 345, tilt: 30 });
+        view.turn(1, -9);
+        assert_eq!(view.viewpoint, Viewpoint { turn: 0, tilt: 15 });
     }
 }

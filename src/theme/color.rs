@@ -84,7 +84,7 @@ pub(super) fn reduce_ink(color: Color, ground: Color, depth: ColorDepth) -> Colo
 }
 
 /// About what a colour looks like. Of the 16 it matters only whether black or white is seen on them.
-fn seen(color: Color) -> [u8; 3] {
+pub(super) fn seen(color: Color) -> [u8; 3] {
     use Color::{Cyan, Gray, Green, LightCyan, LightGreen, LightYellow, White, Yellow};
     match color {
         Color::Rgb(r, g, b) => [r, g, b],

@@ -211,3 +211,19 @@ fn colour_maps_rise_in_lightness() {
         }
     }
 }
+
+#[test]
+fn lines_of_every_level_are_seen_on_the_screen() {
+    for depth in [ColorDepth::Ansi16, ColorDepth::Ansi256, ColorDepth::True] {
+        for name in Theme::names() {
+            let theme = Theme::named(name, depth).unwrap();
+            let ground = seen(theme.palette.base.bg.unwrap_or(Color::Reset));
+            for map in theme.maps.iter().filter(|_| theme.has_color) {
+                for level in 0..LEVELS {
+                    let contrast = contrast(seen(theme.ink(map, level)), ground);
+                    assert!(contrast >= Theme::LOST, "{name} {depth:?} {} {level}: {contrast}", map.name);
+                }
+            }
+        }
+    }
+}

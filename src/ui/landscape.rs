@@ -21,7 +21,10 @@ pub(super) struct Landscape<'a> {
 
 /// The cells of the map in the pane of this area, where there is a map.
 pub(super) fn cells(app: &App, area: Rect) -> Option<Rect> {
-    let surface = Surface::new(app.engine.slice.as_ref()?, app.view.landscape.log)?;
+    if app.view.landscape.relief {
+        return None;
+    }
+    let surface = Surface::new(app.engine.slice.as_ref()?, app.view.landscape.stretch)?;
     let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
     let honesty = honesty::parts(surface.slice, drift);
     Some(picture::places(surface.slice, &honesty, false, panel::inside(area)).cells)
@@ -33,7 +36,7 @@ impl Widget for Landscape<'_> {
         let (focused, right) = (app.view.focus == Pane::Landscape, self.right());
         let inner = Panel { theme, focused, title: "Landscape", right }.draw(area, buffer);
         let slice = app.engine.slice.as_ref();
-        let surface = slice.and_then(|slice| Surface::new(slice, app.view.landscape.log));
+        let surface = slice.and_then(|slice| Surface::new(slice, app.view.landscape.stretch));
         let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
         let missing = match (&surface, slice) {
             (Some(surface), _) => {

@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::app::{Chosen, Marker};
+use crate::app::{Chosen, Marker, Stretch};
 use crate::protocol::Drift;
 use crate::theme::{ColorMap, LEVELS, Theme};
 
@@ -29,6 +29,9 @@ pub(super) struct Legend<'a> {
 
 /// Columns of what stands beside the bar.
 const BESIDE: u16 = 22;
+
+/// Columns of a bar from which it says that the middle of ranks is the median.
+const WITH_MEDIAN: u16 = 36;
 
 impl Legend<'_> {
     fn bar(&self, area: Rect, buffer: &mut Buffer) {
@@ -77,7 +80,12 @@ impl Legend<'_> {
         Line::styled(text::short_number(scale.low), muted).render(area, buffer);
         Line::styled(high, muted).right_aligned().render(area, buffer);
         let middle = text::short_number(scale.middle());
-        let middle = if scale.log { format!("{middle} log") } else { middle };
+        let middle = match scale.stretch() {
+            Stretch::Linear => middle,
+            Stretch::Log => format!("{middle} log"),
+            Stretch::Rank if area.width < WITH_MEDIAN => format!("{middle} by rank"),
+            Stretch::Rank => format!("median {middle} by rank"),
+        };
         if area.width >= 26 || !scale.clipped {
             Line::styled(middle, muted).centered().render(area, buffer);
         }
@@ -140,13 +148,17 @@ mod tests {
     use crate::theme::ColorDepth;
 
     fn drawn(spike: bool, chosen: Option<Chosen>) -> Buffer {
+        stretched(Stretch::Linear, 50, spike, chosen)
+    }
+
+    fn stretched(stretch: Stretch, width: u16, spike: bool, chosen: Option<Chosen>) -> Buffer {
         let theme = Theme::named("dark", ColorDepth::True).unwrap();
         let mut slice = fixture::slice(17, |alpha, _| 5.0 + 3.0 * alpha as f32);
         if spike {
             slice.loss[16] = 1e6;
         }
-        let surface = Surface::new(&slice, false).unwrap();
-        let area = Rect::new(0, 0, 50, 2);
+        let surface = Surface::new(&slice, stretch).unwrap();
+        let area = Rect::new(0, 0, width, 2);
         let mut buffer = Buffer::empty(area);
         let drift = Drift { distance: 1.0, inside: [0.0; 2], captured: None, step_length: Some(0.0025) };
         let (map, marker, drift) = (&theme.maps[0], Marker::Braille, Some(&drift));
@@ -171,6 +183,15 @@ mod tests {
     #[test]
     fn a_scale_that_cuts_off_says_so() {
         assert!(text(&drawn(true, None), 1).contains(" clipped "));
+    }
+
+    #[test]
+    fn a_scale_that_is_not_linear_says_so() {
+        let below = |stretch, width| text(&stretched(stretch, width, true, None), 1);
+        assert!(below(Stretch::Log, 60).contains(" log "));
+        assert!(below(Stretch::Rank, 50).contains(" 5.0 by rank "));
+        assert!(below(Stretch::Rank, 70).contains(" median 5.0 by rank "));
+        assert!(!below(Stretch::Rank, 70).contains("clipped"));
     }
 
     #[test]

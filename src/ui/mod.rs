@@ -23,6 +23,7 @@ mod picture;
 mod pointer;
 mod preparing;
 mod prompt;
+mod relief;
 mod status;
 mod surface;
 pub mod text;

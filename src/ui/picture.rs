@@ -1,4 +1,4 @@
-//! A slice as a picture: heat map, axes, legend and honesty line.
+//! A slice as a picture: heat map and axes or surface, legend and honesty line.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -11,6 +11,7 @@ use crate::theme::Theme;
 
 use super::heatmap::{Heatmap, Mark};
 use super::legend::Legend;
+use super::relief::Relief;
 use super::surface::Surface;
 use super::{honesty, text};
 
@@ -44,6 +45,8 @@ pub(super) fn missing(why: &str, theme: &Theme, area: Rect, buffer: &mut Buffer)
 pub(super) struct Places {
     /// The cells of the map.
     pub(super) cells: Rect,
+    /// The map and its axes.
+    whole: Rect,
     betas: Rect,
     alphas: Rect,
     readout: Rect,
@@ -75,7 +78,8 @@ pub(super) fn places(slice: &Slice, honesty: &[String], has_readout: bool, area:
     let cells = Rect { x: map.x + gutter, width: map.width.saturating_sub(gutter), ..map };
     let betas = Rect { width: gutter - 1, ..map };
     let alphas = Rect { x: cells.x, width: cells.width, ..axis };
-    Places { cells, betas, alphas, readout, legend, honesty, lines }
+    let whole = Rect { height: map.height + axis.height, ..map };
+    Places { cells, whole, betas, alphas, readout, legend, honesty, lines }
 }
 
 impl Widget for Picture<'_> {
@@ -85,10 +89,16 @@ impl Widget for Picture<'_> {
         let Some(map) = theme.maps.get(view.map % theme.maps.len().max(1)) else { return };
         let places = places(slice, &self.honesty, self.readout.is_some(), area);
         let weights = drift.map_or([0.0; 2], |drift| drift.inside);
-        Heatmap { surface, map, theme, marker, weights, marks: self.marks, chosen }
-            .render(places.cells, buffer);
-        self.vertical_axis(slice, places.betas, buffer);
-        self.horizontal_axis(slice, places.alphas, buffer);
+        let marks = self.marks;
+        if view.relief {
+            let viewpoint = view.viewpoint;
+            Relief { surface, map, theme, marker, viewpoint, weights, marks, chosen }
+                .render(places.whole, buffer);
+        } else {
+            Heatmap { surface, map, theme, marker, weights, marks, chosen }.render(places.cells, buffer);
+            self.vertical_axis(slice, places.betas, buffer);
+            self.horizontal_axis(slice, places.alphas, buffer);
+        }
         let beside = self.readout.is_none();
         Legend { surface, map, theme, marker, drift, chosen, beside }.render(places.legend, buffer);
         if let Some(line) = self.readout {

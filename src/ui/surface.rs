@@ -1,5 +1,6 @@
 //! A slice as a surface: the loss anywhere between its samples, and its level on the colour scale.
 
+use crate::app::Stretch;
 use crate::protocol::Slice;
 use crate::theme::LEVELS;
 
@@ -12,8 +13,16 @@ pub(super) struct Scale {
     pub(super) high: f64,
     /// Some samples lie above the top.
     pub(super) clipped: bool,
-    /// The scale is logarithmic.
-    pub(super) log: bool,
+    spread: Spread,
+}
+
+/// What lies between the bottom and the top.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Spread {
+    Linear,
+    Log,
+    /// The losses between one level and the next, in rising order.
+    Rank([f64; LEVELS - 1]),
 }
 
 impl Scale {
@@ -23,31 +32,82 @@ impl Scale {
     const STRETCH: f64 = 2.0;
 
     /// The scale of the finite ones among these losses; `None` when there is none.
-    pub(super) fn of(losses: impl Iterator<Item = f32>, log: bool) -> Option<Self> {
+    pub(super) fn of(losses: impl Iterator<Item = f32>, stretch: Stretch) -> Option<Self> {
         let mut finite: Vec<f32> = losses.filter(|loss| loss.is_finite()).collect();
         finite.sort_by(f32::total_cmp);
         let (low, highest) = (f64::from(*finite.first()?), f64::from(*finite.last()?));
         let robust = f64::from(finite[((finite.len() - 1) as f64 * Self::ROBUST) as usize]);
-        let clipped = robust > low && highest - low > Self::STRETCH * (robust - low);
-        Some(Self { low, high: if clipped { robust } else { highest }, clipped, log: log && low > 0.0 })
+        let stretched = robust > low && highest - low > Self::STRETCH * (robust - low);
+        // A rank is not stretched by how high the highest loss is.
+        let clipped = stretched && stretch != Stretch::Rank;
+        let spread = match stretch {
+            Stretch::Rank => Spread::Rank(borders(&finite)),
+            Stretch::Log if low > 0.0 => Spread::Log,
+            Stretch::Log | Stretch::Linear => Spread::Linear,
+        };
+        Some(Self { low, high: if clipped { robust } else { highest }, clipped, spread })
     }
 
     /// Where a loss lies, from 0 at the bottom to 1 at the top, and beyond.
     pub(super) fn place(&self, loss: f64) -> f64 {
-        let (value, low, high) =
-            if self.log { (loss.ln(), self.low.ln(), self.high.ln()) } else { (loss, self.low, self.high) };
-        if high > low { (value - low) / (high - low) } else { 0.0 }
+        let between =
+            |value: f64, low: f64, high: f64| if high > low { (value - low) / (high - low) } else { 0.0 };
+        match &self.spread {
+            Spread::Linear => between(loss, self.low, self.high),
+            Spread::Log => between(loss.ln(), self.low.ln(), self.high.ln()),
+            Spread::Rank(borders) => {
+                let level = rank(borders, loss);
+                let low = if level > 0 { borders[level - 1] } else { self.low };
+                let high = borders.get(level).copied().unwrap_or(self.high);
+                (level as f64 + between(loss, low, high)) / LEVELS as f64
+            }
+        }
     }
 
     /// The level of a loss, from 0 to `LEVELS - 1`.
     pub(super) fn level(&self, loss: f64) -> usize {
-        ((self.place(loss) * LEVELS as f64) as usize).min(LEVELS - 1)
+        match &self.spread {
+            // Exact on the borders, where the place is rounded.
+            Spread::Rank(borders) => rank(borders, loss),
+            Spread::Linear | Spread::Log => Self::level_at(self.place(loss)),
+        }
+    }
+
+    /// The level at a place of the scale.
+    pub(super) fn level_at(place: f64) -> usize {
+        ((place * LEVELS as f64) as usize).min(LEVELS - 1)
     }
 
     /// The loss in the middle of the scale.
     pub(super) fn middle(&self) -> f64 {
-        if self.log { (self.low * self.high).sqrt() } else { f64::midpoint(self.low, self.high) }
+        match &self.spread {
+            Spread::Linear => f64::midpoint(self.low, self.high),
+            Spread::Log => (self.low * self.high).sqrt(),
+            Spread::Rank(borders) => borders[LEVELS / 2 - 1],
+        }
     }
+
+    /// How the scale is stretched.
+    pub(super) fn stretch(&self) -> Stretch {
+        match self.spread {
+            Spread::Linear => Stretch::Linear,
+            Spread::Log => Stretch::Log,
+            Spread::Rank(_) => Stretch::Rank,
+        }
+    }
+}
+
+/// The losses that part these sorted ones into levels with equally many samples.
+fn borders(sorted: &[f32]) -> [f64; LEVELS - 1] {
+    std::array::from_fn(|level| {
+        let above = (level + 1) * sorted.len() / LEVELS;
+        f64::midpoint(f64::from(sorted[above.saturating_sub(1)]), f64::from(sorted[above]))
+    })
+}
+
+/// How many borders lie below a loss.
+fn rank(borders: &[f64], loss: f64) -> usize {
+    borders.partition_point(|border| *border < loss)
 }
 
 /// A slice that fits together, and its scale.
@@ -58,8 +118,8 @@ pub(super) struct Surface<'a> {
 
 impl<'a> Surface<'a> {
     /// `None` when the slice has no finite loss, or its parts do not fit together.
-    pub(super) fn new(slice: &'a Slice, log: bool) -> Option<Self> {
-        Self::scaled(slice, Scale::of(slice.loss.iter().copied(), log)?)
+    pub(super) fn new(slice: &'a Slice, stretch: Stretch) -> Option<Self> {
+        Self::scaled(slice, Scale::of(slice.loss.iter().copied(), stretch)?)
     }
 
     /// The same on a scale that others share.
@@ -90,6 +150,11 @@ impl<'a> Surface<'a> {
         sum.is_finite().then_some(sum)
     }
 
+    /// How high a loss is on the scale, from 0 to 1; what is beyond an end is at that end.
+    pub(super) fn height(&self, loss: f64) -> f64 {
+        self.scale.place(loss).clamp(0.0, 1.0)
+    }
+
     /// Coordinates as a place, from 0 to 1 inside the slice.
     pub(super) fn place(&self, alpha: f64, beta: f64) -> (f64, f64) {
         (fraction(&self.slice.alphas, alpha), fraction(&self.slice.betas, beta))
@@ -118,7 +183,7 @@ mod tests {
     #[test]
     fn samples_are_met_and_what_is_between_is_between() {
         let slice = fixture::slice(3, |alpha, beta| (2.0 * alpha + beta) as f32 + 5.0);
-        let surface = Surface::new(&slice, false).unwrap();
+        let surface = Surface::new(&slice, Stretch::Linear).unwrap();
         assert_eq!(surface.loss(0.0, 0.0), Some(2.0));
         assert_eq!(surface.loss(1.0, 0.0), Some(6.0));
         assert_eq!(surface.loss(0.25, 0.5), Some(4.0));
@@ -131,18 +196,18 @@ mod tests {
         let spike = |alpha: f64, _| if alpha > 0.99 { 1e6 } else { 2.0 + alpha as f32 };
         let mut slice = fixture::slice(17, |alpha, _| 2.0 + alpha as f32);
         slice.loss[16] = spike(1.0, 0.0);
-        let surface = Surface::new(&slice, false).unwrap();
+        let surface = Surface::new(&slice, Stretch::Linear).unwrap();
         assert!(surface.scale.clipped);
         assert!(surface.scale.high <= 3.0);
         let honest = fixture::slice(17, |alpha, beta| (alpha * alpha + beta * beta) as f32);
-        assert!(!Surface::new(&honest, false).unwrap().scale.clipped);
+        assert!(!Surface::new(&honest, Stretch::Linear).unwrap().scale.clipped);
     }
 
     #[test]
     fn losses_that_are_not_finite_have_no_value_and_do_not_spread_far() {
         let mut slice = fixture::slice(5, |_, _| 1.0);
         slice.loss[12] = f32::NAN;
-        let surface = Surface::new(&slice, false).unwrap();
+        let surface = Surface::new(&slice, Stretch::Linear).unwrap();
         assert_eq!(surface.loss(0.5, 0.5), None);
         assert_eq!(surface.loss(0.6, 0.5), None);
         assert_eq!(surface.loss(0.75, 0.5), Some(1.0));
@@ -152,14 +217,55 @@ mod tests {
     fn a_slice_that_does_not_fit_together_is_not_drawn() {
         let mut slice = fixture::slice(3, |_, _| 1.0);
         slice.loss.pop();
-        assert!(Surface::new(&slice, false).is_none());
-        assert!(Surface::new(&fixture::slice(3, |_, _| f32::NAN), false).is_none());
+        assert!(Surface::new(&slice, Stretch::Linear).is_none());
+        assert!(Surface::new(&fixture::slice(3, |_, _| f32::NAN), Stretch::Linear).is_none());
     }
 
     #[test]
     fn a_logarithmic_scale_gives_small_losses_more_levels() {
         let slice = fixture::slice(5, |alpha, _| 10_f64.powf(alpha) as f32 * 1.01);
-        let level = |log| Surface::new(&slice, log).unwrap().scale.level(1.1);
-        assert_eq!((level(false), level(true)), (1, 6));
+        let level = |stretch| Surface::new(&slice, stretch).unwrap().scale.level(1.1);
+        assert_eq!((level(Stretch::Linear), level(Stretch::Log)), (1, 6));
+    }
+
+    #[test]
+    fn by_rank_every_level_has_the_same_share_of_the_samples() {
+        let slice = fixture::slice(12, |alpha, beta| (20.0 * alpha + beta).exp() as f32);
+        let scale = Surface::new(&slice, Stretch::Rank).unwrap().scale;
+        let mut counts = [0; LEVELS];
+        for loss in &slice.loss {
+            counts[scale.level(f64::from(*loss))] += 1;
+        }
+        assert_eq!(counts, [12; LEVELS]);
+        assert!(!scale.clipped, "the highest loss takes no colour from the others");
+    }
+
+    #[test]
+    fn by_rank_the_median_is_in_the_middle_and_the_ends_are_the_ends() {
+        let slice = fixture::slice(12, |alpha, beta| (alpha + 2.0 * beta).exp() as f32);
+        let scale = Surface::new(&slice, Stretch::Rank).unwrap().scale;
+        for (loss, place) in [(scale.low, 0.0), (scale.middle(), 0.5), (scale.high, 1.0)] {
+            assert!((scale.place(loss) - place).abs() < 1e-9, "{loss}");
+        }
+        let below = slice.loss.iter().filter(|loss| f64::from(**loss) < scale.middle()).count();
+        assert_eq!(2 * below, slice.loss.len());
+    }
+
+    #[test]
+    fn by_rank_the_place_rises_with_the_loss_and_agrees_with_the_level() {
+        let mut slice = fixture::slice(5, |alpha, beta| (alpha * alpha + beta).round() as f32);
+        for sides in [5, 1] {
+            (slice.alphas, slice.betas) = (vec![0.0; sides], vec![0.0; sides]);
+            slice.loss.truncate(sides * sides);
+            let scale = Surface::new(&slice, Stretch::Rank).unwrap().scale;
+            let mut losses: Vec<f64> = slice.loss.iter().copied().map(f64::from).collect();
+            losses.sort_by(f64::total_cmp);
+            assert_eq!(scale.level(losses[0]), 0);
+            assert!(losses.is_sorted_by_key(|loss| scale.place(*loss)));
+            for loss in losses {
+                let (place, level) = (scale.place(loss) * LEVELS as f64, scale.level(loss) as f64);
+                assert!((level - 1e-9..level + 1.0 + 1e-9).contains(&place), "{loss}: {place} {level}");
+            }
+        }
     }
 }

@@ -97,7 +97,7 @@ fn no_size_makes_it_panic() {
 
 #[test]
 fn every_pane_draws_in_any_area() {
-    let app = fixture::app();
+    let mut app = fixture::app();
     let theme = Theme::named("dark", ColorDepth::True).unwrap();
     for width in 0..60 {
         for height in 0..20 {
@@ -105,6 +105,9 @@ fn every_pane_draws_in_any_area() {
             for pane in Pane::ALL {
                 Screen { app: &app, theme: &theme }.pane(pane, buffer.area, &mut buffer);
             }
+            app.view.landscape.relief = true;
+            Screen { app: &app, theme: &theme }.pane(Pane::Landscape, buffer.area, &mut buffer);
+            app.view.landscape.relief = false;
             preparing::Preparing { stages: &[], next: &NEXT, theme: &theme }.render(buffer.area, &mut buffer);
         }
     }
@@ -348,6 +351,25 @@ fn a_click_puts_the_cursor_where_it_is() {
             assert_eq!(drawn(&app, width, height)[at].symbol(), "✛", "{at:?}");
         }
     }
+}
+
+#[test]
+fn the_surface_takes_the_place_of_the_map_and_keeps_what_is_said_of_it() {
+    let mut app = fixture::app();
+    let map = drawn(&app, 80, 24);
+    press(&mut app, 'x');
+    app.view.hint = None;
+    let text = text_of(&drawn(&app, 80, 24));
+    for part in ["d1 ", "d2 ", "◉ 2.113 nats", "mean of 512 held-out tokens #a41f", "a step: "] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    let seen = drawn(&app, 80, 24);
+    press(&mut app, '>');
+    app.view.hint = None;
+    assert_ne!(drawn(&app, 80, 24), seen);
+    press(&mut app, 'x');
+    app.view.hint = None;
+    assert_eq!(drawn(&app, 80, 24), map);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::app::Key;
+use crate::app::{Key, Stretch, Viewpoint};
 use crate::protocol::comparison::{Note, Sample, SideView};
 use crate::protocol::{BatchInfo, PlaneInfo};
 
@@ -250,10 +250,12 @@ fn control_c_leaves_from_anywhere() {
 #[test]
 fn the_picture_is_the_persons_own_matter() {
     let mut app = live(scene());
-    for key in ["u", "L", "c", "m"] {
-        assert_eq!(keys(&mut app, key), []);
+    for key in ["u", "L", "c", "m", "x", ">", "}"] {
+        assert_eq!(keys(&mut app, key), [], "{key}");
     }
-    assert!(!app.one_scale && app.landscape.log && app.landscape.map == 1);
+    assert!(!app.one_scale && app.landscape.map == 1 && app.landscape.relief);
+    assert_eq!(app.landscape.stretch, Stretch::Log);
+    assert_eq!(app.landscape.viewpoint, Viewpoint { turn: 45, tilt: 45 });
 }
 
 #[test]

@@ -227,13 +227,13 @@ impl<'a> Screen<'a> {
 
     /// Both slices as surfaces, on one scale or on two.
     fn surfaces(&self) -> [Option<Surface<'a>>; 2] {
-        let log = self.app.landscape.log;
+        let stretch = self.app.landscape.stretch;
         let app: &'a Comparison = self.app;
         let slices = app.scene.sides.each_ref().map(|side| side.slice.as_deref());
         let losses = slices.iter().flatten().flat_map(|slice| slice.loss.iter().copied());
-        match Scale::of(losses, log).filter(|_| self.one_scale()) {
+        match Scale::of(losses, stretch).filter(|_| self.one_scale()) {
             Some(scale) => slices.map(|slice| Surface::scaled(slice?, scale)),
-            None => slices.map(|slice| Surface::new(slice?, log)),
+            None => slices.map(|slice| Surface::new(slice?, stretch)),
         }
     }
 

@@ -30,8 +30,11 @@ const LOSSES_WIDTH: u16 = 28;
 
 /// The cells of the map in the pane of this area, where there is a map.
 pub(super) fn cells(app: &Comparison, side: Side, area: Rect) -> Option<Rect> {
+    if app.landscape.relief {
+        return None;
+    }
     let view = &app.scene.sides[side as usize];
-    let surface = Surface::new(view.slice.as_deref()?, app.landscape.log)?;
+    let surface = Surface::new(view.slice.as_deref()?, app.landscape.stretch)?;
     let honesty = honesty::parts(surface.slice, view.drift.as_ref());
     Some(picture::places(surface.slice, &honesty, true, panel::inside(area)).cells)
 }

@@ -358,6 +358,21 @@ fn a_click_puts_the_cursor_where_it_is_on_either_map() {
 }
 
 #[test]
+fn both_landscapes_are_surfaces_with_one_viewpoint() {
+    let mut app = fixture::app(fixture::scene());
+    app.landscape.chosen = Some(Chosen { alpha: 1.0, beta: 0.0 });
+    press(&mut app, KeyCode::Char('x'));
+    // With scales of their own both weights are at the bottom.
+    app.one_scale = false;
+    let buffer = drawn(&app, 120, 40);
+    let weights = cells(&buffer, "◉");
+    let row = weights.iter().map(|place| place.1).min().unwrap();
+    let columns: Vec<u16> = weights.iter().filter(|place| place.1 == row).map(|place| place.0).collect();
+    assert_eq!(columns, [columns[0], columns[0] + 60]);
+    shows(&app, (120, 40), &["d1 ", "d2 ", "✛ 7.005", "✛ 8.871", "◉ 3.005"]);
+}
+
+#[test]
 fn the_command_line_lists_the_commands_of_this_screen() {
     let mut app = fixture::app(fixture::scene());
     press(&mut app, KeyCode::Char(':'));

@@ -4,6 +4,7 @@ use ratatui::style::Color;
 
 use super::super::fixture;
 use super::*;
+use crate::app::Stretch;
 use crate::protocol::Slice;
 use crate::theme::ColorDepth;
 
@@ -11,7 +12,7 @@ const AREA: Rect = Rect::new(0, 0, 41, 21);
 
 fn drawn(slice: &Slice, theme: &str, marker: Marker, weights: [f64; 2]) -> Buffer {
     let theme = Theme::named(theme, ColorDepth::True).unwrap();
-    let surface = Surface::new(slice, false).unwrap();
+    let surface = Surface::new(slice, Stretch::Linear).unwrap();
     let mut buffer = Buffer::empty(AREA);
     let map = &theme.maps[0];
     Heatmap { surface: &surface, map, theme: &theme, marker, weights, marks: &[], chosen: None }
