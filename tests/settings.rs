@@ -15,7 +15,7 @@ fn llamascape(home: &Path, arguments: &[&str]) -> Output {
         .env("XDG_STATE_HOME", home)
         .env("XDG_RUNTIME_DIR", home)
         .env("XDG_CACHE_HOME", home)
-        .env("XDG_CONFIG_HOME", home)
+        .env("XDG_CONFIG_HOME", home.join("config"))
         .env("TERM", "xterm-256color")
         .env_remove("NO_COLOR")
         .stdin(Stdio::null())
@@ -26,8 +26,8 @@ fn llamascape(home: &Path, arguments: &[&str]) -> Output {
 /// A home with a settings file.
 fn home(settings: &str) -> TempDir {
     let home = TempDir::new().unwrap();
-    std::fs::create_dir(home.path().join("llamascape")).unwrap();
-    std::fs::write(home.path().join("llamascape/config.toml"), settings).unwrap();
+    std::fs::create_dir_all(home.path().join("config/llamascape")).unwrap();
+    std::fs::write(home.path().join("config/llamascape/config.toml"), settings).unwrap();
     home
 }
 
@@ -64,7 +64,7 @@ fn the_settings_file_gives_defaults_and_flags_win() {
 fn a_wrong_settings_file_is_named_with_line_and_key_where_it_counts() {
     let home = home("");
     for settings in ["[train]\nlr = 1e-3\nlrr = 2\n", "[train]\n\nlr = \"fast\"\n", "[train]\n\nlr =\n"] {
-        let path = home.path().join("llamascape/config.toml");
+        let path = home.path().join("config/llamascape/config.toml");
         std::fs::write(&path, settings).unwrap();
         for command in [&["train"][..], &["config"], &[]] {
             let output = llamascape(home.path(), command);

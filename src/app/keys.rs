@@ -232,7 +232,7 @@ bindings! {
         [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks or plain characters"
         [key('T')] Theme "theme" 13 "theme" "next theme"
     Screen:
-        [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it"
+        [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it (loss: steps)"
         [named(KeyCode::BackTab)] FocusPrevious "previous-pane" 0 "focus back" "focus the pane before"
         [key('z')] Zoom "zoom-pane" 0 "zoom pane" "give the focused pane the whole screen, or take it back"
         [key('7')] Log "log" 6 "log" "show or hide the log"

@@ -172,6 +172,7 @@ impl App {
             Action::Zoom => view.zoomed = !view.zoomed,
             Action::Clear if view.zoomed => view.zoomed = false,
             Action::Clear => {
+                view.step = None;
                 self.log.transition(TuiWidgetEvent::EscapeKey);
                 return self.drop_cursor();
             }
@@ -474,11 +475,12 @@ impl App {
         Vec::new()
     }
 
-    /// Arrows and hjkl: the cursor of the landscape, or the log, whichever has the focus.
+    /// Arrows and hjkl: the cursor of the landscape or of the loss, or the log, whichever has the focus.
     fn steer(&mut self, code: KeyCode) -> Vec<Effect> {
         let Some((right, up)) = keys::direction(code) else { return Vec::new() };
         match self.view.focus {
             Pane::Landscape => return self.move_cursor(right, up),
+            Pane::Loss => self.view.move_step(&self.engine.history, right, up),
             Pane::Log if up > 0 => self.log.transition(TuiWidgetEvent::PrevPageKey),
             Pane::Log if up < 0 => self.log.transition(TuiWidgetEvent::NextPageKey),
             _ => {}

@@ -46,6 +46,18 @@ impl Dots {
         }
     }
 
+    /// Sets a dot below what is there: the cell keeps the style that it has.
+    pub(super) fn under(&mut self, (x, y): (usize, usize), layer: usize) {
+        let kept = self.layer((x, y)).unwrap_or(layer);
+        self.bead((x, y), kept);
+    }
+
+    /// The layer whose style the cell of a dot has, if the cell has any dot.
+    pub(super) fn layer(&self, (x, y): (usize, usize)) -> Option<usize> {
+        self.character(x / 2, y / 4)?;
+        self.layers.get(y / 4 * self.cells.0 + x / 2).copied()
+    }
+
     /// A straight line, both ends included.
     pub(super) fn line(&mut self, from: (usize, usize), to: (usize, usize), layer: usize) {
         let (dx, dy) = (to.0 as f64 - from.0 as f64, to.1 as f64 - from.1 as f64);
@@ -88,6 +100,16 @@ mod tests {
         dots.set(3, 3, 0);
         dots.set(4, 0, 0);
         assert_eq!((dots.character(0, 0), dots.character(1, 0)), (Some('⠁'), Some('⢀')));
+    }
+
+    #[test]
+    fn a_dot_below_leaves_the_style_of_its_cell() {
+        let mut dots = Dots::new(2, 1);
+        dots.set(0, 0, 1);
+        dots.under((1, 3), 0);
+        dots.under((2, 0), 0);
+        assert_eq!((dots.layer((0, 0)), dots.layer((3, 3))), (Some(1), Some(0)));
+        assert_eq!((dots.character(0, 0), dots.character(1, 0)), (Some('⢁'), Some('⠁')));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The pane of the gradient: its norm over the last steps, and layer by layer.
 
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -11,6 +13,7 @@ use crate::protocol::{LayerNorm, Sharpness};
 use crate::theme::Theme;
 
 use super::bars::draw_bar;
+use super::chart::draw_cursor;
 use super::panel::Panel;
 use super::text;
 
@@ -50,7 +53,13 @@ impl Widget for Gradient<'_> {
             Rect { y: inner.y + history_rows, height: inner.height - history_rows, ..inner },
         );
         let norms: Vec<f64> = app.engine.history.points().iter().map(|point| point.grad_norm).collect();
-        sparkline(&norms, theme.palette.history, history, buffer);
+        let reading = app.view.reading(&app.engine.history);
+        let shown = window(norms.len(), usize::from(history.width), reading);
+        sparkline(&norms[shown.clone()], theme.palette.history, history, buffer);
+        if let Some(index) = reading.filter(|index| shown.contains(index)) {
+            let x = history.x + (index - shown.start) as u16;
+            draw_cursor(Rect { x, width: 1, ..history }, theme, buffer);
+        }
         if app.engine.layers.is_empty() {
             Line::styled("layers follow with the first step", theme.palette.muted).render(layers, buffer);
         }
@@ -88,6 +97,14 @@ pub(super) fn sparkline(values: &[f64], style: Style, area: Rect, buffer: &mut B
                 .set_style(style);
         }
     }
+}
+
+/// Which of so many steps have a column: the newest, or those around the one that is read where it is older.
+fn window(steps: usize, columns: usize, reading: Option<usize>) -> Range<usize> {
+    let newest = steps.saturating_sub(columns);
+    let older = reading.filter(|index| *index < newest);
+    let first = older.map_or(newest, |index| index.saturating_sub(columns / 2));
+    first..(first + columns).min(steps)
 }
 
 /// A bar for each layer; neighbours share one where there are more layers than rows.
@@ -200,6 +217,19 @@ mod tests {
     fn the_norm_of_a_shared_row_is_that_of_all_its_gradients() {
         let rows = binned(&norms(8), 5);
         assert!((rows[3].1 - 18.0_f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_step_that_is_read_is_among_those_shown() {
+        assert_eq!(window(400, 30, None), 370..400);
+        assert_eq!(window(400, 30, Some(380)), 370..400);
+        assert_eq!(window(400, 30, Some(100)), 85..115);
+        assert_eq!(window(400, 30, Some(3)), 0..30);
+        assert_eq!(window(10, 30, Some(3)), 0..10);
+        for reading in (0..400).map(Some) {
+            assert!(reading.is_some_and(|index| window(400, 30, reading).contains(&index)));
+            assert!(window(400, 0, reading).is_empty());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! One widget a file. The widgets borrow what they show, keep nothing, and draw at any size without a panic.
 
+mod axis;
 mod bars;
 mod braille;
 mod chart;

@@ -173,6 +173,20 @@ pub(super) fn short_number(value: f64) -> String {
     }
 }
 
+/// A round number for an axis, given the power of ten of its last digit.
+pub(super) fn tick(value: f64, power: i32) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".into()
+    } else if (1e-3..1e5).contains(&size) {
+        let decimals = power.clamp(-6, 0).unsigned_abs() as usize;
+        without_zero(&format!("{value:.decimals$}"))
+    } else {
+        let digits = (size.log10().floor() as i32).saturating_sub(power).clamp(0, 6) as usize;
+        format!("{value:.digits$e}")
+    }
+}
+
 /// A probability in at most five columns.
 pub(super) fn probability(p: f64) -> String {
     if !p.is_finite() {
@@ -278,6 +292,10 @@ mod tests {
         );
         assert_eq!([7.61, 0.834, 250.0].map(short_number), ["7.6", ".83", "250"]);
         assert_eq!([0.834, 4.1, 0.001].map(norm), ["0.83", "4.10", "0.001"]);
+        assert_eq!(
+            [(0.25, -2), (40.0, 1), (2e6, 6), (1.5e-5, -6)].map(|(value, power)| tick(value, power)),
+            [".25", "40", "2e6", "1.5e-5"]
+        );
         assert_eq!([1.0, 0.77, 0.0004, 0.0].map(probability), ["1.00", ".770", "4e-4", "0"]);
         assert_eq!([-1.0, 0.0, 0.05, 2.0 / 3.0, 10.5].map(coordinate), ["-1", "0", "+.05", "+.67", "+10.5"]);
         assert_eq!(change(0.77, 0.65).as_deref(), Some("+.12"));
