@@ -55,7 +55,12 @@ pub enum Command {
     /// Pause, and go on from the weights at this place of the slice on show, in units of alpha and beta. The weights
     /// alone change, and the optimizer's moments are empty; no step is taken, and [`Command::Back`] comes back. A run
     /// that was moved by hand is no longer a function of its settings.
-    MoveTo([f64; 2]),
+    MoveTo {
+        /// The place, in units of alpha and beta.
+        place: [f64; 2],
+        /// Step and generation of the slice that it is a place of: where another one is on show by now, nothing moves.
+        slice: (u64, u64),
+    },
     /// Predict this text's last token from those before it.
     SetPrompt(String),
     /// Multiply the learning rate, and with it the whole schedule, by this factor.

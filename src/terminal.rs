@@ -39,8 +39,8 @@ use background::{Background, Late};
 pub use look::{Look, LookError};
 
 /// Frames a second at most: where the terminal is near, and over SSH.
-const NEAR: Duration = Duration::from_millis(33);
-const FAR: Duration = Duration::from_millis(100);
+const NEAR: Duration = Duration::from_millis(90);
+const FAR: Duration = Duration::from_millis(150);
 
 /// Has the terminal tell of the mouse's buttons and wheel, with coordinates of any size. crossterm's own command asks
 /// for every movement, too, and each would wake the screen.
@@ -81,6 +81,7 @@ pub struct Terminal {
     screen: ratatui::Terminal<CrosstermBackend<Frame>>,
     frame: Frame,
     output: File,
+    is_taken: bool,
     /// What stdout and stderr were: while the screen is up, nothing else may print on it.
     streams: Option<[OwnedFd; 2]>,
     background: Background,
@@ -112,14 +113,17 @@ impl Terminal {
     /// it is asked for its background where the look depends on that.
     pub fn open(look: &Look) -> Result<Self, TerminalError> {
         check_size()?;
-        let mut output = File::from(rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?);
-        tty::enable_raw_mode()?;
-        restore_after_panic();
-        let background =
-            if look.asks_for_background() { background::ask(&mut output) } else { Background::default() };
+        let output = File::from(rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?);
         let frame = Frame::default();
-        let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()));
-        let mut terminal = Self { screen: screen?, frame, output, streams: None, background };
+        let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()))?;
+        let background = Background::default();
+        restore_after_panic();
+        tty::enable_raw_mode()?;
+        // From here on it is given back whatever fails.
+        let mut terminal = Self { screen, frame, output, is_taken: true, streams: None, background };
+        if look.asks_for_background() {
+            terminal.background = background::ask(&mut terminal.output);
+        }
         let mouse = if look.mouse { MOUSE_ON } else { "" };
         execute!(terminal.output, tty::EnterAlternateScreen, cursor::Hide, Print(mouse))?;
         terminal.streams = Some(silence()?);
@@ -132,11 +136,15 @@ impl Terminal {
     }
 
     fn restore(&mut self) {
-        let Some([stdout, stderr]) = self.streams.take() else { return };
+        if !std::mem::take(&mut self.is_taken) {
+            return;
+        }
         // A terminal that is gone needs no restoring.
         let _ = give_back(&mut self.output);
-        let _ = rustix::stdio::dup2_stdout(&stdout);
-        let _ = rustix::stdio::dup2_stderr(&stderr);
+        if let Some([stdout, stderr]) = self.streams.take() {
+            let _ = rustix::stdio::dup2_stdout(&stdout);
+            let _ = rustix::stdio::dup2_stderr(&stderr);
+        }
     }
 
     /// The screen as it was drawn last.

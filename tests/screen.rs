@@ -73,7 +73,7 @@ fn the_cursor_reads_the_model_that_is_there_and_the_training_moves_to_it_and_bac
     pty.until("the question", |text| {
         text.contains("Move the training there?") && text.contains("b comes back")
     });
-    pty.press("\r");
+    pty.press("y");
     let text = pty.until("the move", |text| {
         text.contains("moved to alpha 0.250, beta 0.250: loss ") && text.contains("p and change · step 1")
     });

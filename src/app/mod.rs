@@ -122,6 +122,12 @@ impl App {
             ToScreen::Update(update) => {
                 self.read_log(&update.log);
                 self.engine.apply(*update);
+                // A place that is out of sight is no place to read.
+                let slice = self.engine.slice.as_ref();
+                if self.view.landscape.chosen.zip(slice).is_some_and(|(chosen, slice)| !chosen.is_on(slice)) {
+                    self.view.modal = self.view.modal.take().filter(|modal| *modal != Modal::Move);
+                    return self.drop_cursor();
+                }
             }
             ToScreen::Closed(outcome @ Outcome::Stopped { .. }) if self.link != Link::Stopping => {
                 self.view.modal = None;
@@ -251,8 +257,11 @@ impl App {
             // What remains does not command; `act` has dealt with it.
             _ => return Vec::new(),
         };
+        // A place of one plane is none of another.
+        let mut effects = if command == Command::NewPlane { self.drop_cursor() } else { Vec::new() };
         self.view.hint = Some(Hint::Asked(hint));
-        vec![Effect::Send(command)]
+        effects.push(Effect::Send(command));
+        effects
     }
 
     /// Why the engine cannot be asked for anything now.
@@ -321,15 +330,18 @@ impl App {
                 self.view.modal = None;
                 self.quit()
             }
-            KeyCode::Enter | KeyCode::Char('y' | 'Y') => {
+            // Enter has opened the question: held down, it must not answer it.
+            KeyCode::Char('y' | 'Y') => {
                 self.view.modal = None;
                 if let Some(reason) = self.cannot_command() {
                     self.view.hint = Some(Hint::Refused(reason.into()));
                     return Vec::new();
                 }
-                let Some(to) = self.view.landscape.chosen.take() else { return Vec::new() };
+                let to = self.view.landscape.chosen.take().zip(self.engine.slice.as_ref());
+                let Some((to, slice)) = to else { return Vec::new() };
                 self.view.hint = Some(Hint::Asked("moving the training there".into()));
-                vec![Effect::Send(Command::MoveTo([to.alpha, to.beta]))]
+                let (place, slice) = ([to.alpha, to.beta], (slice.step, slice.generation));
+                vec![Effect::Send(Command::MoveTo { place, slice })]
             }
             KeyCode::Esc | KeyCode::Char('n' | 'q') => {
                 self.view.modal = None;

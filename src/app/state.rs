@@ -216,6 +216,15 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// Whether the slice goes that far.
+    pub fn is_on(self, slice: &Slice) -> bool {
+        let within = |axis: &[f64], value| match axis {
+            [first, .., last] => (*first..=*last).contains(&value),
+            _ => false,
+        };
+        within(&slice.alphas, self.alpha) && within(&slice.betas, self.beta)
+    }
+
     /// The sample of the slice that is nearest: its column and row.
     pub fn nearest(self, slice: &Slice) -> (usize, usize) {
         (nearest(&slice.alphas, self.alpha), nearest(&slice.betas, self.beta))

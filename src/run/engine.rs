@@ -250,7 +250,7 @@ impl<'a> Engine<'a> {
             Command::Grid(side) => self.change_picture(|pictures| pictures.resize(side)),
             Command::SetPrompt(text) => self.reader.set_prompt(&text, &self.trainer),
             Command::LookAt(place) => self.reader.look_at(place, self.pictures.as_ref()),
-            Command::MoveTo(place) => self.move_to(place),
+            Command::MoveTo { place, slice } => self.move_to(place, slice),
             Command::ScaleLearningRate(factor) => {
                 let rate = self.trainer.learning_rate() * factor;
                 if factor > 0.0 && (rate <= HIGHEST_RATE || factor < 1.0) {
@@ -269,7 +269,7 @@ impl<'a> Engine<'a> {
 
     /// Trains on, past the last step if that is done already.
     fn go_on(&mut self, activity: Activity) {
-        if self.activity == Activity::Finished {
+        if self.last_step.is_some_and(|last| self.trainer.steps_taken() >= last) {
             self.last_step = None;
         }
         let was_waiting = self.activity == Activity::Stepping(0);
@@ -312,8 +312,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Goes on from the weights at a place of the slice on show, and waits there. Nothing of this is a step.
-    fn move_to(&mut self, place: [f64; 2]) {
-        let [before, there] = match self.take_weights_of(place) {
+    fn move_to(&mut self, place: [f64; 2], slice: (u64, u64)) {
+        let [before, there] = match self.take_weights_of(place, slice) {
             Ok(losses) => losses,
             Err(reason) => return log::warn!("the training is not moved: {reason}"),
         };
@@ -323,8 +323,9 @@ impl<'a> Engine<'a> {
             log::warn!("the weights before the move are too large to be kept: they can't be gone back to");
         }
         self.activity = Activity::Stepping(0);
-        // It was that of other weights.
-        self.held_out = None;
+        // They were those of other weights.
+        (self.last, self.held_out) = (None, None);
+        self.board.set_layers(Vec::new());
         self.reader.look_away();
         self.reader.moved();
         self.reader.read(&self.trainer);
@@ -334,10 +335,10 @@ impl<'a> Engine<'a> {
 
     /// Gives the trainer the weights at a place of the slice on show, and keeps its state before that. Returns the
     /// losses of the slice's batch before and there.
-    fn take_weights_of(&mut self, place: [f64; 2]) -> Result<[f64; 2], String> {
+    fn take_weights_of(&mut self, place: [f64; 2], slice: (u64, u64)) -> Result<[f64; 2], String> {
         let pictures = self.pictures.as_ref().ok_or("there are no slices")?;
-        let sounded = pictures.sound(place, &mut self.trainer).map_err(|error| error.to_string())?;
-        let (weights, losses) = sounded;
+        let sounded = pictures.sound(place, slice, &mut self.trainer);
+        let (weights, losses) = sounded.map_err(|error| error.to_string())?;
         self.keep_now();
         self.trainer.move_to(&weights)?;
         Ok(losses)
@@ -364,7 +365,7 @@ impl<'a> Engine<'a> {
         let eval_loss = held_out.filter(|_| scheduled);
         let circumstances = Circumstances { seconds, eval_loss, held_out };
         if let Some(step) = self.recorder.record(&self.trainer, &report, circumstances) {
-            self.saver.abandon(step);
+            self.saver.abandon(step, self.trainer.progress().moves);
         }
         let step = report.step;
         self.last = Some(report);
@@ -517,7 +518,10 @@ impl<'a> Engine<'a> {
     fn save(&mut self) -> Result<(), String> {
         let step = self.trainer.steps_taken();
         if step == 0 {
-            log::info!("no step is taken yet: there is nothing to save");
+            match self.trainer.progress().moves {
+                0 => log::info!("no step is taken yet: there is nothing to save"),
+                _ => log::warn!("weights that were moved are saved only after a step"),
+            }
             return Ok(());
         }
         if self.held_out.is_none_or(|(measured, _)| measured != step) {

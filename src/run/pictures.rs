@@ -51,6 +51,7 @@ struct Shown {
     /// The ticket of its job: another one has other weights or another plane.
     ticket: u64,
     step: u64,
+    generation: u64,
     survey: Arc<Survey>,
 }
 
@@ -94,7 +95,18 @@ impl Pictures {
 
     /// The weights at a place of the slice on show, and the mean losses of its batch with the trainer's weights and
     /// with those. Fails where nobody could go on from there.
-    pub fn sound(&self, place: [f64; 2], trainer: &mut Trainer) -> candle_core::Result<(Params, [f64; 2])> {
+    pub fn sound(
+        &self,
+        place: [f64; 2],
+        slice: (u64, u64),
+        trainer: &mut Trainer,
+    ) -> candle_core::Result<(Params, [f64; 2])> {
+        let shown = self.shown.as_ref().map(|shown| (shown.step, shown.generation));
+        if shown != Some(slice) || slice.0 != trainer.steps_taken() {
+            bail!(
+                "the slice on show is another one by now, or of other weights: let it be drawn, and choose again"
+            );
+        }
         let (_, weights) = self.weights_at(place)?;
         let (batch, _) = trainer.objective().slice_batch(TOKENS);
         let now = trainer.params();
@@ -203,7 +215,8 @@ impl Pictures {
                 edge: 2.0 / caption.learning_rate,
             }),
         };
-        self.shown = Some(Shown { ticket: report.ticket, step: caption.step, survey });
+        let Caption { step, generation, .. } = caption;
+        self.shown = Some(Shown { ticket: report.ticket, step, generation, survey });
         Some(slice)
     }
 

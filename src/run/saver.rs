@@ -121,6 +121,13 @@ impl<'a> Saver<'a> {
         if self.has_saved(trainer) {
             return Ok(());
         }
+        let moved = |saved: Progress| saved.step == step && saved.moves < trainer.progress().moves;
+        if self.saved.is_some_and(moved) {
+            log::warn!(
+                "checkpoint-{step} stays what it was before the move: weights that were moved are saved after a step"
+            );
+            return Ok(());
+        }
         if let Some(weight) = trainer.bad_weight() {
             return Err(format!("checkpoint-{step} is not saved: {weight} is not finite"));
         }
@@ -155,10 +162,15 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
-    /// Removes the checkpoints of the steps behind this one: the run takes another course from here, and going on from
-    /// one of them would mix the two.
-    pub fn abandon(&self, step: u64) {
-        for later in self.dir.checkpoints().into_iter().filter(|later| *later > step) {
+    /// Removes the checkpoints behind this step, and that of this step where it was moved more often: the run takes
+    /// another course from here, and going on from one of them would mix the two.
+    pub fn abandon(&self, step: u64, moves: u64) {
+        let moved = |at: u64| {
+            let state = resume::state(&self.dir.checkpoint(at));
+            state.is_ok_and(|state| state.progress.moves > moves)
+        };
+        let is_later = |other: &u64| *other > step || (*other == step && moved(step));
+        for later in self.dir.checkpoints().into_iter().filter(is_later) {
             log::warn!("checkpoint-{later} is removed: the run goes another way from step {step}");
             self.remove(later);
         }

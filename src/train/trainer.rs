@@ -460,10 +460,14 @@ impl Trainer {
                 }
             }
         }
-        for (name, var) in self.vars.iter() {
+        // All of them are there before the first one changes.
+        let there = |(name, var): (&str, &Var)| {
             let tensor = params.get(name).ok_or_else(|| format!("{name} is missing"))?;
-            let set = tensor.to_device(var.device()).and_then(|tensor| var.set(&tensor));
-            set.map_err(|error| format!("{name}: {error}"))?;
+            tensor.to_device(var.device()).map_err(|error| format!("{name}: {error}"))
+        };
+        let tensors = self.vars.iter().map(there).collect::<Result<Vec<_>, String>>()?;
+        for ((name, var), tensor) in self.vars.iter().zip(&tensors) {
+            var.set(tensor).map_err(|error| format!("{name}: {error}"))?;
         }
         self.set_optimizer(self.optimizer.kind());
         self.moves += 1;

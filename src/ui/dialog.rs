@@ -5,10 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::app::{App, Chosen, Link};
+use crate::app::{App, Chosen, Link, Stretch};
 use crate::protocol::{Phase, Slice};
 use crate::theme::Theme;
 
+use super::surface::Surface;
 use super::{popup, text};
 
 /// Leave it training, save and stop, or stay.
@@ -44,7 +45,7 @@ impl Widget for MoveDialog<'_> {
         let Self { app, theme } = self;
         let place = app.view.landscape.chosen.zip(app.engine.slice.as_ref());
         let mut lines = place.map_or_else(Vec::new, |(chosen, slice)| losses(chosen, slice, theme).to_vec());
-        lines.push(choice("y enter", "go on from there, the optimizer's moments empty", theme));
+        lines.push(choice("y", "go on from there, the optimizer's moments empty", theme));
         lines.push(choice("esc", "cancel", theme));
         let foot = "no step is taken; b comes back";
         Question { title: "Move the training there?", lines, foot, theme }.render(area, buffer);
@@ -53,8 +54,7 @@ impl Widget for MoveDialog<'_> {
 
 /// The losses there and at the weights, and a gap below.
 fn losses(chosen: Chosen, slice: &Slice, theme: &Theme) -> [Line<'static>; 3] {
-    let (column, row) = chosen.nearest(slice);
-    let there = slice.loss.get(row * slice.alphas.len() + column).map_or(f64::NAN, |loss| f64::from(*loss));
+    let there = Surface::new(slice, Stretch::Linear).map_or(f64::NAN, |surface| surface.under(chosen));
     let place = format!("α {} β {}", text::coordinate(chosen.alpha), text::coordinate(chosen.beta));
     let line = |symbol: &str, place: &str, loss: f64| {
         Line::from(vec![

@@ -203,8 +203,7 @@ impl Widget for Heatmap<'_> {
             self.mark(mark.place, mark.symbol, area, buffer);
         }
         if let Some(chosen) = self.chosen {
-            let (column, row) = chosen.nearest(self.surface.slice);
-            let place = [self.surface.slice.alphas[column], self.surface.slice.betas[row]];
+            let place = [chosen.alpha, chosen.beta];
             self.mark(place, if ascii { "X" } else { &symbols.cursor }, area, buffer);
         }
     }

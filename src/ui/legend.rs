@@ -98,7 +98,7 @@ impl Legend<'_> {
             title,
         )];
         if let Some(chosen) = self.chosen {
-            let loss = self.surface.sample(chosen.nearest(self.surface.slice));
+            let loss = self.surface.under(chosen);
             let symbol = if self.marker == Marker::Ascii { "X" } else { &self.theme.symbols.cursor };
             spans.push(Span::styled(format!(" {symbol} {}", text::number(loss)), self.theme.palette.accent));
         }

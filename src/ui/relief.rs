@@ -297,8 +297,7 @@ impl Relief<'_> {
             self.mark(mark.place, mark.symbol, palette.title, on, buffer);
         }
         if let Some(chosen) = self.chosen {
-            let (column, row) = chosen.nearest(self.surface.slice);
-            let place = [self.surface.slice.alphas[column], self.surface.slice.betas[row]];
+            let place = [chosen.alpha, chosen.beta];
             self.mark(place, if plain { "X" } else { &symbols.cursor }, palette.accent, on, buffer);
         }
     }

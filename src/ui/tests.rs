@@ -204,7 +204,7 @@ fn the_question_whether_to_move_shows_the_losses_there_and_here() {
         "loss 2.175",
         "◉ the weights of step 412",
         "loss 2.113",
-        "y enter   go on from there",
+        "y         go on from there",
         "b comes back",
     ] {
         assert!(text.contains(part), "{part} is missing:\n{text}");

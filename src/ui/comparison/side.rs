@@ -108,7 +108,7 @@ impl Map<'_> {
             losses.push(Line::from(Span::styled(format!("{letter}{symbol} {loss}{unit}"), palette.title)));
         }
         if let (Some(chosen), Some(surface)) = (app.landscape.chosen, self.surface) {
-            let loss = text::number(surface.sample(chosen.nearest(surface.slice)));
+            let loss = text::number(surface.under(chosen));
             let symbol = if ascii { "X" } else { &theme.symbols.cursor };
             losses.push(Line::from(Span::styled(format!("{symbol} {loss}"), palette.accent)));
         }
