@@ -39,7 +39,7 @@ use background::{Background, Late};
 pub use look::{Look, LookError};
 
 /// Frames a second at most: where the terminal is near, and over SSH.
-const NEAR: Duration = Duration::from_millis(90);
+const NEAR: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_millis(150);
 
 /// Has the terminal tell of the mouse's buttons and wheel, with coordinates of any size. crossterm's own command asks
