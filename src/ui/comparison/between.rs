@@ -22,7 +22,7 @@ pub(super) struct Strip<'a> {
 pub(super) fn rows(screen: u16) -> u16 {
     match screen {
         ..30 => 1,
-        30..44 => 2,
+        30..40 => 2,
         _ => 5,
     }
 }

@@ -89,7 +89,7 @@ fn a_larger_screen_has_the_models_side_by_side() {
         "entropy 1.2 bits",
         "A → B  barrier 0.04 nats at t .60",
         "KL A|B 0.06  B|A 0.06  target's top 10: 9 in both",
-        "KL by token, at most 0.50",
+        "loss B",
     ];
     shows(&app, (120, 40), &parts);
     let first = text_of(&drawn(&app, 120, 40)).lines().nth(1).unwrap().to_owned();
@@ -318,7 +318,7 @@ fn a_text_that_is_written_takes_the_place_of_the_bars() {
     let app = fixture::app(scene);
     shows(
         &app,
-        (120, 40),
+        (120, 39),
         &["A · writes", "writing .. · esc stops", "France is Paris.", "It lies", "esc hides"],
     );
     shows(&app, (80, 24), &["France is Paris.", "It lies"]);
