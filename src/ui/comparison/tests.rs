@@ -318,7 +318,7 @@ fn a_text_that_is_written_takes_the_place_of_the_bars() {
     let app = fixture::app(scene);
     shows(
         &app,
-        (120, 39),
+        (120, 40),
         &["A · writes", "writing .. · esc stops", "France is Paris.", "It lies", "esc hides"],
     );
     shows(&app, (80, 24), &["France is Paris.", "It lies"]);
@@ -327,12 +327,12 @@ fn a_text_that_is_written_takes_the_place_of_the_bars() {
 #[test]
 fn without_colour_a_digit_tells_the_divergence() {
     let app = fixture::app(fixture::scene());
-    let text = text_of(&drawn_with("mono", &app, 120, 40));
+    let text = text_of(&drawn_with("mono", &app, 120, 39));
     assert!(text.contains("·capital 2 ·of 4 ·France 5 ·is 7 ·Paris 9"), "{text}");
     let mut scene = fixture::scene();
     let place = Place { kl: [f64::NAN; 2], ..scene.between.places[0].clone() };
     scene.between = Arc::new(Between { places: vec![place], ..Between::default() });
-    assert!(text_of(&drawn(&fixture::app(scene), 120, 40)).contains("·capital×"));
+    assert!(text_of(&drawn(&fixture::app(scene), 120, 39)).contains("·capital×"));
 }
 
 #[test]
