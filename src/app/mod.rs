@@ -315,8 +315,11 @@ impl App {
     }
 
     fn ask_to_move(&mut self) -> Vec<Effect> {
+        let running = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
         let view = &mut self.view;
-        if view.focus == Pane::Landscape && view.landscape.chosen.is_some() {
+        if running {
+            view.hint = Some(Hint::Refused("pause first: the picture changes while it trains".into()));
+        } else if view.focus == Pane::Landscape && view.landscape.chosen.is_some() {
             view.modal = Some(Modal::Move);
         } else {
             view.hint = Some(Hint::Refused("arrows or hjkl choose a place on the landscape first".into()));

@@ -313,9 +313,10 @@ impl<'a> Engine<'a> {
 
     /// Goes on from the weights at a place of the slice on show, and waits there. Nothing of this is a step.
     fn move_to(&mut self, place: [f64; 2], slice: (u64, u64)) {
+        self.reader.look_away();
         let [before, there] = match self.take_weights_of(place, slice) {
             Ok(losses) => losses,
-            Err(reason) => return log::warn!("the training is not moved: {reason}"),
+            Err(reason) => return log::warn!("not moved: {reason}"),
         };
         let [alpha, beta] = place;
         log::info!("moved to alpha {alpha:.3}, beta {beta:.3}: loss {before:.4} before, {there:.4} there");
@@ -326,7 +327,6 @@ impl<'a> Engine<'a> {
         // They were those of other weights.
         (self.last, self.held_out) = (None, None);
         self.board.set_layers(Vec::new());
-        self.reader.look_away();
         self.reader.moved();
         self.reader.read(&self.trainer);
         self.refresh_drift();
@@ -518,10 +518,7 @@ impl<'a> Engine<'a> {
     fn save(&mut self) -> Result<(), String> {
         let step = self.trainer.steps_taken();
         if step == 0 {
-            match self.trainer.progress().moves {
-                0 => log::info!("no step is taken yet: there is nothing to save"),
-                _ => log::warn!("weights that were moved are saved only after a step"),
-            }
+            log::info!("no step is taken yet: there is nothing to save");
             return Ok(());
         }
         if self.held_out.is_none_or(|(measured, _)| measured != step) {

@@ -103,9 +103,7 @@ impl Pictures {
     ) -> candle_core::Result<(Params, [f64; 2])> {
         let shown = self.shown.as_ref().map(|shown| (shown.step, shown.generation));
         if shown != Some(slice) || slice.0 != trainer.steps_taken() {
-            bail!(
-                "the slice on show is another one by now, or of other weights: let it be drawn, and choose again"
-            );
+            bail!("another slice is on show by now: pause, and choose again");
         }
         let (_, weights) = self.weights_at(place)?;
         let (batch, _) = trainer.objective().slice_batch(TOKENS);

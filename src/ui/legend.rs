@@ -75,11 +75,14 @@ impl Legend<'_> {
     fn values(&self, area: Rect, buffer: &mut Buffer) {
         let muted = self.theme.palette.muted;
         let scale = &self.surface.scale;
-        let high = text::short_number(scale.high);
+        // Where two digits do not tell the ends apart, there are more.
+        let alike = text::short_number(scale.low) == text::short_number(scale.high);
+        let number = if alike { text::number } else { text::short_number };
+        let high = number(scale.high);
         let high = if scale.clipped { format!("{high} clipped") } else { high };
-        Line::styled(text::short_number(scale.low), muted).render(area, buffer);
+        Line::styled(number(scale.low), muted).render(area, buffer);
         Line::styled(high, muted).right_aligned().render(area, buffer);
-        let middle = text::short_number(scale.middle());
+        let middle = number(scale.middle());
         let middle = match scale.stretch() {
             Stretch::Linear => middle,
             Stretch::Log => format!("{middle} log"),

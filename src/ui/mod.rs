@@ -199,12 +199,20 @@ fn is_too_small(screen: Rect) -> bool {
 
 fn too_small(area: Rect, buffer: &mut Buffer) {
     let (columns, rows) = SMALLEST;
-    let text = format!("terminal is {}x{}; llamascape needs {columns}x{rows}", area.width, area.height);
-    let middle = Rect { y: area.y + area.height / 2, height: area.height.min(1), ..area };
-    let line = Line::raw(text);
-    // Clipped at its end, not at both: the size comes first.
-    let line = if line.width() > usize::from(area.width) { line } else { line.centered() };
-    line.render(middle, buffer);
+    let parts = [
+        format!("terminal is {}x{};", area.width, area.height),
+        format!("llamascape needs {columns}x{rows}"),
+    ];
+    let whole = parts.join(" ");
+    let lines = if text::width(&whole) <= usize::from(area.width) { vec![whole] } else { parts.to_vec() };
+    let top = area.height.saturating_sub(lines.len() as u16) / 2;
+    let rows = Rect { y: area.y + top, height: area.height - top, ..area }.rows();
+    for (line, row) in lines.into_iter().zip(rows) {
+        let line = Line::raw(line);
+        // Clipped at its end, not at both.
+        let line = if line.width() > usize::from(area.width) { line } else { line.centered() };
+        line.render(row, buffer);
+    }
 }
 
 /// The middle of an area, at most that large, wiped for what is drawn over the screen.

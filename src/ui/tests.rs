@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseBut
 
 use super::*;
 use crate::app::{EngineState, LineEditor, Message, Options, Palette, ViewState};
-use crate::protocol::{LogLevel, LogLine, Outcome, Stage, ToScreen, Update};
+use crate::protocol::{LogLevel, LogLine, Outcome, Stage, Status, ToScreen, Update};
 use crate::theme::ColorDepth;
 
 fn drawn(app: &App, width: u16, height: u16) -> Buffer {
@@ -195,6 +195,7 @@ fn the_question_how_to_leave_says_what_becomes_of_the_run() {
 #[test]
 fn the_question_whether_to_move_shows_the_losses_there_and_here() {
     let mut app = fixture::app();
+    app.engine.status = Some(Status { phase: Phase::Paused, ..fixture::status() });
     press(&mut app, 'l');
     app.update(Message::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
     let text = text_of(&drawn(&app, 80, 24));
