@@ -52,6 +52,11 @@ pub fn divergences(a: &Reading, b: &Reading) -> Result<Vec<[f64; 2]>> {
     (0..a.logits.dim(0)?).map(at).collect()
 }
 
+/// Means of [`divergences`] over all places.
+pub fn mean_divergences(at_places: &[[f64; 2]]) -> [f64; 2] {
+    [0, 1].map(|way| at_places.iter().map(|kl| kl[way]).sum::<f64>() / at_places.len() as f64)
+}
+
 /// Log-probabilities of the token that follows a place; `logits` is `(seq, vocab_size)`.
 fn log_probabilities(logits: &Tensor, place: usize) -> Result<Vec<f64>> {
     Ok(log_softmax(&logits.get(place)?.to_dtype(DType::F64)?.to_vec1()?))

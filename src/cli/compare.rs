@@ -17,7 +17,7 @@ use crate::landscape::survey::Control;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device;
 use crate::model::llama::Llama;
-use crate::predict::divergences;
+use crate::predict::{divergences, mean_divergences};
 use crate::protocol::comparison::PathLoss;
 use crate::run::comparison::{Host, PROMPT, Settings, pair};
 use crate::train::corpus::Batch;
@@ -150,12 +150,10 @@ impl Args {
         let llama_b = Llama::new(&b.config, DType::F32, &device)?;
         let of_a = Evaluation::of(&a, &llama_a, &prompt_a, TOP, self.grad, &device)?;
         let of_b = Evaluation::of(&b, &llama_b, &prompt_b, TOP, self.grad, &device)?;
-        let alike = a.config.vocab_size == b.config.vocab_size && a.tokenizer.same_tokens(&b.tokenizer);
+        let alike = a.has_tokens_of(&b);
         let same_text = alike && prompt_a.ids() == prompt_b.ids();
         let kl = if same_text {
-            let at_places = divergences(&of_a.reading, &of_b.reading)?;
-            let mean = |way: usize| at_places.iter().map(|kl| kl[way]).sum::<f64>() / at_places.len() as f64;
-            Some([mean(0), mean(1)])
+            Some(mean_divergences(&divergences(&of_a.reading, &of_b.reading)?))
         } else {
             None
         };

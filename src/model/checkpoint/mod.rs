@@ -90,6 +90,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Whether a number means the same token to both models.
+    pub fn has_tokens_of(&self, other: &Self) -> bool {
+        self.config.vocab_size == other.config.vocab_size && self.tokenizer.same_tokens(&other.tokenizer)
+    }
+
     /// Opens a model wherever it is: what the Hub has is fetched first, unless the cache holds it.
     pub fn open_at(place: &Place, device: &Device, progress: &mut dyn FnMut(Loading)) -> Result<Self, Error> {
         let id = match place {

@@ -3,7 +3,7 @@
 use candle_core::Result;
 
 use super::model::Model;
-use crate::predict::{Reading, divergences, likeliest};
+use crate::predict::{Reading, divergences, likeliest, mean_divergences};
 use crate::protocol::comparison::{Between, Place};
 
 /// Tokens whose overlap is counted.
@@ -30,8 +30,7 @@ pub(super) fn between(
         }
         (true, true) => {
             let kl = divergences(readings[0], readings[1])?;
-            let mean = |way: usize| kl.iter().map(|kl| kl[way]).sum::<f64>() / kl.len() as f64;
-            between.kl = Some([mean(0), mean(1)]);
+            between.kl = Some(mean_divergences(&kl));
             between.next = kl.last().copied();
             let losses = readings[0].token_losses.iter().zip(&readings[1].token_losses);
             let tokenizer = &models[0].checkpoint().tokenizer;

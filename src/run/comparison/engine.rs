@@ -68,7 +68,7 @@ impl Engine {
         painter: Painter,
     ) -> Self {
         let [a, b] = models.each_ref().map(Model::checkpoint);
-        let alike = a.config.vocab_size == b.config.vocab_size && a.tokenizer.same_tokens(&b.tokenizer);
+        let alike = a.has_tokens_of(b);
         let mut engine = Self {
             models,
             sampling,
