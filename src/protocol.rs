@@ -9,11 +9,14 @@
 //! Losses are in nats, norms are Euclidean, times are in seconds unless a name says otherwise.
 
 pub mod comparison;
+mod thinned;
 
 use serde::{Deserialize, Serialize};
 
+pub use thinned::{AtStep, Thinned};
+
 /// The version both sides must share. It changes whenever a type in this file does.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What a screen says to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,8 +158,18 @@ pub struct Update {
     pub points: Vec<Point>,
     /// Gradient norm of each layer at the newest step, in the order data flows: embedding first.
     pub layers: Option<Vec<LayerNorm>>,
+    /// Names of the parameters in the order of [`Update::tensors`], where that is not known yet.
+    pub tensor_names: Option<Vec<String>>,
+    /// All that is kept of the norms of the parameters; it replaces what the screen has.
+    pub tensor_history: Option<TensorHistory>,
+    /// Norms of the parameters at the steps since the last update, to be pushed onto that.
+    pub tensors: Vec<TensorNorms>,
     /// The newest slice.
     pub slice: Option<Slice>,
+    /// All that is kept of the finished slices; it replaces what the screen has.
+    pub timeline: Option<Timeline>,
+    /// Slices finished since the last update, to be pushed onto that.
+    pub finished: Vec<Slice>,
     /// The newest prediction of the prompt.
     pub prediction: Option<Prediction>,
     /// Log lines since the last update.
@@ -342,6 +355,37 @@ pub struct LayerNorm {
     pub name: String,
     /// Norm of the gradient of all its parameters.
     pub grad_norm: f64,
+}
+
+/// Norms of each parameter at a step, in the order of [`Update::tensor_names`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TensorNorms {
+    /// The step.
+    pub step: u64,
+    /// Norms of the gradients, before clipping; 0 for one that is not trained.
+    pub gradients: Vec<f32>,
+    /// Norms of the weights before the step.
+    pub weights: Vec<f32>,
+    /// Norms of the changes of the weights; 0 for one that is not trained.
+    pub updates: Vec<f32>,
+}
+
+impl AtStep for TensorNorms {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+/// The norms of the parameters over a run.
+pub type TensorHistory = Thinned<TensorNorms, 256>;
+
+/// The finished slices of a run, at most one a step, the newest of that.
+pub type Timeline = Thinned<Slice, 128>;
+
+impl AtStep for Slice {
+    fn step(&self) -> u64 {
+        self.step
+    }
 }
 
 /// A 2-D slice of the loss landscape around the weights of one step.

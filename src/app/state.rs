@@ -1,6 +1,9 @@
 //! The parts of the state: the connection, what the engine has told, and what the person looks at.
 
-use crate::protocol::{History, LayerNorm, Outcome, Prediction, RunInfo, Sharpness, Slice, Status, Update};
+use crate::protocol::{
+    History, LayerNorm, Outcome, Prediction, RunInfo, Sharpness, Slice, Status, TensorHistory, Timeline,
+    Update,
+};
 
 use super::{LineEditor, Palette, Search};
 
@@ -28,8 +31,14 @@ pub struct EngineState {
     pub history: History,
     /// Gradient norms of the newest step.
     pub layers: Vec<LayerNorm>,
+    /// Names of the parameters.
+    pub tensor_names: Vec<String>,
+    /// Their norms over the run.
+    pub tensors: TensorHistory,
     /// The newest slice.
     pub slice: Option<Slice>,
+    /// The finished slices of the run.
+    pub timeline: Timeline,
     /// The newest sharpness: not every slice comes with one.
     pub sharpness: Option<Sharpness>,
     /// The newest prediction.
@@ -39,7 +48,7 @@ pub struct EngineState {
 impl EngineState {
     /// Takes over what an update carries. Log lines are not kept here: the log pane has a store of its own.
     pub(super) fn apply(&mut self, update: Update) {
-        let Update { run, status, history, points, layers, slice, prediction, log: _ } = update;
+        let Update { run, status, history, points, layers, slice, prediction, .. } = update;
         self.run = run.or(self.run.take());
         self.status = status.or(self.status.take());
         self.sharpness = slice.as_ref().and_then(|slice| slice.sharpness).or(self.sharpness);
@@ -53,6 +62,15 @@ impl EngineState {
         }
         for point in points {
             self.history.push(point);
+        }
+        self.tensor_names = update.tensor_names.unwrap_or(std::mem::take(&mut self.tensor_names));
+        self.tensors = update.tensor_history.unwrap_or(std::mem::take(&mut self.tensors));
+        for norms in update.tensors {
+            self.tensors.push(norms);
+        }
+        self.timeline = update.timeline.unwrap_or(std::mem::take(&mut self.timeline));
+        for slice in update.finished {
+            self.timeline.push(slice);
         }
     }
 }

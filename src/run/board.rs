@@ -7,11 +7,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::protocol::{
-    History, LayerNorm, LogLine, Outcome, Point, Prediction, RunInfo, Slice, Status, Update,
+    History, LayerNorm, LogLine, Outcome, Point, Prediction, RunInfo, Slice, Status, TensorHistory,
+    TensorNorms, Timeline, Update,
 };
 
 /// Steps and log lines kept for screens that are a little behind; one further behind gets the thinned history.
 const RECENT: usize = 1024;
+/// Norms of all parameters, and slices, which are larger.
+const RECENT_NORMS: usize = 32;
+const RECENT_SLICES: usize = 8;
 
 /// The newest state of a run, shared by the engine, which writes, and the server, which reads.
 #[derive(Debug)]
@@ -26,11 +30,16 @@ struct Published {
     run: Stamped<RunInfo>,
     status: Stamped<Status>,
     layers: Stamped<Vec<LayerNorm>>,
+    tensor_names: Stamped<Vec<String>>,
     slice: Stamped<Slice>,
     prediction: Stamped<Prediction>,
     history: History,
-    points: Recent<Point>,
-    log: Recent<LogLine>,
+    points: Recent<Point, RECENT>,
+    tensor_history: TensorHistory,
+    tensors: Recent<TensorNorms, RECENT_NORMS>,
+    timeline: Timeline,
+    finished: Recent<Slice, RECENT_SLICES>,
+    log: Recent<LogLine, RECENT>,
     closed: Option<Outcome>,
 }
 
@@ -55,21 +64,21 @@ impl<T: Clone> Stamped<T> {
 
 /// The tail of a sequence.
 #[derive(Debug)]
-struct Recent<T> {
+struct Recent<T, const CAPACITY: usize> {
     items: VecDeque<T>,
     /// Items ever pushed.
     pushed: u64,
 }
 
-impl<T> Default for Recent<T> {
+impl<T, const CAPACITY: usize> Default for Recent<T, CAPACITY> {
     fn default() -> Self {
         Self { items: VecDeque::new(), pushed: 0 }
     }
 }
 
-impl<T: Clone> Recent<T> {
+impl<T: Clone, const CAPACITY: usize> Recent<T, CAPACITY> {
     fn push(&mut self, item: T) {
-        if self.items.len() == RECENT {
+        if self.items.len() == CAPACITY {
             self.items.pop_front();
         }
         self.items.push_back(item);
@@ -80,6 +89,14 @@ impl<T: Clone> Recent<T> {
     fn forget(&mut self) {
         self.items.clear();
         self.pushed += 1;
+    }
+
+    /// What followed the first `seen` items, or `all` that is kept where some of it is gone.
+    fn after<A: Clone>(&self, seen: u64, all: &A) -> (Vec<T>, Option<A>) {
+        match self.since(seen) {
+            (items, true) => (items, None),
+            (_, false) => (Vec::new(), Some(all.clone())),
+        }
     }
 
     /// What followed the first `seen` items, and whether all of it is still here.
@@ -95,6 +112,8 @@ impl<T: Clone> Recent<T> {
 pub struct Cursor {
     version: u64,
     points: u64,
+    tensors: u64,
+    finished: u64,
     log: u64,
 }
 
@@ -128,12 +147,29 @@ impl Board {
         });
     }
 
+    /// Publishes the names of the parameters.
+    pub fn set_tensor_names(&self, names: Vec<String>) {
+        self.change(|board, version| board.tensor_names = Stamped { value: Some(names), version });
+    }
+
+    /// Publishes the norms of all parameters at a step.
+    pub fn push_tensors(&self, norms: TensorNorms) {
+        self.change(|board, _| {
+            board.tensor_history.push(norms.clone());
+            board.tensors.push(norms);
+        });
+    }
+
     /// Takes back the steps behind this one. Returns the losses of those that are left.
     pub fn rewind(&self, step: u64) -> Vec<f64> {
         let mut losses = Vec::new();
         self.change(|board, _| {
             board.history.rewind(step);
             board.points.forget();
+            board.tensor_history.rewind(step);
+            board.tensors.forget();
+            board.timeline.rewind(step);
+            board.finished.forget();
             losses = board.history.points().iter().map(|point| point.loss).collect();
         });
         losses
@@ -146,7 +182,21 @@ impl Board {
 
     /// Publishes a slice.
     pub fn set_slice(&self, slice: Slice) {
-        self.change(|board, version| board.slice = Stamped { value: Some(slice), version });
+        self.change(|board, version| {
+            if slice.finest {
+                board.timeline.push(slice.clone());
+                board.finished.push(slice.clone());
+            }
+            board.slice = Stamped { value: Some(slice), version };
+        });
+    }
+
+    /// Publishes a finished slice of the past.
+    pub fn recall(&self, slice: Slice) {
+        self.change(|board, _| {
+            board.timeline.push(slice.clone());
+            board.finished.push(slice);
+        });
     }
 
     /// Publishes a prediction.
@@ -167,11 +217,9 @@ impl Board {
     /// What changed since `cursor`, which moves on, and how the run ended if it did.
     pub fn since(&self, cursor: &mut Cursor) -> (Update, Option<Outcome>) {
         let board = self.lock();
-        let (mut points, all) = board.points.since(cursor.points);
-        let history = (!all).then(|| {
-            points.clear();
-            board.history.clone()
-        });
+        let (points, history) = board.points.after(cursor.points, &board.history);
+        let (tensors, tensor_history) = board.tensors.after(cursor.tensors, &board.tensor_history);
+        let (finished, timeline) = board.finished.after(cursor.finished, &board.timeline);
         let seen = cursor.version;
         let update = Update {
             run: board.run.since(seen),
@@ -179,11 +227,22 @@ impl Board {
             history,
             points,
             layers: board.layers.since(seen),
+            tensor_names: board.tensor_names.since(seen),
+            tensor_history,
+            tensors,
             slice: board.slice.since(seen),
+            timeline,
+            finished,
             prediction: board.prediction.since(seen),
             log: board.log.since(cursor.log).0,
         };
-        *cursor = Cursor { version: board.version, points: board.points.pushed, log: board.log.pushed };
+        *cursor = Cursor {
+            version: board.version,
+            points: board.points.pushed,
+            tensors: board.tensors.pushed,
+            finished: board.finished.pushed,
+            log: board.log.pushed,
+        };
         (update, board.closed.clone())
     }
 

@@ -101,6 +101,7 @@ impl<'a> Engine<'a> {
             false => Activity::Running,
         };
         let recorder = Recorder::open(dir.path(), Arc::clone(&board), trainer.steps_taken())?;
+        board.set_tensor_names(trainer.params().iter().map(|(name, _)| name.to_owned()).collect());
         let resumed = prepared.state.as_ref();
         let saver = Saver::new(dir, &settings, prepared.data_sha256, prepared.chat, resumed);
         if let Some(warning) = saver.warning(&trainer) {

@@ -195,7 +195,7 @@ mod tests {
     fn record(step: u64) -> Record {
         let norms = StepNorms {
             loss: f64::NAN,
-            per_tensor: vec![0.5],
+            per_tensor: Vec::new(),
             grad_norm: 0.5,
             clipped_norm: 0.25,
             update_norm: 0.25,

@@ -19,6 +19,7 @@ pub mod recorder;
 pub mod saver;
 pub mod server;
 pub mod slicer;
+pub mod slices;
 pub mod source;
 pub mod tensorboard;
 pub mod wire;

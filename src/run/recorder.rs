@@ -8,9 +8,11 @@ use std::sync::Arc;
 use super::board::Board;
 use super::memory::Held;
 use super::metrics::{self, MetricsFile, Record};
+use super::slices::SlicesFile;
 use super::tensorboard::{EventFile, Value};
 use crate::export::picture;
-use crate::protocol::{Point, Slice};
+use crate::protocol::{Point, Slice, TensorNorms};
+use crate::train::optimizer::TensorNorm;
 use crate::train::trainer::{StepReport, Trainer};
 
 /// Steps over which the speed is averaged.
@@ -19,6 +21,7 @@ const SPEED_WINDOW: usize = 20;
 /// Places in [`Recorder::failing`].
 const METRICS: usize = 0;
 const EVENTS: usize = 1;
+const SLICES: usize = 2;
 
 /// Records the steps of a run.
 #[derive(Debug)]
@@ -26,10 +29,11 @@ pub struct Recorder {
     board: Arc<Board>,
     metrics: MetricsFile,
     events: EventFile,
+    slices: SlicesFile,
     /// The files are cut behind this step once there is something to put there instead.
     cut: Option<u64>,
     /// Which files failed the last time: each is spoken of once.
-    failing: [bool; 2],
+    failing: [bool; 3],
     speed: VecDeque<(usize, f64)>,
     spikes: Spikes,
     memory: Held,
@@ -55,12 +59,14 @@ impl Recorder {
     /// the board; what they say of later ones stays until there is something else to say.
     pub fn open(folder: &Path, board: Arc<Board>, step: u64) -> std::io::Result<Self> {
         let path = folder.join("metrics.jsonl");
+        let (slices, timeline) = SlicesFile::open(folder, step)?;
         let mut recorder = Self {
             board,
             metrics: MetricsFile::open(&path)?,
             events: EventFile::create(folder, step)?,
+            slices,
             cut: Some(step),
-            failing: [false; 2],
+            failing: [false; 3],
             speed: VecDeque::new(),
             spikes: Spikes::default(),
             memory: Held::default(),
@@ -71,6 +77,9 @@ impl Recorder {
         for point in points.take_while(|point| point.step <= step) {
             recorder.spikes.is_one(point.loss);
             recorder.board.push_point(point);
+        }
+        for slice in timeline.items() {
+            recorder.board.recall(slice.clone());
         }
         Ok(recorder)
     }
@@ -104,6 +113,7 @@ impl Recorder {
         };
         self.board.push_point(Point { held_out, ..record.point() });
         self.board.set_layers(record.layers.clone());
+        self.board.push_tensors(tensors(report));
         let cut = self.cut.take();
         if let Some(step) = cut
             && let Err(error) = self.metrics.rewind(step)
@@ -148,6 +158,8 @@ impl Recorder {
         if !slice.finest {
             return;
         }
+        let written = self.slices.append(slice);
+        self.tell(SLICES, "slices.jsonl", &written);
         match picture::png(slice) {
             Ok((size, png)) => {
                 let image = Value::Image { size, png: &png };
@@ -176,6 +188,19 @@ impl Recorder {
         let sum = |(tokens, seconds), step: &(usize, f64)| (tokens + step.0, seconds + step.1);
         let (tokens, seconds) = self.speed.iter().fold((0, 0.0), sum);
         (seconds > 0.0).then(|| tokens as f64 / seconds)
+    }
+}
+
+/// The norms of all parameters at a step, as screens see them.
+fn tensors(report: &StepReport) -> TensorNorms {
+    let of_all = |norm: fn(&TensorNorm) -> f64| {
+        report.norms.per_tensor.iter().map(|tensor| norm(tensor) as f32).collect()
+    };
+    TensorNorms {
+        step: report.step,
+        gradients: of_all(|norm| norm.gradient),
+        weights: of_all(|norm| norm.weight),
+        updates: of_all(|norm| norm.update),
     }
 }
 

@@ -43,9 +43,8 @@ pub enum Gradient<'a> {
 pub struct StepNorms {
     /// The loss that was descended.
     pub loss: f64,
-    /// Norm of the gradient of each parameter before clipping, in the parameters' order; 0 for one that is not
-    /// trained.
-    pub per_tensor: Vec<f64>,
+    /// Of each parameter, in their order.
+    pub per_tensor: Vec<TensorNorm>,
     /// Norm of the whole gradient before clipping.
     pub grad_norm: f64,
     /// Norm of the whole gradient after clipping.
@@ -54,6 +53,17 @@ pub struct StepNorms {
     pub update_norm: f64,
     /// Norm of the weights that are trained, before the change.
     pub weight_norm: f64,
+}
+
+/// What one step did to one parameter; all are 0 for one that is not trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TensorNorm {
+    /// Norm of its gradient before clipping.
+    pub gradient: f64,
+    /// Norm of the weights before the change.
+    pub weight: f64,
+    /// Norm of their change.
+    pub update: f64,
 }
 
 /// Why a step was not taken. The weights and moments are those before it.
@@ -215,9 +225,12 @@ impl Optimizer {
         refuse(loss, &squares)?;
         let (grad_norm, scale) = self.clipping(&squares);
         self.updates += 1;
-        let mut sums = [0.0; 2];
+        let mut sums = Vec::with_capacity(gradients.len());
         for (((_, var), moments), gradient) in vars.iter().zip(&self.moments).zip(gradients) {
-            let Some(gradient) = gradient else { continue };
+            let Some(gradient) = gradient else {
+                sums.push([0.0; 2]);
+                continue;
+            };
             let weight = var.as_tensor();
             let parts: Vec<[f64; 2]> = match moments {
                 Some([first, second]) => {
@@ -239,11 +252,9 @@ impl Optimizer {
                     all.map(|(w, g)| kernels::descend(w, rate, g)).collect()
                 })?,
             };
-            for part in parts {
-                sums = [sums[0] + part[0], sums[1] + part[1]];
-            }
+            sums.push(parts.iter().fold([0.0; 2], |sums, part| [sums[0] + part[0], sums[1] + part[1]]));
         }
-        Ok(norms(loss, &squares, grad_norm, scale, sums))
+        Ok(norms(loss, &squares, grad_norm, scale, &sums))
     }
 
     /// Computes the step in full, reads back once whether it is sound, and only then keeps it.
@@ -268,10 +279,12 @@ impl Optimizer {
         };
         let updates = self.updates + 1;
         let mut next = Vec::with_capacity(gradients.len());
-        let mut sums = [zero.clone(), zero.clone()];
+        let (mut changes, mut weights) = (Vec::new(), Vec::new());
         for (((_, var), moments), gradient) in vars.iter().zip(&self.moments).zip(gradients) {
             let Some(gradient) = gradient else {
                 next.push(None);
+                changes.push(zero.clone());
+                weights.push(zero.clone());
                 continue;
             };
             let weight = var.as_detached_tensor();
@@ -291,15 +304,19 @@ impl Optimizer {
                 }
                 None => ((&weight - (gradient * rate)?)?, None),
             };
-            sums = [(&sums[0] + square(&(&moved - &weight)?)?)?, (&sums[1] + square(&weight)?)?];
+            changes.push(square(&(&moved - &weight)?)?);
+            weights.push(square(&weight)?);
             next.push(Some((moved, moments)));
         }
         let mut read = vec![loss.to_dtype(DType::F32)?];
-        read.extend(sums);
-        read.extend(squares);
+        for sums in [squares, changes, weights] {
+            read.extend(sums);
+        }
         let read =
             Tensor::stack(&read, 0)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        let (loss, sums, squares) = (read[0], [read[1], read[2]], &read[3..]);
+        let (loss, sums) = (read[0], &read[1..]);
+        let (squares, sums) = sums.split_at(gradients.len());
+        let (changes, weights) = sums.split_at(gradients.len());
         refuse(loss, squares)?;
         self.updates = updates;
         for (((_, var), kept), next) in vars.iter().zip(&mut self.moments).zip(next) {
@@ -310,7 +327,9 @@ impl Optimizer {
             }
         }
         let (grad_norm, scale) = self.clipping(squares);
-        Ok(norms(loss, squares, grad_norm, scale, sums))
+        let sums: Vec<[f64; 2]> =
+            changes.iter().zip(weights).map(|(change, weight)| [*change, *weight]).collect();
+        Ok(norms(loss, squares, grad_norm, scale, &sums))
     }
 }
 
@@ -343,13 +362,20 @@ fn refuse(loss: f64, squares: &[f64]) -> std::result::Result<(), Refusal> {
     if bad.is_empty() { Ok(()) } else { Err(Refusal::Gradients(bad)) }
 }
 
-fn norms(loss: f64, squares: &[f64], grad_norm: f64, scale: f64, sums: [f64; 2]) -> StepNorms {
+/// The norms from sums of squares, of the gradient, of the change and of the weights of each parameter.
+fn norms(loss: f64, squares: &[f64], grad_norm: f64, scale: f64, sums: &[[f64; 2]]) -> StepNorms {
+    let tensor = |(gradient, [update, weight]): (&f64, &[f64; 2])| TensorNorm {
+        gradient: gradient.sqrt(),
+        weight: weight.sqrt(),
+        update: update.sqrt(),
+    };
+    let all = |which: usize| sums.iter().map(|sums| sums[which]).sum::<f64>().sqrt();
     StepNorms {
         loss,
-        per_tensor: squares.iter().map(|square| square.sqrt()).collect(),
+        per_tensor: squares.iter().zip(sums).map(tensor).collect(),
         grad_norm,
         clipped_norm: grad_norm * scale,
-        update_norm: sums[0].sqrt(),
-        weight_norm: sums[1].sqrt(),
+        update_norm: all(0),
+        weight_norm: all(1),
     }
 }

@@ -506,8 +506,8 @@ impl Trainer {
         for ((name, _), norm) in self.vars.iter().zip(&norms.per_tensor) {
             let layer = layer_of(name);
             match layers.last_mut() {
-                Some(last) if last.name == layer => last.grad_norm = last.grad_norm.hypot(*norm),
-                _ => layers.push(LayerNorm { name: layer, grad_norm: *norm }),
+                Some(last) if last.name == layer => last.grad_norm = last.grad_norm.hypot(norm.gradient),
+                _ => layers.push(LayerNorm { name: layer, grad_norm: norm.gradient }),
             }
         }
         layers
