@@ -110,7 +110,7 @@ bindings! {
         [key('{')] TiltDown "tilt-down" 0 "tilt down" "see them from nearer the ground"
         [key('}')] TiltUp "tilt-up" 0 "tilt up" "see them from farther above"
         [key('c')] ColorMap "colours" 10 "colours" "next colour map"
-        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks or plain characters"
+        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters"
         [key('T')] Theme "theme" 12 "theme" "next theme"
     Screen:
         [named(KeyCode::Tab)] Focus "side" 1 "side" "focus both models, A or B: whom the keys mean"

@@ -108,6 +108,8 @@ pub enum Marker {
     Braille,
     /// Two colours a cell, no contours.
     HalfBlock,
+    /// Two colours a cell, in eight parts: a terminal's font must have the octants of Unicode 16.
+    Octant,
     /// Plain characters.
     Ascii,
 }
@@ -116,7 +118,8 @@ impl Marker {
     pub(super) fn next(self) -> Self {
         match self {
             Self::Braille => Self::HalfBlock,
-            Self::HalfBlock => Self::Ascii,
+            Self::HalfBlock => Self::Octant,
+            Self::Octant => Self::Ascii,
             Self::Ascii => Self::Braille,
         }
     }

@@ -6,6 +6,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
+use ratatui::symbols::pixel::OCTANTS;
 use ratatui::widgets::Widget;
 
 use crate::app::{Chosen, Marker};
@@ -82,18 +83,27 @@ impl Heatmap<'_> {
         let contours = self.contours(area);
         for row in 0..height {
             for column in 0..width {
-                let at = |up: f64| {
-                    let u = (column as f64 + 0.5) / width as f64;
-                    self.dot(u, 1.0 - (row as f64 + up) / height as f64)
+                let at = |right: f64, down: f64| {
+                    let u = (column as f64 + right) / width as f64;
+                    self.dot(u, 1.0 - (row as f64 + down) / height as f64)
                 };
                 let cell = &mut buffer[(area.x + column as u16, area.y + row as u16)];
-                let (character, style) = match (at(0.5), self.marker) {
+                let (character, style) = match (at(0.5, 0.5), self.marker) {
                     (Dot::NotFinite, _) => ('×', self.theme.palette.invalid),
                     (dot, Marker::Ascii) => self.ascii(dot.level().unwrap_or(0), dot == Dot::Clipped),
                     (dot, Marker::HalfBlock) if self.theme.has_color => {
-                        let level = |dot: Dot, other: Dot| dot.level().or(other.level()).unwrap_or(0);
-                        let (upper, lower) = (level(at(0.25), dot), level(at(0.75), dot));
-                        self.halves(upper, lower, dot == Dot::Clipped)
+                        let level = |down| at(0.5, down).level().or(dot.level()).unwrap_or(0);
+                        self.halves(level(0.25), level(0.75), dot == Dot::Clipped)
+                    }
+                    (dot, Marker::Octant) if self.theme.has_color => {
+                        // From the left to the right, then down.
+                        let place =
+                            |bit: usize| ((bit % 2) as f64 / 2.0 + 0.25, (bit / 2) as f64 / 4.0 + 0.125);
+                        let levels = std::array::from_fn(|bit| {
+                            let (right, down) = place(bit);
+                            at(right, down).level().or(dot.level()).unwrap_or(0)
+                        });
+                        self.octants(levels, dot == Dot::Clipped)
                     }
                     (dot, _) => {
                         let level = dot.level().unwrap_or(0);
@@ -114,9 +124,25 @@ impl Heatmap<'_> {
         (if clipped { '^' } else { ASCII[level] }, self.over(level, self.map.line(level)))
     }
 
+    fn clipped(&self) -> (char, Style) {
+        ('░', self.over(LEVELS - 1, self.map.line(LEVELS - 1)))
+    }
+
+    /// Two colours have to do for the eight levels of a cell: the lowest and the highest of them.
+    fn octants(&self, levels: [usize; 8], clipped: bool) -> (char, Style) {
+        if clipped {
+            return self.clipped();
+        }
+        let (low, high) =
+            levels.iter().fold((LEVELS, 0), |(low, high), level| (low.min(*level), high.max(*level)));
+        let is_high = |level: usize| low < high && level >= (low + high).div_ceil(2);
+        let bits = levels.iter().rfold(0, |bits, level| bits << 1 | usize::from(is_high(*level)));
+        (OCTANTS[bits], self.over(low, self.map.background(high)))
+    }
+
     fn halves(&self, upper: usize, lower: usize, clipped: bool) -> (char, Style) {
         if clipped {
-            ('░', self.over(LEVELS - 1, self.map.line(LEVELS - 1)))
+            self.clipped()
         } else if upper == lower {
             (' ', self.over(lower, self.map.line(lower)))
         } else {

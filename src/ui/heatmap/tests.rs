@@ -113,6 +113,19 @@ fn half_blocks_carry_two_levels_a_cell() {
 }
 
 #[test]
+fn octants_follow_a_border_between_two_levels_through_the_cells() {
+    // The border of a slope to the right lies at one of two places in a cell.
+    let slope = fixture::slice(17, |alpha, _| 2.0 + alpha as f32);
+    let buffer = drawn(&slope, "dark", Marker::Octant, [0.0, 0.0]);
+    let split: BTreeSet<&str> = (0..41).map(|x| buffer[(x, 3)].symbol()).filter(|s| *s != " ").collect();
+    assert_eq!(split, BTreeSet::from(["▐"]));
+    let down = fixture::slice(17, |_, beta| 2.0 - beta as f32);
+    let buffer = drawn(&down, "dark", Marker::Octant, [0.0, 0.0]);
+    let split: BTreeSet<&str> = (0..21).map(|y| buffer[(3, y)].symbol()).filter(|s| *s != " ").collect();
+    assert!(split.is_subset(&BTreeSet::from(["▂", "▄", "▆"])) && split.len() > 1, "{split:?}");
+}
+
+#[test]
 fn weights_that_moved_are_drawn_where_they_are() {
     let buffer = drawn(&bowl(), "dark", Marker::Braille, [0.5, 0.0]);
     assert_eq!(buffer[(30, 10)].symbol(), "◉");
