@@ -52,6 +52,12 @@ pub enum Action {
     ColorMap,
     /// The next kind of cells.
     MarkerStyle,
+    /// The landscape and what goes with it.
+    Observatory,
+    /// Every parameter over time.
+    Layers,
+    /// The slices of the run.
+    Timeline,
     /// The next pane.
     FocusNext,
     /// The pane before.
@@ -232,6 +238,9 @@ bindings! {
         [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters"
         [key('T')] Theme "theme" 13 "theme" "next theme"
     Screen:
+        [key('1')] Observatory "observatory" 0 "observatory" "the landscape, the loss, the next token and the gradient"
+        [key('5')] Layers "layers" 0 "layers" "gradient, weights and update of every parameter, over time"
+        [key('6')] Timeline "timeline" 0 "timeline" "the slices of the run, one after another, and how two of them differ"
         [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it (loss: steps)"
         [named(KeyCode::BackTab)] FocusPrevious "previous-pane" 0 "focus back" "focus the pane before"
         [key('z')] Zoom "zoom-pane" 0 "zoom pane" "give the focused pane the whole screen, or take it back"

@@ -6,19 +6,23 @@
 pub mod comparison;
 mod editor;
 mod keys;
+mod layers;
 mod mouse;
 mod palette;
 mod search;
 mod state;
+mod timeline;
 
 pub use editor::LineEditor;
 pub use keys::{Action, BINDINGS, Binding, Group, Key};
+pub use layers::LayersView;
 pub use mouse::{Gesture, Pointed};
 pub use palette::Palette;
 pub use search::{Recent, Search};
 pub use state::{
-    Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, Stretch, ViewState, Viewpoint,
+    Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, Stretch, View, ViewState, Viewpoint,
 };
+pub use timeline::TimelineView;
 
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -171,6 +175,9 @@ impl App {
             Action::ColorMap => view.landscape.map = view.landscape.map.wrapping_add(1),
             Action::MarkerStyle => view.landscape.marker = view.landscape.marker.next(),
             Action::Theme => return self.next_theme(),
+            Action::Observatory => view.shown = View::Observatory,
+            Action::Layers => view.shown = View::Layers,
+            Action::Timeline => view.shown = View::Timeline,
             Action::Log if view.focus == Pane::Log => view.focus = Pane::Landscape,
             Action::Log => view.log_flipped = !view.log_flipped,
             Action::FocusNext => view.focus = view.focus.after(1),
@@ -493,6 +500,17 @@ impl App {
     /// Arrows and hjkl: the cursor of the landscape or of the loss, or the log, whichever has the focus.
     fn steer(&mut self, code: KeyCode) -> Vec<Effect> {
         let Some((right, up)) = keys::direction(code) else { return Vec::new() };
+        match self.view.shown {
+            View::Observatory => {}
+            View::Layers => {
+                self.view.layers.steer(&self.engine, right, up);
+                return Vec::new();
+            }
+            View::Timeline => {
+                self.view.timeline.steer(&self.engine.timeline, right, up);
+                return Vec::new();
+            }
+        }
         match self.view.focus {
             Pane::Landscape => return self.move_cursor(right, up),
             Pane::Loss => self.view.move_step(&self.engine.history, right, up),

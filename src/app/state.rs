@@ -5,6 +5,8 @@ use crate::protocol::{
     Update,
 };
 
+use super::layers::LayersView;
+use super::timeline::TimelineView;
 use super::{LineEditor, Palette, Search};
 
 /// How the connection to the engine stands.
@@ -75,7 +77,19 @@ impl EngineState {
     }
 }
 
-/// The panes that can have the focus.
+/// What the screen shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum View {
+    /// The landscape, the loss, the next token, the gradient and the log.
+    #[default]
+    Observatory,
+    /// Norms of every parameter over time.
+    Layers,
+    /// The slices of the run.
+    Timeline,
+}
+
+/// The panes of the observatory that can have the focus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pane {
     /// The slice of the loss landscape.
@@ -260,6 +274,12 @@ fn nearest(values: &[f64], wanted: f64) -> usize {
 /// What the person looks at, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ViewState {
+    /// What is shown.
+    pub shown: View,
+    /// How the parameters are shown.
+    pub layers: LayersView,
+    /// How the slices of the run are shown.
+    pub timeline: TimelineView,
     /// The pane with the focus.
     pub focus: Pane,
     /// The pane with the focus has the screen to itself.
@@ -283,6 +303,9 @@ pub struct ViewState {
 impl Default for ViewState {
     fn default() -> Self {
         Self {
+            shown: View::default(),
+            layers: LayersView::default(),
+            timeline: TimelineView::default(),
             focus: Pane::Landscape,
             zoomed: false,
             log_flipped: false,

@@ -15,6 +15,7 @@ mod heatmap;
 mod help;
 mod honesty;
 mod landscape;
+mod layers;
 mod legend;
 mod log;
 mod loss;
@@ -28,6 +29,7 @@ mod relief;
 mod status;
 mod surface;
 pub mod text;
+mod timeline;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -36,7 +38,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::{Action, App, BINDINGS, Binding, Link, Modal, Pane, Pointed};
+use crate::app::{Action, App, BINDINGS, Binding, Link, Modal, Pane, Pointed, View};
 use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
 
@@ -59,9 +61,10 @@ pub fn view(app: &App, theme: &Theme, frame: &mut Frame) {
     Screen { app, theme }.render(frame.area(), frame.buffer_mut());
 }
 
-/// The panes on a screen of this size, and where they are; none while the engine prepares.
+/// The panes of the observatory on a screen of this size, and where they are; none while the engine prepares and in
+/// other views.
 pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
-    if is_too_small(screen) || preparation(app).is_some() {
+    if is_too_small(screen) || preparation(app).is_some() || app.view.shown != View::Observatory {
         return Vec::new();
     }
     let view = &app.view;
@@ -142,6 +145,10 @@ impl Widget for Screen<'_> {
         header::Header { app, theme }.render(top, buffer);
         if let Some(stages) = preparation(app) {
             preparing::Preparing { stages, next: &NEXT, theme }.render(middle, buffer);
+        } else if app.view.shown == View::Layers {
+            layers::Layers { app, theme }.render(middle, buffer);
+        } else if app.view.shown == View::Timeline {
+            timeline::Timeline { app, theme }.render(middle, buffer);
         }
         for (pane, place) in layout(app, area) {
             self.pane(pane, place, buffer);
