@@ -196,17 +196,17 @@ fn restore_after_panic() {
     });
 }
 
-/// Shows the engine behind `link` until the person leaves or it ends.
+/// Shows what `link` tells until the person leaves or it ends. The look says which themes there are.
 pub async fn show(
     terminal: &mut Terminal,
     link: Link,
     look: Look,
-    read_only: bool,
+    options: Options,
 ) -> Result<Leave, TerminalError> {
     start_log();
     let look = look.on(terminal.background.is_light);
     let zone = Some(TimeZone::system());
-    let app = App::new(Options { read_only, themes: look.names.clone(), zone });
+    let app = App::new(Options { themes: look.names.clone(), zone, ..options });
     let leave = run(terminal, &mut Training { app, link }, look).await?;
     Ok(leave.unwrap_or(Leave::Detach))
 }

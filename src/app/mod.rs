@@ -41,6 +41,8 @@ pub struct Options {
     pub themes: Vec<String>,
     /// The time zone of the times in the log; UTC without one.
     pub zone: Option<TimeZone>,
+    /// What is shown first.
+    pub shown: View,
 }
 
 /// What happens to a screen.
@@ -98,10 +100,10 @@ impl App {
     /// A screen that has heard nothing yet.
     pub fn new(options: Options) -> Self {
         Self {
-            options,
             link: Link::Opening,
             engine: EngineState::default(),
-            view: ViewState::default(),
+            view: ViewState { shown: options.shown, ..ViewState::default() },
+            options,
             log: TuiWidgetState::new(),
             recent: Recent::default(),
         }

@@ -26,7 +26,7 @@ impl Args {
     /// Writes the table.
     pub(super) fn run(self) -> anyhow::Result<()> {
         let dir = RunDir::find(self.run.as_deref())?;
-        let path = dir.path().join("metrics.jsonl");
+        let path = dir.path().join(run::metrics::FILE);
         let lines = run::metrics::lines(&path).with_context(|| path.display().to_string())?;
         let table = metrics::csv(&lines.collect::<Vec<IndexMap<String, Value>>>());
         match &self.out {

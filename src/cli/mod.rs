@@ -17,6 +17,7 @@ mod model;
 mod probe;
 mod progress;
 mod ranges;
+mod replay;
 mod resume;
 mod runs;
 mod screen;
@@ -65,6 +66,8 @@ enum Command {
     Train(Box<train::Args>),
     /// Come back to a run that is being trained
     Attach(attach::Args),
+    /// Look through what a run has written, without its model
+    Replay(replay::Args),
     /// List the runs of this user
     Runs(runs::Args),
     /// The metrics of a run as a table
@@ -144,7 +147,7 @@ impl Cli {
     fn tables(&self) -> &'static [Table] {
         match &self.command {
             None | Some(Command::Train(_)) => &Table::ALL,
-            Some(Command::Attach(_) | Command::Compare(_)) => &[Table::Screen],
+            Some(Command::Attach(_) | Command::Replay(_) | Command::Compare(_)) => &[Table::Screen],
             Some(Command::Config(args)) if args.reads() => &Table::ALL,
             Some(_) => &[],
         }
@@ -163,6 +166,7 @@ impl Cli {
             Some(Command::Engine(args)) => args.threads(),
             Some(
                 Command::Attach(_)
+                | Command::Replay(_)
                 | Command::Runs(_)
                 | Command::Export(_)
                 | Command::Doctor(_)
@@ -180,6 +184,7 @@ impl Cli {
             None => self.train.run(threads),
             Some(Command::Train(args)) => args.run(threads),
             Some(Command::Attach(args)) => args.run(),
+            Some(Command::Replay(args)) => args.run(),
             Some(Command::Runs(args)) => args.run(),
             Some(Command::Export(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),

@@ -6,10 +6,12 @@ use anyhow::Context;
 use clap::ValueEnum;
 use etcetera::BaseStrategy;
 
-use crate::app::Leave;
+use crate::app::{Leave, Options, View};
 use crate::protocol::Outcome;
 use crate::run::client;
 use crate::run::comparison::Host;
+use crate::run::dir::RunDir;
+use crate::run::replay;
 use crate::terminal::{self, Look, Terminal};
 use crate::theme::{self, ColorDepth};
 use crate::ui::text;
@@ -88,12 +90,28 @@ fn block_on<T>(screen: impl Future<Output = T>) -> std::io::Result<T> {
     Ok(outcome)
 }
 
+/// Shows what the folder of a run tells, until the person leaves.
+pub(super) fn replay(dir: RunDir, look: Look) -> anyhow::Result<()> {
+    block_on(async {
+        let link = replay::replay(dir)?;
+        let mut terminal = Terminal::open(&look)?;
+        let options = Options { read_only: true, shown: View::Timeline, ..Options::default() };
+        let leave = terminal::show(&mut terminal, link, look, options).await;
+        terminal.close();
+        match leave? {
+            Leave::Lost(reason) => Err(anyhow::Error::msg(reason)),
+            Leave::Detach | Leave::Closed(_) => Ok(()),
+        }
+    })?
+}
+
 /// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
 pub(super) fn watch(socket: &Path, name: &str, look: Look, read_only: bool) -> anyhow::Result<()> {
     let leave = block_on(async {
         let link = client::connect(socket, read_only).await.context("the engine can't be reached")?;
         let mut terminal = Terminal::open(&look)?;
-        let leave = terminal::show(&mut terminal, link, look, read_only).await;
+        let options = Options { read_only, ..Options::default() };
+        let leave = terminal::show(&mut terminal, link, look, options).await;
         terminal.close();
         anyhow::Ok(leave?)
     })??;

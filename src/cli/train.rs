@@ -16,6 +16,7 @@ use crate::model::device::DeviceChoice;
 use crate::protocol::OptimizerKind;
 use crate::run::dir::{RunDir, name_from};
 use crate::run::host::Begin;
+use crate::run::journal;
 use crate::settings::{DataSource, HIGHEST_RATE, ModelSource, Precision, Settings, SliceEvery};
 use crate::train::preset::Preset;
 use crate::train::schedule::Shape;
@@ -404,7 +405,7 @@ fn existing(path: &Path, flag: &str) -> anyhow::Result<PathBuf> {
 
 /// Starts the process that trains, and waits until it listens or says why it can't.
 fn start_engine(dir: &RunDir, settings: &Settings, begin: Begin) -> anyhow::Result<PathBuf> {
-    let log = dir.path().join("engine.log");
+    let log = dir.path().join(journal::FILE);
     let errors = File::options().create(true).append(true).open(&log);
     let errors = errors.with_context(|| log.display().to_string())?;
     let program = std::env::current_exe().context("the program can't find itself")?;

@@ -108,7 +108,7 @@ pub fn host(
     };
 
     let board = Arc::new(Board::default());
-    let log = dir.path().join("engine.log");
+    let log = dir.path().join(journal::FILE);
     journal::install(&log, Arc::clone(&board), mode == Mode::Headless).map_err(io("engine.log"))?;
     let (inputs, inbox) = mpsc::channel();
     let viewers = Arc::new(AtomicU32::new(0));

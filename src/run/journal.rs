@@ -11,6 +11,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use super::board::Board;
 use crate::protocol::{LogLevel, LogLine};
 
+/// The file's name in the folder of a run.
+pub const FILE: &str = "engine.log";
+
 struct Journal {
     file: Mutex<File>,
     board: Arc<Board>,
@@ -31,6 +34,21 @@ pub fn install(path: &Path, board: Arc<Board>, to_stderr: bool) -> std::io::Resu
 pub fn printable(text: &str) -> String {
     let text = text.split("\n   0: ").next().unwrap_or(text);
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// A line of the file; `None` where it is none.
+pub fn line(text: &str) -> Option<LogLine> {
+    let (time, rest) = text.trim_end().split_once(' ')?;
+    let (level, message) = rest.split_at_checked(6)?;
+    let level = match level.trim_end() {
+        "ERROR" => LogLevel::Error,
+        "WARN" => LogLevel::Warn,
+        "INFO" => LogLevel::Info,
+        "DEBUG" | "TRACE" => LogLevel::Debug,
+        _ => return None,
+    };
+    let time: jiff::Timestamp = time.parse().ok()?;
+    Some(LogLine { milliseconds: time.as_millisecond(), level, message: message.to_owned() })
 }
 
 impl Log for Journal {
@@ -62,4 +80,29 @@ impl Log for Journal {
     }
 
     fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_as_it_was_written() {
+        let line = line("2026-11-25T22:50:31Z WARN  step 7: the loss jumped\n").unwrap();
+        assert_eq!((line.level, line.message.as_str()), (LogLevel::Warn, "step 7: the loss jumped"));
+        assert_eq!(line.milliseconds % 60_000, 31_000);
+    }
+
+    #[test]
+    fn what_is_no_line_is_none() {
+        for text in [
+            "",
+            "2026-11-25T22:50:31Z",
+            "now WARN  x",
+            "2026-11-25T22:50:31Z é",
+            "2026-11-25T22:50:31Z LOUD  x",
+        ] {
+            assert_eq!(line(text), None, "{text}");
+        }
+    }
 }

@@ -13,6 +13,9 @@ use serde_json::Value;
 use crate::protocol::{LayerNorm, Point};
 use crate::train::trainer::StepReport;
 
+/// The file's name in the folder of a run.
+pub const FILE: &str = "metrics.jsonl";
+
 /// All that is known of one step.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -63,7 +66,7 @@ impl Record {
             named("update_ratio", norms.update_norm / norms.weight_norm),
         ];
         metrics.extend(self.layers.iter().map(|layer| Metric {
-            name: format!("grad_norm/{}", layer.name).into(),
+            name: format!("{LAYER}{}", layer.name).into(),
             value: layer.grad_norm,
             reproducible: true,
         }));
@@ -164,6 +167,18 @@ impl MetricsFile {
     }
 }
 
+/// What the names of the gradient norms of layers begin with.
+const LAYER: &str = "grad_norm/";
+
+/// The gradient norm of each layer on a line.
+pub fn layers(line: &IndexMap<String, Value>) -> Vec<LayerNorm> {
+    let layer = |(name, value): (&String, &Value)| {
+        let name = name.strip_prefix(LAYER)?.to_owned();
+        Some(LayerNorm { name, grad_norm: value.as_f64().unwrap_or(f64::NAN) })
+    };
+    line.iter().filter_map(layer).collect()
+}
+
 fn step_of(line: &IndexMap<String, Value>) -> Option<u64> {
     line.get("step")?.as_u64()
 }
@@ -247,5 +262,7 @@ mod tests {
         assert!(std::fs::read_to_string(&path).unwrap().contains("not a line"));
         let points: Vec<Point> = lines(&path).unwrap().filter_map(|line| point(&line)).collect();
         assert!(points[0].loss.is_nan() && points[3].step == 4);
+        let first = lines(&path).unwrap().next().unwrap();
+        assert_eq!(layers(&first), record(1).layers);
     }
 }

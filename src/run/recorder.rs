@@ -58,7 +58,7 @@ impl Recorder {
     /// Opens the files of the run in `folder`, which goes on behind `step`. What they say of earlier steps is put on
     /// the board; what they say of later ones stays until there is something else to say.
     pub fn open(folder: &Path, board: Arc<Board>, step: u64) -> std::io::Result<Self> {
-        let path = folder.join("metrics.jsonl");
+        let path = folder.join(metrics::FILE);
         let (slices, timeline) = SlicesFile::open(folder, step)?;
         let mut recorder = Self {
             board,

@@ -2,19 +2,17 @@
 //! of later steps: a run that went back takes another course.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::tail::Tail;
 use crate::export::replace;
 use crate::protocol::{BatchInfo, PlaneInfo, Sharpness, Slice, Timeline};
 
 /// Lines at which the file is written anew with what a [`Timeline`] keeps of them.
 const MOST: usize = 512;
-/// Bytes of a line that are read at once: what is longer is no slice, and must not fill the memory.
-const LONGEST: u64 = 1 << 20;
-
 /// A line. What is not finite is null.
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -73,33 +71,24 @@ impl Line {
     }
 }
 
-/// The slices that a run has written; none where there is no such file. A line that is torn or is no slice is passed
-/// over.
-pub fn read(folder: &Path) -> std::io::Result<Timeline> {
-    let mut timeline = Timeline::default();
-    scan(&folder.join(FILE), |slice| timeline.push(slice))?;
-    Ok(timeline)
+/// The file's name in the folder of a run.
+pub(super) const FILE: &str = "slices.jsonl";
+
+/// The slice on a line; `None` where it is torn or something else.
+pub(super) fn slice(line: &[u8]) -> Option<Slice> {
+    serde_json::from_slice(line).ok().and_then(Line::slice)
 }
 
-/// The file's name in the folder of a run.
-const FILE: &str = "slices.jsonl";
-
-/// Calls `each` with every slice, and returns the number of lines.
-fn scan(path: &Path, mut each: impl FnMut(Slice)) -> std::io::Result<usize> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let (mut reader, mut line, mut lines) = (BufReader::new(file), Vec::new(), 0);
-    while reader.by_ref().take(LONGEST).read_until(b'\n', &mut line)? > 0 {
+/// The slices in a file, and the number of its lines. A line that is no slice is passed over.
+fn read(path: &Path) -> std::io::Result<(Timeline, usize)> {
+    let (mut timeline, mut lines) = (Timeline::default(), 0);
+    Tail::new(path.to_owned()).read(|line| {
         lines += 1;
-        if let Some(slice) = serde_json::from_slice(&line).ok().and_then(Line::slice) {
-            each(slice);
+        if let Some(slice) = slice(line) {
+            timeline.push(slice);
         }
-        line.clear();
-    }
-    Ok(lines)
+    })?;
+    Ok((timeline, lines))
 }
 
 /// The file of a run that is trained.
@@ -112,8 +101,8 @@ pub struct SlicesFile {
 impl SlicesFile {
     /// Opens the file of the run in `folder`, which goes on behind `step`, and returns its slices up to there.
     pub fn open(folder: &Path, step: u64) -> std::io::Result<(Self, Timeline)> {
-        let (path, mut timeline) = (folder.join(FILE), Timeline::default());
-        let lines = scan(&path, |slice| timeline.push(slice))?;
+        let path = folder.join(FILE);
+        let (mut timeline, lines) = read(&path)?;
         timeline.rewind(step);
         Ok((Self { path, lines }, timeline))
     }
@@ -137,8 +126,7 @@ impl SlicesFile {
     }
 
     fn thin(&mut self) -> std::io::Result<()> {
-        let mut timeline = Timeline::default();
-        scan(&self.path, |slice| timeline.push(slice))?;
+        let (timeline, _) = read(&self.path)?;
         replace(&self.path, |file| {
             for slice in timeline.items() {
                 serde_json::to_writer(&mut *file, &Line::of(slice))?;
@@ -178,10 +166,10 @@ mod tests {
     #[test]
     fn a_slice_is_read_as_it_was_written_and_what_is_not_finite_is_no_number() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(read(folder.path()).unwrap().items().is_empty(), "a run without slices");
+        assert!(read(&folder.path().join(FILE)).unwrap().0.items().is_empty(), "a run without slices");
         let (mut file, _) = SlicesFile::open(folder.path(), 0).unwrap();
         file.append(&slice(3)).unwrap();
-        let timeline = read(folder.path()).unwrap();
+        let timeline = read(&folder.path().join(FILE)).unwrap().0;
         let [back] = timeline.items() else { panic!("{timeline:?}") };
         assert!(back.loss[2].is_nan());
         let mut loss = back.loss.clone();
@@ -201,7 +189,7 @@ mod tests {
         let (mut file, timeline) = SlicesFile::open(folder.path(), 3).unwrap();
         assert_eq!(steps(&timeline), [1, 2, 3]);
         file.append(&slice(2)).unwrap();
-        assert_eq!(steps(&read(folder.path()).unwrap()), [1, 2]);
+        assert_eq!(steps(&read(&folder.path().join(FILE)).unwrap().0), [1, 2]);
     }
 
     #[test]
@@ -211,7 +199,7 @@ mod tests {
         (1..=2 * MOST as u64).for_each(|step| file.append(&slice(step)).unwrap());
         let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         assert!(text.lines().count() <= MOST);
-        let timeline = read(folder.path()).unwrap();
+        let timeline = read(&folder.path().join(FILE)).unwrap().0;
         assert_eq!((steps(&timeline)[0], steps(&timeline).last()), (1, Some(&(2 * MOST as u64))));
     }
 }

@@ -1,0 +1,172 @@
+//! A run as its folder tells it, for a screen: no engine is asked, and no model is read. What a living engine adds
+//! follows.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::board::{Board, Cursor};
+use super::client::Link;
+use super::dir::{RunDir, RunError, RunState};
+use super::prepare::announce;
+use super::tail::Tail;
+use super::{journal, metrics, slices};
+use crate::protocol::{LogLevel, LogLine, Outcome, Phase, Point, RunInfo, Status, ToScreen, Update, VERSION};
+use crate::settings::Settings;
+
+/// How often the folder is looked at while an engine writes to it.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Begins to tell a screen of the run. The thread behind it ends with the screen.
+pub fn replay(dir: RunDir) -> Result<Link, RunError> {
+    let settings = dir.settings()?;
+    let (frames, inbox) = mpsc::channel(1);
+    // What is asked for is asked of nobody.
+    let (commands, _) = mpsc::unbounded_channel();
+    let reader = Reader::new(dir.clone(), settings);
+    let tell = move || {
+        let mut reader = reader;
+        let mut cursor = Cursor::default();
+        let send = |frame| frames.blocking_send(Ok(frame)).is_ok();
+        let mut goes_on = send(ToScreen::Welcome { version: VERSION });
+        while goes_on {
+            let is_alive = reader.read();
+            let (update, _) = reader.board.since(&mut cursor);
+            goes_on = update == Update::default() || send(ToScreen::Update(Box::new(update)));
+            if !is_alive {
+                send(ToScreen::Closed(reader.outcome()));
+                return;
+            }
+            thread::sleep(INTERVAL);
+        }
+    };
+    let spawned = thread::Builder::new().name("replay".to_owned()).spawn(tell);
+    spawned.map_err(|source| RunError::Io { path: dir.path().to_owned(), source })?;
+    Ok(Link { frames: inbox, commands })
+}
+
+/// What the folder of a run has told so far.
+struct Reader {
+    dir: RunDir,
+    settings: Settings,
+    board: Arc<Board>,
+    metrics: Tail,
+    slices: Tail,
+    log: Tail,
+    last: Option<Point>,
+}
+
+impl Reader {
+    fn new(dir: RunDir, settings: Settings) -> Self {
+        let tail = |name: &str| Tail::new(dir.path().join(name));
+        let (metrics, slices, log) = (tail(metrics::FILE), tail(slices::FILE), tail(journal::FILE));
+        let board = Arc::new(Board::default());
+        board.set_run(RunInfo { last_step: settings.steps, ..announce(&settings, dir.path()) });
+        Self { dir, settings, board, metrics, slices, log, last: None }
+    }
+
+    /// Takes in what is new, and returns whether an engine goes on with the run.
+    fn read(&mut self) -> bool {
+        let state = self.dir.state().ok();
+        if self.metrics.is_cut() || self.slices.is_cut() {
+            // It took another course, or its slices were thinned.
+            self.board.rewind(0);
+            self.last = None;
+            self.metrics = Tail::new(self.dir.path().join(metrics::FILE));
+            self.slices = Tail::new(self.dir.path().join(slices::FILE));
+        }
+        let read = self.read_metrics().and_then(|()| self.read_slices()).and_then(|()| self.read_log());
+        if let Err(error) = read {
+            self.say(LogLevel::Error, format!("{}: {error}", self.dir.path().display()));
+        }
+        let phase = match state.as_ref().map(|state| state.state) {
+            Some(RunState::Running) => Phase::Running,
+            Some(RunState::Paused) => Phase::Paused,
+            Some(RunState::Crashed) => {
+                self.say(LogLevel::Warn, "its engine is gone without a word".to_owned());
+                Phase::Finished
+            }
+            Some(RunState::Stopped) | None => Phase::Finished,
+        };
+        let is_alive = phase != Phase::Finished;
+        self.board.set_status(self.status(phase));
+        is_alive
+    }
+
+    fn read_metrics(&mut self) -> std::io::Result<()> {
+        let (board, last) = (&self.board, &mut self.last);
+        let mut layers = None;
+        self.metrics.read(|line| {
+            let Ok(line) = serde_json::from_slice(line) else { return };
+            let Some(point) = metrics::point(&line) else { return };
+            if last.is_some_and(|last: Point| last.step >= point.step) {
+                board.rewind(point.step.saturating_sub(1));
+            }
+            *last = Some(point);
+            layers = Some(metrics::layers(&line));
+            board.push_point(point);
+        })?;
+        if let Some(layers) = layers {
+            self.board.set_layers(layers);
+        }
+        Ok(())
+    }
+
+    fn read_slices(&mut self) -> std::io::Result<()> {
+        let mut newest = None;
+        self.slices.read(|line| {
+            if let Some(slice) = slices::slice(line) {
+                self.board.recall(slice.clone());
+                newest = Some(slice);
+            }
+        })?;
+        if let Some(slice) = newest {
+            self.board.set_slice(slice);
+        }
+        Ok(())
+    }
+
+    fn read_log(&mut self) -> std::io::Result<()> {
+        let board = &self.board;
+        self.log.read(|line| {
+            if let Some(line) = journal::line(&String::from_utf8_lossy(line)) {
+                board.push_log(line);
+            }
+        })
+    }
+
+    fn say(&self, level: LogLevel, message: String) {
+        let milliseconds = jiff::Timestamp::now().as_millisecond();
+        self.board.push_log(LogLine { milliseconds, level, message });
+    }
+
+    fn status(&self, phase: Phase) -> Status {
+        let Settings { clip, learning_rate, optimizer, .. } = self.settings;
+        Status {
+            phase,
+            step: self.last.map_or(0, |last| last.step),
+            loss: self.last.map(|last| last.loss),
+            held_out: None,
+            grad_norm: self.last.map(|last| last.grad_norm),
+            clip,
+            learning_rate: self.last.map_or(learning_rate, |last| last.learning_rate),
+            optimizer,
+            tokens_per_second: None,
+            seconds: 0.0,
+            viewers: 0,
+            drift: None,
+            slicing: false,
+            back: None,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let newest = self.dir.checkpoints().last().map(|step| self.dir.checkpoint(*step));
+        Outcome::Stopped {
+            step: self.last.map_or(0, |last| last.step),
+            checkpoint: newest.map(|folder| folder.display().to_string()),
+        }
+    }
+}
