@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::app::comparison::{self, Comparison};
-use crate::app::{App, Effect, Gesture, Leave, Message, Options};
+use crate::app::{self, App, Effect, Gesture, Leave, Message, Options};
 use crate::protocol::comparison::{Phase, Scene};
 use crate::protocol::{LogLine, ToScreen};
 use crate::run::client::Link;
@@ -275,6 +275,8 @@ impl Shown for Training {
         match self.link.frames.recv().await {
             Some(Ok(frame)) => Message::Engine(frame),
             Some(Err(error)) => Message::Lost(error.to_string()),
+            // The last picture stays until the person leaves.
+            None if matches!(self.app.link, app::Link::Ended(_)) => std::future::pending().await,
             None => Message::Lost("the connection has ended".to_owned()),
         }
     }
