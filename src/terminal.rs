@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::app::comparison::{self, Comparison};
-use crate::app::{App, Effect, Gesture, Leave, Message, Options};
+use crate::app::{Action, App, Bindings, Effect, Gesture, Leave, Message, Options};
 use crate::protocol::comparison::{Phase, Scene};
 use crate::protocol::{LogLine, ToScreen};
 use crate::run::client::Link;
@@ -202,11 +202,12 @@ pub async fn show(
     link: Link,
     look: Look,
     read_only: bool,
+    bindings: Bindings<Action>,
 ) -> Result<Leave, TerminalError> {
     start_log();
     let look = look.on(terminal.background.is_light);
     let zone = Some(TimeZone::system());
-    let app = App::new(Options { read_only, themes: look.names.clone(), zone });
+    let app = App::new(Options { read_only, themes: look.names.clone(), zone, bindings });
     let leave = run(terminal, &mut Training { app, link }, look).await?;
     Ok(leave.unwrap_or(Leave::Detach))
 }
@@ -216,10 +217,11 @@ pub async fn compare(
     terminal: &mut Terminal,
     host: &Host,
     look: Look,
+    bindings: Bindings<comparison::Action>,
 ) -> Result<Option<String>, TerminalError> {
     start_log();
     let look = look.on(terminal.background.is_light);
-    let app = Comparison::new(look.names.clone());
+    let app = Comparison::new(look.names.clone(), bindings);
     let failed = run(terminal, &mut Comparing { app, host, scenes: host.scenes() }, look).await?;
     Ok(failed.flatten())
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use etcetera::BaseStrategy;
 
-use crate::app::Leave;
+use crate::app::{Action, Bindings, Leave, comparison};
 use crate::protocol::Outcome;
 use crate::run::client;
 use crate::run::comparison::Host;
@@ -71,10 +71,14 @@ pub(super) fn config_folder() -> Option<PathBuf> {
 }
 
 /// Shows a comparison until the person leaves or it fails, and returns why it failed.
-pub(super) fn compare(host: &Host, look: Look) -> anyhow::Result<Option<String>> {
+pub(super) fn compare(
+    host: &Host,
+    look: Look,
+    bindings: Bindings<comparison::Action>,
+) -> anyhow::Result<Option<String>> {
     block_on(async {
         let mut terminal = Terminal::open(&look)?;
-        let failed = terminal::compare(&mut terminal, host, look).await;
+        let failed = terminal::compare(&mut terminal, host, look, bindings).await;
         terminal.close();
         anyhow::Ok(failed?)
     })?
@@ -89,11 +93,17 @@ fn block_on<T>(screen: impl Future<Output = T>) -> std::io::Result<T> {
 }
 
 /// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
-pub(super) fn watch(socket: &Path, name: &str, look: Look, read_only: bool) -> anyhow::Result<()> {
+pub(super) fn watch(
+    socket: &Path,
+    name: &str,
+    look: Look,
+    read_only: bool,
+    bindings: Bindings<Action>,
+) -> anyhow::Result<()> {
     let leave = block_on(async {
         let link = client::connect(socket, read_only).await.context("the engine can't be reached")?;
         let mut terminal = Terminal::open(&look)?;
-        let leave = terminal::show(&mut terminal, link, look, read_only).await;
+        let leave = terminal::show(&mut terminal, link, look, read_only, bindings).await;
         terminal.close();
         anyhow::Ok(leave?)
     })??;
