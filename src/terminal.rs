@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::app::comparison::{self, Comparison};
-use crate::app::{self, App, Effect, Gesture, Leave, Message, Options};
+use crate::app::{self, App, Bindings, Effect, Gesture, Leave, Message, Options};
 use crate::protocol::comparison::{Phase, Scene};
 use crate::protocol::{LogLine, ToScreen};
 use crate::run::client::Link;
@@ -216,10 +216,11 @@ pub async fn compare(
     terminal: &mut Terminal,
     host: &Host,
     look: Look,
+    bindings: Bindings<comparison::Action>,
 ) -> Result<Option<String>, TerminalError> {
     start_log();
     let look = look.on(terminal.background.is_light);
-    let app = Comparison::new(look.names.clone());
+    let app = Comparison::new(look.names.clone(), bindings);
     let failed = run(terminal, &mut Comparing { app, host, scenes: host.scenes() }, look).await?;
     Ok(failed.flatten())
 }

@@ -54,6 +54,21 @@ fn a_person_steps_resizes_saves_and_leaves_a_terminal_as_it_was() {
 }
 
 #[test]
+fn a_key_of_the_settings_file_takes_the_step() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("config/llamascape");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), "[keys]\nstep = \"f5\"\n").unwrap();
+    let arguments = ["train", "--paused", "--slice-every", "off", "--threads", "1"];
+    let mut pty = Pty::start(home.path(), 120, 40, &arguments);
+    pty.until("the first prediction", |text| text.contains("[Paris]") && text.contains("f5 step"));
+    pty.press("\x1b[15~");
+    pty.until("a step", |text| text.contains("step 1 "));
+    pty.press("qs");
+    assert_eq!(pty.end().0, 0);
+}
+
+#[test]
 fn the_cursor_reads_the_model_that_is_there_and_the_training_moves_to_it_and_back() {
     let home = tempfile::tempdir().unwrap();
     let arguments = ["train", "--paused", "--name", "moved", "--grid", "9", "--threads", "1"];

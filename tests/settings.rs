@@ -100,6 +100,50 @@ fn the_default_file_is_read_again_and_config_says_where_a_value_comes_from() {
 }
 
 #[test]
+fn keys_are_chosen_in_the_settings_file_and_config_says_what_holds() {
+    let home = home("[keys]\nstep = \"y\"\nrun = [\"space\", \"enter\"]\ntheme = []\nplane = \"n\"\n");
+    let output = llamascape(home.path(), &["config"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (_, keys) = said.split_once("\n[keys]\n").unwrap();
+    for (command, origin, value) in [
+        ("step", "line 2", "\"y\""),
+        ("run", "line 3", "[\"space\", \"enter\"]"),
+        ("theme", "line 4", "[]"),
+        ("move", "default", "[]"),
+        ("new-plane", "default", "\"n\", compare []"),
+        ("rate-up", "default", "[\"+\", \"=\"]"),
+    ] {
+        let line = format!("{command:14} {origin:9} {value}");
+        assert!(keys.lines().any(|known| known == line), "{line} is missing:\n{keys}");
+    }
+    let dump = String::from_utf8(llamascape(home.path(), &["config", "--dump-default"]).stdout).unwrap();
+    assert!(dump.contains("\n[keys]\n") && dump.contains("\n#step = [\"s\", \".\"]\n"), "{dump}");
+}
+
+#[test]
+fn keys_that_can_not_be_had_are_told_before_a_screen_opens() {
+    let home = home("");
+    let path = home.path().join("config/llamascape/config.toml");
+    for (line, problem) in [
+        ("stpe = \"y\"", "keys.stpe: there is no such command; the nearest is step"),
+        ("step = \"shift-y\"", "keys.step = shift-y: a key is a letter"),
+        ("step = \"j\"", "keys.step = j: it moves"),
+        ("step = \"r\"\nredraw = \"r\"", "keys.redraw = r: keys.step has it already"),
+        ("help = []", "keys.help: help must keep a key"),
+    ] {
+        std::fs::write(&path, format!("[keys]\n{line}\n")).unwrap();
+        let place = format!("{}, line {}: ", path.display(), 1 + line.lines().count());
+        for command in ["train", "attach", "compare", "config"] {
+            let output = llamascape(home.path(), &[command]);
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+            assert!(error.contains(&format!("{place}{problem}")), "{error}");
+        }
+    }
+}
+
+#[test]
 fn doctor_tells_scripts_what_there_is_without_a_terminal() {
     let home = home("");
     let output = llamascape(home.path(), &["doctor", "--json"]);

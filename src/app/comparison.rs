@@ -7,10 +7,12 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crate::protocol::comparison::{Ask, Phase, PlaneChoice, Scene, Side, Sides, Template};
 use crate::protocol::{OptimizerKind, Slice};
 
-use super::keys::{bindings, control, key, named};
+use super::key::{control, key, named};
+use super::keys::bindings;
 use super::palette::Typed;
 use super::{
-    Binding, Chosen, Gesture, Group, Hint, LandscapeView, LineEditor, Palette, Pointed, keys, next_theme,
+    Binding, Bindings, Chosen, Gesture, Group, Hint, LandscapeView, LineEditor, Palette, Pointed, keys,
+    next_theme,
 };
 
 /// What a key does.
@@ -183,6 +185,8 @@ pub struct Comparison {
     pub modal: Option<Modal>,
     /// The answer to the last key, or what the engine said since.
     pub hint: Option<Hint>,
+    /// The keys.
+    pub bindings: Bindings<Action>,
     /// The commands that were typed and run, the newest last.
     history: Vec<String>,
     /// The themes that can be had, the one on show first.
@@ -193,7 +197,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// A screen that has heard nothing yet. The first of the themes is on show.
-    pub fn new(themes: Vec<String>) -> Self {
+    pub fn new(themes: Vec<String>, bindings: Bindings<Action>) -> Self {
         Self {
             scene: Scene::default(),
             sides: Sides::default(),
@@ -201,6 +205,7 @@ impl Comparison {
             one_scale: true,
             modal: None,
             hint: None,
+            bindings,
             history: Vec::new(),
             themes,
             typed: None,
@@ -247,7 +252,7 @@ impl Comparison {
         }
         match &mut self.modal {
             Some(Modal::Help { scroll }) => {
-                match keys::scroll_help(BINDINGS, *scroll, key.code) {
+                match keys::scroll_help(&self.bindings, *scroll, key) {
                     Some(lines) => *scroll = lines,
                     None => self.modal = None,
                 }
@@ -255,7 +260,7 @@ impl Comparison {
             }
             Some(Modal::Prompt(_)) => self.prompt_key(key),
             Some(Modal::Commands(_)) => self.commands_key(key),
-            None => match keys::pressed(BINDINGS, key) {
+            None => match keys::pressed(&self.bindings, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
                 Some(action) => self.run(action, String::new()),
                 None => self.steer(key.code),
@@ -312,19 +317,22 @@ impl Comparison {
                 Vec::new()
             }
             Action::Template => self.template(),
-            Action::Write => self.ask(Ask::Write(sides), "writing on from the prompt: esc ends it"),
+            Action::Write => {
+                let end = self.bindings.shown("clear");
+                self.ask(Ask::Write(sides), format!("writing on from the prompt: {end} ends it"))
+            }
             Action::OneScale => {
                 self.one_scale = !self.one_scale;
                 let scales =
                     if self.one_scale { "one colour scale for both" } else { "a colour scale for each" };
                 self.say(Hint::Answer(scales.into()))
             }
-            Action::LogScale => self.picture(LandscapeView::next_stretch),
+            Action::LogScale => self.picture(|view, _| view.next_stretch()),
             Action::Surface => self.picture(LandscapeView::switch),
-            Action::TurnLeft => self.picture(|view| view.turn(-1, 0)),
-            Action::TurnRight => self.picture(|view| view.turn(1, 0)),
-            Action::TiltDown => self.picture(|view| view.turn(0, -1)),
-            Action::TiltUp => self.picture(|view| view.turn(0, 1)),
+            Action::TurnLeft => self.picture(|view, keys| view.turn(-1, 0, keys)),
+            Action::TurnRight => self.picture(|view, keys| view.turn(1, 0, keys)),
+            Action::TiltDown => self.picture(|view, keys| view.turn(0, -1, keys)),
+            Action::TiltUp => self.picture(|view, keys| view.turn(0, 1, keys)),
             Action::ColorMap => {
                 view.map = view.map.wrapping_add(1);
                 Vec::new()
@@ -378,8 +386,8 @@ impl Comparison {
     }
 
     /// Draws both landscapes in another way, and says in which.
-    fn picture(&mut self, change: impl FnOnce(&mut LandscapeView) -> Hint) -> Vec<Effect> {
-        let hint = change(&mut self.landscape);
+    fn picture(&mut self, change: impl FnOnce(&mut LandscapeView, &Bindings<Action>) -> Hint) -> Vec<Effect> {
+        let hint = change(&mut self.landscape, &self.bindings);
         self.say(hint)
     }
 
@@ -473,7 +481,7 @@ impl Comparison {
 
     fn commands_key(&mut self, key: KeyEvent) -> Vec<Effect> {
         let Some(Modal::Commands(palette)) = &mut self.modal else { return Vec::new() };
-        match palette.key(BINDINGS, &mut self.history, key) {
+        match palette.key(&self.bindings, &mut self.history, key) {
             Typed::Line => Vec::new(),
             Typed::Refused(why) => self.say(Hint::Refused(why)),
             Typed::Closed => {

@@ -1,7 +1,11 @@
 //! The keys, as one table a screen: it decides what a key or a typed command does, and the footer, the help and the
 //! list of commands are printed from it.
 
+use std::borrow::Cow;
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::key::{Key, control, key, named};
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,33 +129,11 @@ impl Group {
     }
 }
 
-/// A key, with or without Control. Shift shows in the character itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    code: KeyCode,
-    control: bool,
-}
-
-impl Key {
-    /// The name people know it by.
-    pub fn name(self) -> String {
-        let name = match self.code {
-            KeyCode::Char(' ') => "space".into(),
-            KeyCode::Char(character) => character.to_string(),
-            KeyCode::Tab => "tab".into(),
-            KeyCode::BackTab => "shift-tab".into(),
-            KeyCode::Esc => "esc".into(),
-            other => other.to_string().to_lowercase(),
-        };
-        if self.control { format!("ctrl-{name}") } else { name }
-    }
-}
-
 /// One row of the table of a screen with these actions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding<A> {
-    /// The keys, the one to show first.
-    pub keys: &'static [Key],
+    /// The keys, the one to show first. A command that has none is typed.
+    pub keys: Cow<'static, [Key]>,
     /// What they do.
     pub action: A,
     /// What is typed for it after `:`, such as `step [N]`: its name and, in brackets, what may follow.
@@ -172,22 +154,15 @@ impl<A> Binding<A> {
         self.command.split_once(' ').map_or(self.command, |(name, _)| name)
     }
 
+    /// The names of its keys in a row.
+    pub fn key_names(&self) -> String {
+        self.keys.iter().map(|key| key.name()).collect::<Vec<_>>().join("  ")
+    }
+
     /// Whether something may follow the name.
     pub(super) fn takes_more(&self) -> bool {
         self.command.contains(' ')
     }
-}
-
-pub(super) const fn key(character: char) -> Key {
-    Key { code: KeyCode::Char(character), control: false }
-}
-
-pub(super) const fn named(code: KeyCode) -> Key {
-    Key { code, control: false }
-}
-
-pub(super) const fn control(character: char) -> Key {
-    Key { code: KeyCode::Char(character), control: true }
 }
 
 /// The table `BINDINGS` of the `Action`s in scope, chapter by chapter: keys, action, command, rank, label, help.
@@ -195,9 +170,12 @@ macro_rules! bindings {
     ($($group:ident:
         $([$($key:expr),+] $action:ident $command:literal $rank:literal $label:literal $help:literal)+
     )+) => {
-        /// All keys that work when nothing lies over the screen, but for the arrows and hjkl.
+        /// All keys that work when nothing lies over the screen, but for the arrows and hjkl; as they are built in.
         pub const BINDINGS: &[Binding<Action>] = &[$($(Binding {
-            keys: &[$($key),+],
+            keys: {
+                const KEYS: &[$crate::app::Key] = &[$($key),+];
+                std::borrow::Cow::Borrowed(KEYS)
+            },
             action: Action::$action,
             command: $command,
             label: $label,
@@ -205,6 +183,12 @@ macro_rules! bindings {
             help: $help,
             group: Group::$group,
         },)+)+];
+
+        impl Default for $crate::app::Bindings<Action> {
+            fn default() -> Self {
+                Self::of(BINDINGS)
+            }
+        }
     };
 }
 pub(super) use bindings;
@@ -255,11 +239,14 @@ bindings! {
 
 /// What a key press means when nothing lies over the screen.
 pub(super) fn pressed<A: Copy>(bindings: &[Binding<A>], event: KeyEvent) -> Option<A> {
+    bound(bindings, event).map(|binding| binding.action)
+}
+
+fn bound<A>(bindings: &[Binding<A>], event: KeyEvent) -> Option<&Binding<A>> {
     if event.modifiers.contains(KeyModifiers::ALT) {
         return None;
     }
-    let pressed = Key { code: event.code, control: event.modifiers.contains(KeyModifiers::CONTROL) };
-    bindings.iter().find(|binding| binding.keys.contains(&pressed)).map(|binding| binding.action)
+    bindings.iter().find(|binding| binding.keys.contains(&Key::of(event)))
 }
 
 /// Where arrows and hjkl lead: to the right and up.
@@ -274,17 +261,19 @@ pub(super) fn direction(code: KeyCode) -> Option<(i32, i32)> {
 }
 
 /// How far the help of these keys is scrolled after a key; `None` when the key closes it.
-pub(super) fn scroll_help<A>(bindings: &[Binding<A>], scroll: usize, code: KeyCode) -> Option<usize> {
+pub(super) fn scroll_help<A>(bindings: &[Binding<A>], scroll: usize, key: KeyEvent) -> Option<usize> {
     // One line a binding, and a title and a gap for each chapter.
     let last = bindings.len() + 2 * Group::ALL.len() - 2;
-    match code {
+    let closes = |binding: &Binding<A>| matches!(binding.name(), "help" | "quit");
+    match key.code {
         KeyCode::Down | KeyCode::Char('j') => Some((scroll + 1).min(last)),
         KeyCode::Up | KeyCode::Char('k') => Some(scroll.saturating_sub(1)),
         KeyCode::PageDown | KeyCode::Char(' ') => Some((scroll + 10).min(last)),
         KeyCode::PageUp => Some(scroll.saturating_sub(10)),
         KeyCode::Home => Some(0),
         KeyCode::End => Some(last),
-        KeyCode::Esc | KeyCode::Char('?' | 'q') => None,
+        KeyCode::Esc => None,
+        _ if bound(bindings, key).is_some_and(closes) => None,
         _ => Some(scroll),
     }
 }
@@ -305,7 +294,7 @@ mod tests {
 
     #[test]
     fn no_key_is_bound_twice() {
-        let all: Vec<Key> = BINDINGS.iter().flat_map(|binding| binding.keys).copied().collect();
+        let all: Vec<Key> = BINDINGS.iter().flat_map(|binding| binding.keys.iter()).copied().collect();
         for (i, key) in all.iter().enumerate() {
             assert!(!all[..i].contains(key), "{} is bound twice", key.name());
         }
@@ -313,8 +302,8 @@ mod tests {
 
     #[test]
     fn arrows_and_hjkl_stay_free_for_moving() {
-        for key in "hjkl".chars().map(key).chain([KeyCode::Left, KeyCode::Up].map(named)) {
-            assert_eq!(pressed(BINDINGS, KeyEvent::new(key.code, KeyModifiers::NONE)), None);
+        for code in "hjkl".chars().map(KeyCode::Char).chain([KeyCode::Left, KeyCode::Up]) {
+            assert_eq!(pressed(BINDINGS, KeyEvent::new(code, KeyModifiers::NONE)), None);
         }
     }
 

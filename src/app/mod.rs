@@ -3,8 +3,10 @@
 //! Nothing here reads a clock, draws or does I/O. The loop of the terminal turns key presses and frames of the
 //! engine into [`Message`]s, hands each to [`App::update`], and carries out the [`Effect`]s.
 
+mod bindings;
 pub mod comparison;
 mod editor;
+mod key;
 mod keys;
 mod layers;
 mod mouse;
@@ -13,8 +15,10 @@ mod search;
 mod state;
 mod timeline;
 
+pub use bindings::{Bindings, Choice, CommandKeys, Keys, Misfit};
 pub use editor::LineEditor;
-pub use keys::{Action, BINDINGS, Binding, Group, Key};
+pub use key::Key;
+pub use keys::{Action, BINDINGS, Binding, Group};
 pub use layers::LayersView;
 pub use mouse::{Gesture, Pointed};
 pub use palette::Palette;
@@ -43,6 +47,8 @@ pub struct Options {
     pub zone: Option<TimeZone>,
     /// What is shown first.
     pub shown: View,
+    /// The keys.
+    pub bindings: Bindings<Action>,
 }
 
 /// What happens to a screen.
@@ -153,7 +159,7 @@ impl App {
             Some(Modal::Prompt(_)) => self.prompt_key(key),
             Some(Modal::Commands(_)) => self.commands_key(key),
             Some(Modal::Search(_)) => self.search_key(key),
-            None => match keys::pressed(BINDINGS, key) {
+            None => match keys::pressed(&self.options.bindings, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
                 Some(action) => self.act(action),
                 None => self.steer(key.code),
@@ -165,15 +171,15 @@ impl App {
         if action.commands() {
             return self.command(action);
         }
-        let view = &mut self.view;
+        let (view, keys) = (&mut self.view, &self.options.bindings);
         match action {
             Action::LogScale if view.focus == Pane::Loss => view.log_loss = !view.log_loss,
             Action::LogScale => view.hint = Some(view.landscape.next_stretch()),
-            Action::Surface => view.hint = Some(view.landscape.switch()),
-            Action::TurnLeft => view.hint = Some(view.landscape.turn(-1, 0)),
-            Action::TurnRight => view.hint = Some(view.landscape.turn(1, 0)),
-            Action::TiltDown => view.hint = Some(view.landscape.turn(0, -1)),
-            Action::TiltUp => view.hint = Some(view.landscape.turn(0, 1)),
+            Action::Surface => view.hint = Some(view.landscape.switch(keys)),
+            Action::TurnLeft => view.hint = Some(view.landscape.turn(-1, 0, keys)),
+            Action::TurnRight => view.hint = Some(view.landscape.turn(1, 0, keys)),
+            Action::TiltDown => view.hint = Some(view.landscape.turn(0, -1, keys)),
+            Action::TiltUp => view.hint = Some(view.landscape.turn(0, 1, keys)),
             Action::ColorMap => view.landscape.map = view.landscape.map.wrapping_add(1),
             Action::MarkerStyle => view.landscape.marker = view.landscape.marker.next(),
             Action::Theme => return self.next_theme(),
@@ -222,7 +228,7 @@ impl App {
     /// An action that asks something of the engine.
     fn command(&mut self, action: Action) -> Vec<Effect> {
         if let Some(reason) = self.cannot_command() {
-            self.view.hint = Some(Hint::Refused(reason.into()));
+            self.view.hint = Some(Hint::Refused(reason));
             return Vec::new();
         }
         let status = self.engine.status.as_ref();
@@ -274,15 +280,18 @@ impl App {
     }
 
     /// Why the engine cannot be asked for anything now.
-    fn cannot_command(&self) -> Option<&'static str> {
-        match (&self.link, &self.engine.status) {
-            (Link::Ended(_), _) => Some("the engine has ended: q leaves"),
-            _ if self.options.read_only => Some("this screen is read-only: it watches"),
-            (Link::Stopping, _) => Some("the engine is saving and will end"),
-            (_, None) => Some("the engine is still starting"),
-            (_, Some(status)) if status.phase == Phase::Stopping => Some("the engine is saving and will end"),
-            _ => None,
-        }
+    fn cannot_command(&self) -> Option<String> {
+        let reason = match (&self.link, &self.engine.status) {
+            (Link::Ended(_), _) => {
+                return Some(format!("the engine has ended: {} leaves", self.options.bindings.shown("quit")));
+            }
+            _ if self.options.read_only => "this screen is read-only: it watches",
+            (Link::Stopping, _) => "the engine is saving and will end",
+            (_, None) => "the engine is still starting",
+            (_, Some(status)) if status.phase == Phase::Stopping => "the engine is saving and will end",
+            _ => return None,
+        };
+        Some(reason.to_owned())
     }
 
     fn next_theme(&mut self) -> Vec<Effect> {
@@ -346,7 +355,7 @@ impl App {
             KeyCode::Char('y' | 'Y') => {
                 self.view.modal = None;
                 if let Some(reason) = self.cannot_command() {
-                    self.view.hint = Some(Hint::Refused(reason.into()));
+                    self.view.hint = Some(Hint::Refused(reason));
                     return Vec::new();
                 }
                 let to = self.view.landscape.chosen.take().zip(self.engine.slice.as_ref());
@@ -369,7 +378,7 @@ impl App {
             self.view.modal = None;
             return self.quit();
         }
-        match keys::scroll_help(BINDINGS, *scroll, key.code) {
+        match keys::scroll_help(&self.options.bindings, *scroll, key) {
             Some(lines) => *scroll = lines,
             None => self.view.modal = None,
         }
@@ -411,7 +420,9 @@ impl App {
         let chosen = self.view.landscape.chosen;
         let Some(to) = chosen.filter(|chosen| Some(*chosen) != before) else { return Vec::new() };
         if before.is_none() && self.cannot_command().is_none() {
-            self.view.hint = Some(Hint::Answer("enter moves the training here, esc drops the cursor".into()));
+            let [go, drop] = ["move", "clear"].map(|command| self.options.bindings.shown(command));
+            self.view.hint =
+                Some(Hint::Answer(format!("{go} moves the training here, {drop} drops the cursor")));
         }
         self.look_at(Some([to.alpha, to.beta]))
     }
@@ -445,7 +456,7 @@ impl App {
             self.view.modal = None;
             return self.quit();
         }
-        match palette.key(BINDINGS, &mut self.view.history, key) {
+        match palette.key(&self.options.bindings, &mut self.view.history, key) {
             Typed::Line => {}
             Typed::Closed => self.view.modal = None,
             Typed::Refused(why) => self.view.hint = Some(Hint::Refused(why)),
@@ -470,9 +481,9 @@ impl App {
                 self.view.hint = Some(Hint::Asked(format!("{steps} steps")));
                 return vec![Effect::Send(Command::Step(steps))];
             }
-            (None, _, _) => "what may follow step is a number of steps",
+            (None, _, _) => "what may follow step is a number of steps".to_owned(),
         };
-        self.view.hint = Some(Hint::Refused(refused.into()));
+        self.view.hint = Some(Hint::Refused(refused));
         Vec::new()
     }
 

@@ -99,7 +99,7 @@ impl Palette {
     ) -> Typed<A> {
         let (typed, more) = self.split();
         let Some(binding) = binding else {
-            let nearest = bindings.iter().map(Binding::name).min_by_key(|name| distance(name, &typed));
+            let nearest = nearest(bindings.iter().map(Binding::name), &typed);
             let nearest = nearest.map_or_else(String::new, |name| format!("; the nearest is {name}"));
             return Typed::Refused(format!("there is no such command{nearest}"));
         };
@@ -151,6 +151,11 @@ fn fit(name: &str, typed: &str) -> Option<Fit> {
     } else {
         None
     }
+}
+
+/// The name that is most like what is typed.
+pub(super) fn nearest<'a>(names: impl Iterator<Item = &'a str>, typed: &str) -> Option<&'a str> {
+    names.min_by_key(|name| distance(name, typed))
 }
 
 /// How many letters are to be put in, left out or changed to make one word the other (Levenshtein's distance).

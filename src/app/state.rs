@@ -7,7 +7,7 @@ use crate::protocol::{
 
 use super::layers::LayersView;
 use super::timeline::TimelineView;
-use super::{LineEditor, Palette, Search};
+use super::{Bindings, LineEditor, Palette, Search};
 
 /// How the connection to the engine stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -368,17 +368,23 @@ impl LandscapeView {
     }
 
     /// Shows the map as a surface, or the surface as a map.
-    pub(super) fn switch(&mut self) -> Hint {
+    pub(super) fn switch<A>(&mut self, keys: &Bindings<A>) -> Hint {
         self.relief = !self.relief;
-        let text =
-            if self.relief { "a surface: < > turn it, { } tilt it, x is the map again" } else { "the map" };
-        Hint::Answer(text.into())
+        if !self.relief {
+            return Hint::Answer("the map".into());
+        }
+        let [left, right, down, up, map] =
+            ["turn-left", "turn-right", "tilt-down", "tilt-up", "surface"].map(|command| keys.shown(command));
+        Hint::Answer(format!(
+            "a surface: {left} {right} turn it, {down} {up} tilt it, {map} is the map again"
+        ))
     }
 
     /// Moves the point from where the surface is seen, where one is shown.
-    pub(super) fn turn(&mut self, turn: i32, tilt: i32) -> Hint {
+    pub(super) fn turn<A>(&mut self, turn: i32, tilt: i32, keys: &Bindings<A>) -> Hint {
         if !self.relief {
-            return Hint::Refused("this is the map: x shows the surface that can be turned".into());
+            let key = keys.shown("surface");
+            return Hint::Refused(format!("this is the map: {key} shows the surface that can be turned"));
         }
         self.viewpoint = self.viewpoint.moved(turn, tilt);
         let Viewpoint { turn, tilt } = self.viewpoint;
@@ -426,7 +432,7 @@ mod tests {
     use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
     use super::*;
-    use crate::app::{App, Message, Options};
+    use crate::app::{Action, App, Message, Options};
     use crate::protocol::Point;
 
     #[test]
@@ -438,19 +444,21 @@ mod tests {
 
     #[test]
     fn a_surface_turns_all_the_way_round_and_tilts_between_two_ends() {
-        let mut view = LandscapeView::default();
-        assert!(matches!(view.turn(1, 0), Hint::Refused(_)), "a map is not turned");
+        let (mut view, keys) = (LandscapeView::default(), Bindings::<Action>::default());
+        let refused = view.turn(1, 0, &keys);
+        assert_eq!(refused.text(), "this is the map: x shows the surface that can be turned");
         assert_eq!(view.viewpoint, Viewpoint::default());
-        view.switch();
+        let shown = view.switch(&keys);
+        assert_eq!(shown.text(), "a surface: < > turn it, { } tilt it, x is the map again");
         for _ in 0..24 {
-            view.turn(-1, 1);
+            view.turn(-1, 1, &keys);
         }
         assert_eq!(view.viewpoint, Viewpoint { turn: 30, tilt: 75 });
         for _ in 0..3 {
-            view.turn(-1, -1);
+            view.turn(-1, -1, &keys);
         }
         assert_eq!(view.viewpoint, Viewpoint { turn: 345, tilt: 30 });
-        view.turn(1, -9);
+        view.turn(1, -9, &keys);
         assert_eq!(view.viewpoint, Viewpoint { turn: 0, tilt: 15 });
     }
 

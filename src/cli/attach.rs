@@ -1,5 +1,6 @@
 //! `attach`: come back to a run.
 
+use crate::app::{Action, Bindings, Options};
 use crate::cli::screen;
 use crate::run::dir::RunDir;
 
@@ -17,11 +18,12 @@ pub(super) struct Args {
 
 impl Args {
     /// Opens a screen on the run.
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, bindings: Bindings<Action>) -> anyhow::Result<()> {
         let dir = RunDir::find(self.run.as_deref())?;
         let socket = dir.socket()?;
         let name = dir.settings()?.name;
         let look = self.screen.look()?;
-        screen::watch(&socket, &name, look, self.read_only)
+        let options = Options { read_only: self.read_only, bindings, ..Options::default() };
+        screen::watch(&socket, &name, look, options)
     }
 }

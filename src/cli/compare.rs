@@ -11,6 +11,7 @@ use super::eval::{self, Evaluation};
 use super::model::AskArgs;
 use super::progress::Progress;
 use super::screen;
+use crate::app::{Bindings, comparison};
 use crate::generate::Sampling;
 use crate::landscape::path::between;
 use crate::landscape::survey::Control;
@@ -92,8 +93,8 @@ impl Args {
         self.ask.threads
     }
 
-    /// Opens the screen of the comparison, or prints what it comes to.
-    pub(super) fn run(self, threads: usize) -> anyhow::Result<()> {
+    /// Opens the screen of the comparison with these keys, or prints what it comes to.
+    pub(super) fn run(self, threads: usize, bindings: Bindings<comparison::Action>) -> anyhow::Result<()> {
         let look = self.screen.look()?;
         if self.ask.json || !std::io::stdout().is_terminal() {
             return self.print(threads);
@@ -114,7 +115,7 @@ impl Args {
             grid: self.grid,
             sampling: Sampling { temperature, top_p, seed },
         })?;
-        match screen::compare(&host, look)? {
+        match screen::compare(&host, look, bindings)? {
             Some(error) => bail!("{error}"),
             None => Ok(()),
         }

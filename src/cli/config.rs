@@ -1,6 +1,7 @@
 //! `config`: the settings file, and what it says.
 
 use super::defaults::{Defaults, Table, dump, key, own, said_default, written};
+use super::keys;
 use crate::ui::text;
 
 /// The settings file, and what it says.
@@ -24,7 +25,7 @@ impl Args {
     }
 }
 
-/// The file's path, and a line a key.
+/// The file's path, and a line for all that it can say.
 fn in_force(defaults: &Defaults) -> String {
     let mut table = match (&defaults.path, own()) {
         (Some(path), _) => text::escape(&path.display().to_string()),
@@ -50,6 +51,11 @@ fn in_force(defaults: &Defaults) -> String {
             };
             table.push_str(&format!("{:14} {origin:9} {}\n", key(&flag), text::escape(&value)));
         }
+    }
+    table.push_str(&format!("\n[{}]\n", keys::TABLE));
+    for (command, line, keys) in defaults.remapped.in_force() {
+        let origin = line.map_or_else(|| "default".to_owned(), |line| format!("line {line}"));
+        table.push_str(&format!("{command:14} {origin:9} {keys}\n"));
     }
     table
 }

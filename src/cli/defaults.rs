@@ -2,7 +2,7 @@
 //!
 //! Its tables name flags by their long names, and clap's definitions of the flags are the only ones there are. A value
 //! of the file becomes the default of its flag: so a flag on the command line wins, and two that exclude each other
-//! are no error where one of them comes from the file.
+//! are no error where one of them comes from the file. What its table `[keys]` says is read by [`super::keys`].
 
 use std::any::TypeId;
 use std::error::Error as _;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command};
 use toml::de::{DeTable, DeValue};
 
+use super::keys::{self, Remapped};
 use super::{given, screen, train};
 
 /// A settings file is not longer.
@@ -25,7 +26,7 @@ const OF_ONE_RUN: [&str; 5] = ["name", "run-dir", "resume", "json", "paused"];
 /// What of the file counts for a run that goes on. The rest of its settings is kept with it.
 const OF_THE_CALL: [&str; 3] = ["threads", "headless", "quiet"];
 
-/// A table of the file.
+/// A table of the file that names flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Table {
     /// The flags of `train`, without those of the screen.
@@ -35,7 +36,7 @@ pub(super) enum Table {
 }
 
 impl Table {
-    /// Every table.
+    /// Every one of them.
     pub(super) const ALL: [Self; 2] = [Self::Train, Self::Screen];
 
     /// What the file calls it.
@@ -71,7 +72,7 @@ pub(super) fn key(arg: &Arg) -> &str {
     arg.get_long().unwrap_or_default()
 }
 
-/// One line of the file.
+/// A line of the file that says what a flag comes to.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// Where it stands.
@@ -89,12 +90,14 @@ pub(super) struct Entry {
 pub(super) struct Defaults {
     /// The file, if there is one.
     pub(super) path: Option<PathBuf>,
-    /// Its lines from above.
+    /// Its lines from above, without those of the keys.
     pub(super) entries: Vec<Entry>,
+    /// What it says of the keys.
+    pub(super) remapped: Remapped,
 }
 
 /// Something wrong, and the line of the file.
-type Problem = (usize, String);
+pub(super) type Problem = (usize, String);
 
 impl Defaults {
     /// Reads the file that was asked for, or else the user's own if there is one. What is wrong is told with file, line
@@ -104,9 +107,9 @@ impl Defaults {
         let said = |problem: String| format!("{}{problem}", path.display());
         match read(&path) {
             Ok(text) => {
-                let entries =
+                let read =
                     parse(&text).map_err(|(line, problem)| said(format!(", line {line}: {problem}")))?;
-                Ok(Self { path: Some(path), entries })
+                Ok(Self { path: Some(path), ..read })
             }
             Err(error) if asked.is_none() && error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(said(format!(": {error}: give another file with --config, or --no-config"))),
@@ -172,20 +175,27 @@ fn exclude_each_other(flags: &Command, a: &str, b: &str) -> bool {
 }
 
 /// Reads the text of a settings file.
-fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
+fn parse(text: &str) -> Result<Defaults, Problem> {
     let line_at = |place: usize| text.get(..place).map_or(1, |before| before.matches('\n').count() + 1);
     let file = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_at(span.start));
         (line, error.message().replace('\n', " "))
     })?;
     let mut entries: Vec<Entry> = Vec::new();
+    let mut remapped = Remapped::default();
     for (name, value) in file.get_ref() {
         let (line, name) = (line_at(name.span().start), &**name.get_ref());
-        let Some(table) = Table::ALL.into_iter().find(|table| table.name() == name) else {
-            return Err((line, format!("{name}: it is neither [train] nor [screen], nor in one of them")));
-        };
+        let table = Table::ALL.into_iter().find(|table| table.name() == name);
+        if table.is_none() && name != keys::TABLE {
+            let problem = format!("{name}: it is neither [train], [screen] nor [keys], nor in one of them");
+            return Err((line, problem));
+        }
         let DeValue::Table(lines) = value.get_ref() else {
             return Err((line, format!("{name}: it is a table: write [{name}], and what it holds below")));
+        };
+        let Some(table) = table else {
+            remapped = Remapped::read(lines, line_at)?;
+            continue;
         };
         let flags = table.flags();
         for (name, value) in lines {
@@ -211,7 +221,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
             return Err((entry.line, format!("{name}.{one}: it can't be there together with {two}")));
         }
     }
-    Ok(entries)
+    Ok(Defaults { path: None, entries, remapped })
 }
 
 /// Why a table has no such key.
@@ -333,12 +343,13 @@ pub(super) fn dump() -> String {
             }
         }
     }
-    dump
+    dump + &keys::dump()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Keys;
 
     fn problem(text: &str) -> Problem {
         parse(text).unwrap_err()
@@ -348,7 +359,7 @@ mod tests {
     fn values_are_what_the_command_line_would_say() {
         let text = "[train]\nlr = 3e-3\npreset = \"micro\"\nbatch-size = 1_6\nfreeze = [\"a.*\", \"b\"]\n\
                     quiet = true\nheadless = false\n[screen]\ntheme = \"nord\"\nno-mouse = true\n";
-        let entries = parse(text).unwrap();
+        let entries = parse(text).unwrap().entries;
         let said: Vec<_> = entries.iter().map(|e| (e.line, key(&e.flag), e.values.join(" "))).collect();
         let expected = [
             (2, "lr", "3e-3"),
@@ -375,8 +386,14 @@ mod tests {
             ("[train]\ntheme = \"nord\"", 2, "train.theme: it belongs into [screen]"),
             ("[train]\nname = \"mine\"", 2, "train.name: it is for one run"),
             ("[train]\ndata = \"a\"\ntext = \"b\"", 3, "train.text: it can't be there together with data"),
-            ("lr = 1", 1, "lr: it is neither [train] nor [screen]"),
+            (
+                "[keys]\nstep = \"s\"\n\nstpe = \"x\"",
+                4,
+                "keys.stpe: there is no such command; the nearest is step",
+            ),
+            ("lr = 1", 1, "lr: it is neither [train], [screen] nor [keys]"),
             ("\ntrain = 1", 2, "train: it is a table"),
+            ("keys = 1", 1, "keys: it is a table"),
             ("[train]\nlr = ", 2, ""),
         ] {
             let (at, said) = problem(text);
@@ -394,8 +411,11 @@ mod tests {
                 _ => line.to_owned(),
             })
             .collect();
-        let entries = parse(&uncommented.join("\n")).unwrap();
+        let Defaults { entries, remapped, .. } = parse(&uncommented.join("\n")).unwrap();
         assert!(entries.len() > 10, "{entries:?}");
+        assert!(
+            remapped.keys == Keys::default() && remapped.in_force().iter().all(|(_, line, _)| line.is_some())
+        );
         for entry in &entries {
             assert_eq!(said_default(&entry.flag).as_ref(), entry.values.first());
         }

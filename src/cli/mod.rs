@@ -12,6 +12,7 @@ mod eval;
 mod export;
 mod headless;
 mod interrupt;
+mod keys;
 mod memory;
 mod model;
 mod probe;
@@ -112,12 +113,12 @@ fn parse_from(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let defaults = Defaults::find(cli.config.as_deref()).map_err(|problem| {
         clap::Error::raw(ErrorKind::ValueValidation, format!("{}\n", text::escape(&problem)))
     })?;
-    if matches!(cli.command, Some(Command::Config(_))) {
-        cli.defaults = defaults;
-        return Ok(cli);
+    if !matches!(cli.command, Some(Command::Config(_))) {
+        let command = defaults.apply(Cli::command(), tables, &matches);
+        cli = Cli::from_matches(&command.try_get_matches_from(arguments)?)?;
     }
-    let command = defaults.apply(Cli::command(), tables, &matches);
-    Cli::from_matches(&command.try_get_matches_from(arguments)?)
+    cli.defaults = defaults;
+    Ok(cli)
 }
 
 /// A flag of `train` before the name of a command, which it would not reach.
@@ -181,14 +182,14 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let threads = self.threads();
         match self.command {
-            None => self.train.run(threads),
-            Some(Command::Train(args)) => args.run(threads),
-            Some(Command::Attach(args)) => args.run(),
-            Some(Command::Replay(args)) => args.run(),
+            None => self.train.run(threads, self.defaults.remapped.keys.training),
+            Some(Command::Train(args)) => args.run(threads, self.defaults.remapped.keys.training),
+            Some(Command::Attach(args)) => args.run(self.defaults.remapped.keys.training),
+            Some(Command::Replay(args)) => args.run(self.defaults.remapped.keys.training),
             Some(Command::Runs(args)) => args.run(),
             Some(Command::Export(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),
-            Some(Command::Compare(args)) => args.run(threads),
+            Some(Command::Compare(args)) => args.run(threads, self.defaults.remapped.keys.comparison),
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),
             Some(Command::Bench(args)) => args.run(threads),

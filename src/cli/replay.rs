@@ -1,5 +1,6 @@
 //! `replay`: a run as its folder tells it.
 
+use crate::app::{Action, Bindings};
 use crate::cli::screen;
 use crate::run::dir::RunDir;
 
@@ -14,8 +15,8 @@ pub(super) struct Args {
 
 impl Args {
     /// Opens a screen on the folder of the run.
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, bindings: Bindings<Action>) -> anyhow::Result<()> {
         let dir = RunDir::find(self.run.as_deref())?;
-        screen::replay(dir, self.screen.look()?)
+        screen::replay(dir, self.screen.look()?, bindings)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use etcetera::BaseStrategy;
 
-use crate::app::{Leave, Options, View};
+use crate::app::{Action, Bindings, Leave, Options, View, comparison};
 use crate::protocol::Outcome;
 use crate::run::client;
 use crate::run::comparison::Host;
@@ -73,10 +73,14 @@ pub(super) fn config_folder() -> Option<PathBuf> {
 }
 
 /// Shows a comparison until the person leaves or it fails, and returns why it failed.
-pub(super) fn compare(host: &Host, look: Look) -> anyhow::Result<Option<String>> {
+pub(super) fn compare(
+    host: &Host,
+    look: Look,
+    bindings: Bindings<comparison::Action>,
+) -> anyhow::Result<Option<String>> {
     block_on(async {
         let mut terminal = Terminal::open(&look)?;
-        let failed = terminal::compare(&mut terminal, host, look).await;
+        let failed = terminal::compare(&mut terminal, host, look, bindings).await;
         terminal.close();
         anyhow::Ok(failed?)
     })?
@@ -91,11 +95,11 @@ fn block_on<T>(screen: impl Future<Output = T>) -> std::io::Result<T> {
 }
 
 /// Shows what the folder of a run tells, until the person leaves.
-pub(super) fn replay(dir: RunDir, look: Look) -> anyhow::Result<()> {
+pub(super) fn replay(dir: RunDir, look: Look, bindings: Bindings<Action>) -> anyhow::Result<()> {
     block_on(async {
         let link = replay::replay(dir)?;
         let mut terminal = Terminal::open(&look)?;
-        let options = Options { read_only: true, shown: View::Timeline, ..Options::default() };
+        let options = Options { read_only: true, shown: View::Timeline, bindings, ..Options::default() };
         let leave = terminal::show(&mut terminal, link, look, options).await;
         terminal.close();
         match leave? {
@@ -106,11 +110,10 @@ pub(super) fn replay(dir: RunDir, look: Look) -> anyhow::Result<()> {
 }
 
 /// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
-pub(super) fn watch(socket: &Path, name: &str, look: Look, read_only: bool) -> anyhow::Result<()> {
+pub(super) fn watch(socket: &Path, name: &str, look: Look, options: Options) -> anyhow::Result<()> {
     let leave = block_on(async {
-        let link = client::connect(socket, read_only).await.context("the engine can't be reached")?;
+        let link = client::connect(socket, options.read_only).await.context("the engine can't be reached")?;
         let mut terminal = Terminal::open(&look)?;
-        let options = Options { read_only, ..Options::default() };
         let leave = terminal::show(&mut terminal, link, look, options).await;
         terminal.close();
         anyhow::Ok(leave?)

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use super::engine::Greeting;
 use super::{headless, resume, screen};
+use crate::app::{Action, Bindings, Options};
 use crate::model::checkpoint::Place;
 use crate::model::device::DeviceChoice;
 use crate::protocol::OptimizerKind;
@@ -248,8 +249,8 @@ impl Args {
         self.threads
     }
 
-    /// Trains.
-    pub(super) fn run(self, threads: usize) -> anyhow::Result<()> {
+    /// Trains; a screen has these keys.
+    pub(super) fn run(self, threads: usize, bindings: Bindings<Action>) -> anyhow::Result<()> {
         let headless = self.headless || !std::io::stdout().is_terminal();
         let look = self.screen.look()?;
         if self.json && !headless {
@@ -275,7 +276,7 @@ impl Args {
                 dir.discard();
             }
         })?;
-        screen::watch(&socket, &settings.name, look, false)
+        screen::watch(&socket, &settings.name, look, Options { bindings, ..Options::default() })
     }
 
     /// The settings of a run that goes on, with what the flags change of them.

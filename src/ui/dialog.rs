@@ -47,8 +47,8 @@ impl Widget for MoveDialog<'_> {
         let mut lines = place.map_or_else(Vec::new, |(chosen, slice)| losses(chosen, slice, theme).to_vec());
         lines.push(choice("y", "go on from there, the optimizer's moments empty", theme));
         lines.push(choice("esc", "cancel", theme));
-        let foot = "no step is taken; b comes back";
-        Question { title: "Move the training there?", lines, foot, theme }.render(area, buffer);
+        let foot = format!("no step is taken; {} comes back", app.options.bindings.shown("back"));
+        Question { title: "Move the training there?", lines, foot: &foot, theme }.render(area, buffer);
     }
 }
 

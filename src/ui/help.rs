@@ -8,7 +8,7 @@ use ratatui::widgets::{Block, Widget};
 use crate::app::{Binding, Group};
 use crate::theme::Theme;
 
-use super::popup;
+use super::{popup, text};
 
 /// All keys and what they do.
 pub(super) struct Help<'a, A> {
@@ -18,9 +18,26 @@ pub(super) struct Help<'a, A> {
     pub(super) theme: &'a Theme,
 }
 
+/// Columns that the keys of a command take at most.
+const MOST_COLUMNS: usize = 24;
+
+/// Columns for the keys of each command, and for a gap beside them.
+pub(super) fn key_columns<A>(bindings: &[Binding<A>]) -> usize {
+    let widest = bindings.iter().map(|binding| text::width(&binding.key_names())).max().unwrap_or(0);
+    widest.min(MOST_COLUMNS) + 2
+}
+
+/// The keys of a command in so many columns, a gap at their end.
+pub(super) fn keys<A>(binding: &Binding<A>, columns: usize) -> String {
+    let names = text::shorten(&binding.key_names(), columns.saturating_sub(2));
+    let gap = columns.saturating_sub(text::width(&names));
+    names + &" ".repeat(gap)
+}
+
 impl<A> Help<'_, A> {
     fn lines(&self) -> Vec<Line<'static>> {
         let palette = &self.theme.palette;
+        let columns = key_columns(self.bindings);
         let mut lines = Vec::new();
         for group in Group::ALL {
             if !lines.is_empty() {
@@ -28,9 +45,8 @@ impl<A> Help<'_, A> {
             }
             lines.push(Line::styled(group.title(), palette.title));
             for binding in self.bindings.iter().filter(|binding| binding.group == group) {
-                let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
                 lines.push(Line::from(vec![
-                    Span::styled(format!("  {:<11}", keys.join("  ")), palette.accent),
+                    Span::styled(format!("  {}", keys(binding, columns)), palette.accent),
                     Span::raw(binding.help),
                 ]));
             }

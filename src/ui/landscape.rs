@@ -46,11 +46,11 @@ impl Widget for Landscape<'_> {
                     .render(inner, buffer);
                 return;
             }
-            (None, Some(_)) => "no point of this slice has a finite loss",
-            (None, None) if self.slicing() => "evaluating the first slice ..",
-            (None, None) => "no slice yet: r draws one",
+            (None, Some(_)) => "no point of this slice has a finite loss".to_owned(),
+            (None, None) if self.slicing() => "evaluating the first slice ..".to_owned(),
+            (None, None) => format!("no slice yet: {} draws one", app.options.bindings.shown("redraw")),
         };
-        picture::missing(missing, theme, inner, buffer);
+        picture::missing(&missing, theme, inner, buffer);
     }
 }
 

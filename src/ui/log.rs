@@ -30,10 +30,15 @@ impl Widget for Log<'_> {
             return;
         }
         let focused = app.view.focus == Pane::Log;
+        let [search, clear, focus, hide] =
+            ["search", "clear", "next-pane", "log"].map(|command| app.options.bindings.shown(command));
         let right = if focused {
-            vec![Line::raw("↑ ↓ scroll · / search · esc newest"), Line::raw("↑ ↓ scroll · esc newest")]
+            vec![
+                Line::raw(format!("↑ ↓ scroll · {search} search · {clear} newest")),
+                Line::raw(format!("↑ ↓ scroll · {clear} newest")),
+            ]
         } else {
-            vec![Line::raw("tab focus · 7 hide")]
+            vec![Line::raw(format!("{focus} focus · {hide} hide"))]
         };
         let inner = Panel { theme, focused, title: "Log", right }.draw(area, buffer);
         TuiLoggerWidget::default()

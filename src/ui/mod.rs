@@ -38,7 +38,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::{Action, App, BINDINGS, Binding, Link, Modal, Pane, Pointed, View};
+use crate::app::{Action, App, Binding, Link, Modal, Pane, Pointed, View};
 use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
 
@@ -154,17 +154,18 @@ impl Widget for Screen<'_> {
             self.pane(pane, place, buffer);
         }
         status::StatusLine { app, theme }.render(status, buffer);
+        let bindings = &app.options.bindings;
         let label = |binding: &Binding<Action>| self.label(binding);
-        footer::Footer::new(BINDINGS, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
+        footer::Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         match &app.view.modal {
             Some(Modal::Help { scroll }) => {
-                help::Help { bindings: BINDINGS, scroll: *scroll, theme }.render(area, buffer);
+                help::Help { bindings, scroll: *scroll, theme }.render(area, buffer);
             }
             Some(Modal::Leave) => dialog::LeaveDialog { app, theme }.render(area, buffer),
             Some(Modal::Move) => dialog::MoveDialog { app, theme }.render(area, buffer),
             Some(Modal::Prompt(editor)) => prompt::PromptEditor { editor, theme }.render(area, buffer),
             Some(Modal::Commands(typed)) => {
-                palette::CommandLine { typed, bindings: BINDINGS, theme }.render(area, buffer);
+                palette::CommandLine { typed, bindings, theme }.render(area, buffer);
             }
             Some(Modal::Search(search)) => {
                 let keys = "enter goes to an older line · esc ends";

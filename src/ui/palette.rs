@@ -9,7 +9,7 @@ use crate::app::{Binding, Palette};
 use crate::theme::Theme;
 
 use super::prompt::BottomLine;
-use super::text;
+use super::{help, text};
 
 /// A command that is being typed, and those it may mean.
 pub(super) struct CommandLine<'a, A> {
@@ -49,10 +49,12 @@ impl<A> Widget for CommandLine<'_, A> {
         if matches.is_empty() {
             Line::styled(" no such command", palette.muted).render(inner, buffer);
         }
+        let columns = help::key_columns(bindings);
         let last = chosen.map_or(0, |chosen| chosen + 1);
         let first = last.saturating_sub(usize::from(inner.height));
         for ((index, binding), row) in matches.into_iter().enumerate().skip(first).zip(inner.rows()) {
-            let line = entry(binding, usize::from(row.width), theme);
+            let keys = help::keys(binding, columns);
+            let line = entry(binding, keys, usize::from(row.width), theme);
             if chosen == Some(index) {
                 buffer.set_style(row, palette.cursor);
                 Line::raw(line.to_string()).render(row, buffer);
@@ -64,10 +66,9 @@ impl<A> Widget for CommandLine<'_, A> {
 }
 
 /// `prompt [TEXT]   p   edit the prompt; its last token is the target`.
-fn entry<A>(binding: &Binding<A>, columns: usize, theme: &Theme) -> Line<'static> {
-    let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
-    let (command, keys) = (format!(" {:<15}", binding.command), format!("{:<11}", keys.join("  ")));
-    let room = columns.saturating_sub(command.len() + keys.len());
+fn entry<A>(binding: &Binding<A>, keys: String, columns: usize, theme: &Theme) -> Line<'static> {
+    let command = format!(" {:<15}", binding.command);
+    let room = columns.saturating_sub(command.len() + text::width(&keys));
     Line::from(vec![
         Span::raw(command),
         Span::styled(keys, theme.palette.accent),

@@ -99,10 +99,10 @@ impl StatusLine<'_> {
     fn note(&self, room: usize) -> Option<Line<'static>> {
         match (&self.app.link, &self.app.view.hint) {
             (Link::Ended(Outcome::Stopped { step, checkpoint }), None) => {
-                let end = ": q leaves";
+                let end = format!(": {} leaves", self.app.options.bindings.shown("quit"));
                 let head = format!("ended at step {step}");
                 let place = checkpoint.as_ref().map_or_else(String::new, |checkpoint| {
-                    let left = room.saturating_sub(text::width(&head) + text::width(end) + 16);
+                    let left = room.saturating_sub(text::width(&head) + text::width(&end) + 16);
                     format!(", checkpoint at {}", text::shorten_start(&text::escape(checkpoint), left))
                 });
                 let text = text::shorten(&format!("{head}{place}{end}"), room);

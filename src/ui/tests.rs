@@ -3,7 +3,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 
 use super::*;
-use crate::app::{EngineState, LineEditor, Message, Options, Palette, ViewState};
+use crate::app::{Choice, EngineState, Key, Keys, LineEditor, Message, Options, Palette, ViewState};
 use crate::protocol::{LogLevel, LogLine, Outcome, Stage, Status, ToScreen, Update};
 use crate::theme::ColorDepth;
 
@@ -249,6 +249,46 @@ fn the_help_lists_every_key_and_scrolls() {
     let all = text_of(&drawn(&app, 120, 50));
     for binding in crate::app::BINDINGS {
         assert!(all.contains(binding.help), "{}", binding.help);
+    }
+}
+
+/// A screen on which a command has these keys.
+fn remapped(command: &str, keys: &[&str]) -> App {
+    let keys = keys.iter().map(|name| Key::parse(name).unwrap()).collect();
+    let mut app = fixture::app();
+    app.options.bindings = Keys::new(&[Choice { command: command.into(), keys }]).unwrap().training;
+    app
+}
+
+#[test]
+fn the_footer_the_help_and_the_command_line_show_the_keys_in_force() {
+    let mut app = remapped("step", &["y", "ctrl-x"]);
+    let text = text_of(&drawn(&app, 80, 24));
+    assert!(text.contains("y step") && !text.contains("s step"), "{text}");
+    for key in ['?', ':'] {
+        press(&mut app, key);
+        let text = text_of(&drawn(&app, 80, 24));
+        assert!(text.contains("y  ctrl-x  take one step, then pause"), "{text}");
+        app.update(Message::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
+    }
+}
+
+#[test]
+fn many_keys_of_a_command_leave_room_for_what_it_does() {
+    let mut app = remapped("run", &["space", "enter", "backspace", "insert", "delete"]);
+    press(&mut app, '?');
+    let text = text_of(&drawn(&app, 120, 50));
+    assert!(text.contains("space  enter  backspace…  run, or pause"), "{text}");
+    assert!(text.contains(&format!("{:<26}take one step", "s  .")), "{text}");
+}
+
+#[test]
+fn what_names_a_key_names_the_one_in_force_or_the_command() {
+    for (keys, hint) in [(&["f5"][..], "f5 draws one"), (&[][..], ":redraw draws one")] {
+        let mut app = remapped("redraw", keys);
+        app.engine.slice = None;
+        let text = text_of(&drawn(&app, 80, 24));
+        assert!(text.contains(&format!("no slice yet: {hint}")), "{text}");
     }
 }
 

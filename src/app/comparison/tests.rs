@@ -41,7 +41,7 @@ fn scene() -> Scene {
 }
 
 fn live(scene: Scene) -> Comparison {
-    let mut app = Comparison::new(vec!["dark".into(), "light".into()]);
+    let mut app = Comparison::new(vec!["dark".into(), "light".into()], Bindings::default());
     assert_eq!(app.update(Message::Scene(Box::new(scene))), []);
     app
 }
@@ -227,7 +227,7 @@ fn each_note_is_a_hint_once() {
 
 #[test]
 fn until_both_are_there_one_can_only_read_the_help_and_leave() {
-    let mut app = Comparison::new(vec!["dark".into(), "light".into()]);
+    let mut app = Comparison::new(vec!["dark".into(), "light".into()], Bindings::default());
     for key in ["s", "P", "u", "c", "p", "G"] {
         assert_eq!(keys(&mut app, key), []);
         assert_eq!(refused(&app), "the models are not there yet", "{key}");
@@ -261,7 +261,7 @@ fn the_picture_is_the_persons_own_matter() {
 #[test]
 fn the_table_of_keys_is_sound() {
     keys::assert_names(BINDINGS);
-    let all: Vec<Key> = BINDINGS.iter().flat_map(|binding| binding.keys).copied().collect();
+    let all: Vec<Key> = BINDINGS.iter().flat_map(|binding| binding.keys.iter()).copied().collect();
     let ranks: Vec<u8> = BINDINGS.iter().map(|binding| binding.rank).filter(|rank| *rank > 0).collect();
     for (i, key) in all.iter().enumerate() {
         assert!(!all[..i].contains(key), "{} is bound twice", key.name());

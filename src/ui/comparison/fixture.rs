@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::app::Bindings;
 use crate::app::comparison::{Comparison, Message};
 use crate::protocol::comparison::{Between, PathLoss, Phase, Place, Scene, SideView, Template};
 use crate::protocol::{OptimizerKind, Prediction, Slice, Token};
@@ -62,7 +63,7 @@ pub(super) fn scene() -> Scene {
 
 /// A screen that shows this.
 pub(super) fn app(scene: Scene) -> Comparison {
-    let mut app = Comparison::new(vec!["dark".into(), "light".into()]);
+    let mut app = Comparison::new(vec!["dark".into(), "light".into()], Bindings::default());
     app.update(Message::Scene(Box::new(scene)));
     app
 }

@@ -11,7 +11,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use crate::app::comparison::{Action, BINDINGS, Comparison, Modal, Pane};
+use crate::app::comparison::{Action, Comparison, Modal, Pane};
 use crate::app::{Binding, Chosen, Pointed};
 use crate::protocol::comparison::{Phase, PlaneChoice, Side};
 use crate::theme::Theme;
@@ -126,14 +126,15 @@ impl Widget for Screen<'_> {
         let hint = |room| app.hint.as_ref().map(|hint| status::hint(hint, room, theme));
         status::draw(self.facts(area.height), hint, status, buffer);
         let label = |binding: &Binding<Action>| app.allows(binding.action).then_some(binding.label);
-        Footer::new(BINDINGS, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
+        let bindings = &app.bindings;
+        Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         match &app.modal {
             Some(Modal::Help { scroll }) => {
-                Help { bindings: BINDINGS, scroll: *scroll, theme }.render(area, buffer);
+                Help { bindings, scroll: *scroll, theme }.render(area, buffer);
             }
             Some(Modal::Prompt(editor)) => PromptEditor { editor, theme }.render(area, buffer),
             Some(Modal::Commands(typed)) => {
-                CommandLine { typed, bindings: BINDINGS, theme }.render(area, buffer);
+                CommandLine { typed, bindings, theme }.render(area, buffer);
             }
             None => {}
         }

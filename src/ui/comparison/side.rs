@@ -55,11 +55,11 @@ impl Widget for Map<'_> {
         let inner = Panel { theme, focused, title: &title, right }.draw(area, buffer);
         let Some(surface) = surface else {
             let why = match (&view.slice, view.slicing) {
-                (Some(_), _) => "no point of this slice has a finite loss",
-                (None, true) => "evaluating the slice ..",
-                (None, false) => "no slice yet: n draws one",
+                (Some(_), _) => "no point of this slice has a finite loss".to_owned(),
+                (None, true) => "evaluating the slice ..".to_owned(),
+                (None, false) => format!("no slice yet: {} draws one", app.bindings.shown("new-plane")),
             };
-            picture::missing(why, theme, inner, buffer);
+            picture::missing(&why, theme, inner, buffer);
             return;
         };
         let mark = |side: Side, alpha| Mark { place: [alpha, 0.0], symbol: side.name() };
@@ -188,7 +188,8 @@ impl Widget for NextToken<'_> {
                 Bars { prediction, head, theme }.render(inner, buffer);
             }
             (None, None) if app.scene.prompt.is_empty() => {
-                picture::missing("no prompt yet: p sets one", theme, inner, buffer);
+                let why = format!("no prompt yet: {} sets one", app.bindings.shown("prompt"));
+                picture::missing(&why, theme, inner, buffer);
             }
             (None, None) => picture::missing("reading the prompt ..", theme, inner, buffer),
         }
@@ -201,11 +202,12 @@ impl NextToken<'_> {
     }
 
     fn right(&self) -> Vec<Line<'static>> {
+        let clear = || self.app.bindings.shown("clear");
         match &self.view().sample {
             Some(Sample { writing: true, .. }) => {
-                return vec![Line::raw("writing .. · esc stops"), Line::raw("writing ..")];
+                return vec![Line::raw(format!("writing .. · {} stops", clear())), Line::raw("writing ..")];
             }
-            Some(_) => return vec![Line::raw("esc hides")],
+            Some(_) => return vec![Line::raw(format!("{} hides", clear()))],
             None => {}
         }
         let template = match self.view().template {
