@@ -10,6 +10,7 @@ use crate::app::Leave;
 use crate::protocol::Outcome;
 use crate::run::client;
 use crate::run::comparison::Host;
+use crate::run::panics;
 use crate::terminal::{self, Look, Terminal};
 use crate::theme::{self, ColorDepth};
 use crate::ui::text;
@@ -90,6 +91,7 @@ fn block_on<T>(screen: impl Future<Output = T>) -> std::io::Result<T> {
 
 /// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
 pub(super) fn watch(socket: &Path, name: &str, look: Look, read_only: bool) -> anyhow::Result<()> {
+    panics::concern(name, None);
     let leave = block_on(async {
         let link = client::connect(socket, read_only).await.context("the engine can't be reached")?;
         let mut terminal = Terminal::open(&look)?;
