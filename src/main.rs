@@ -8,9 +8,12 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     set_threads(cli.threads());
-    match cli.run() {
+    llamascape::run::panics::install(cli.command_name(), llamascape::terminal::rescue);
+    match cli.run().map_err(anyhow::Error::downcast::<clap::Error>) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        // Some wrong usage is seen only by the command itself.
+        Err(Ok(usage)) => usage.exit(),
+        Err(Err(error)) => {
             llamascape::cli::print_error(&error);
             ExitCode::FAILURE
         }

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -47,6 +47,10 @@ const FAR: Duration = Duration::from_millis(150);
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
+/// Whether the terminal is taken over. A panic in any thread asks, and whoever gives the terminal back does it once: a
+/// second time would put the cursor on what has been said since.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Why a screen can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum TerminalError {
@@ -81,7 +85,6 @@ pub struct Terminal {
     screen: ratatui::Terminal<CrosstermBackend<Frame>>,
     frame: Frame,
     output: File,
-    is_taken: bool,
     /// What stdout and stderr were: while the screen is up, nothing else may print on it.
     streams: Option<[OwnedFd; 2]>,
     background: Background,
@@ -117,10 +120,10 @@ impl Terminal {
         let frame = Frame::default();
         let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()))?;
         let background = Background::default();
-        restore_after_panic();
         tty::enable_raw_mode()?;
+        IS_TAKEN.store(true, Ordering::Relaxed);
         // From here on it is given back whatever fails.
-        let mut terminal = Self { screen, frame, output, is_taken: true, streams: None, background };
+        let mut terminal = Self { screen, frame, output, streams: None, background };
         if look.asks_for_background() {
             terminal.background = background::ask(&mut terminal.output);
         }
@@ -136,11 +139,10 @@ impl Terminal {
     }
 
     fn restore(&mut self) {
-        if !std::mem::take(&mut self.is_taken) {
-            return;
+        if IS_TAKEN.swap(false, Ordering::Relaxed) {
+            // A terminal that is gone needs no restoring.
+            let _ = give_back(&mut self.output);
         }
-        // A terminal that is gone needs no restoring.
-        let _ = give_back(&mut self.output);
         if let Some([stdout, stderr]) = self.streams.take() {
             let _ = rustix::stdio::dup2_stdout(&stdout);
             let _ = rustix::stdio::dup2_stderr(&stderr);
@@ -154,6 +156,10 @@ impl Terminal {
 
     /// Draws the screen and sends what changed in one write, inside the brackets of a synchronized update.
     fn draw(&mut self, shown: &impl Shown, theme: &Theme) -> io::Result<()> {
+        if !IS_TAKEN.load(Ordering::Relaxed) {
+            // A panic in another thread has given the terminal back, and its message stands there.
+            return Ok(());
+        }
         queue!(self.frame, tty::BeginSynchronizedUpdate)?;
         self.screen.draw(|frame| shown.draw(theme, frame))?;
         queue!(self.frame, tty::EndSynchronizedUpdate)?;
@@ -181,19 +187,14 @@ fn silence() -> io::Result<[OwnedFd; 2]> {
     Ok(kept)
 }
 
-/// Makes a panic give the terminal back before it says anything.
-fn restore_after_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let say = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if let Ok(mut terminal) = File::options().write(true).open("/dev/tty") {
-                let _ = give_back(&mut terminal);
-                let _ = rustix::stdio::dup2_stderr(&terminal);
-            }
-            say(panic);
-        }));
-    });
+/// Gives the terminal back in the middle of a panic, and leads stderr to it, so that what is said is seen. Where there
+/// is no screen it does nothing.
+pub fn rescue() {
+    let Ok(mut terminal) = File::options().write(true).open("/dev/tty") else { return };
+    if IS_TAKEN.swap(false, Ordering::Relaxed) {
+        let _ = give_back(&mut terminal);
+        let _ = rustix::stdio::dup2_stderr(&terminal);
+    }
 }
 
 /// Shows what `link` tells until the person leaves or it ends. The look says which themes there are.

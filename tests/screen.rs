@@ -110,6 +110,29 @@ fn the_cursor_reads_the_model_that_is_there_and_the_training_moves_to_it_and_bac
 }
 
 #[test]
+fn a_run_is_deleted_when_a_person_says_so_after_seeing_what_will_go() {
+    let home = tempfile::tempdir().unwrap();
+    let trained = Command::new(env!("CARGO_BIN_EXE_llamascape"))
+        .args(["train", "--headless", "--quiet", "--steps", "1", "--name", "done"])
+        .env("XDG_STATE_HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .env("XDG_CONFIG_HOME", home.path())
+        .output()
+        .unwrap();
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    let runs = home.path().join("llamascape/runs");
+    for (answer, said, left) in [("n\r", "nothing is deleted", 1), ("y\r", "deleted 1 run, ", 0)] {
+        let mut pty = Pty::start(home.path(), 200, 24, &["runs", "--delete", "done"]);
+        let text = pty.until("the question", |text| text.contains("[y/N]"));
+        assert!(text.contains("delete 1 run, ") && text.contains("-done"), "{text}");
+        pty.press(answer);
+        let (code, text) = pty.end();
+        assert_eq!((code, std::fs::read_dir(&runs).unwrap().count()), (0, left), "{text}");
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[test]
 fn a_run_goes_on_without_a_screen_and_is_come_back_to() {
     let home = tempfile::tempdir().unwrap();
     let mut pty = Pty::start(home.path(), 100, 30, &["--name", "second", "--threads", "1"]);

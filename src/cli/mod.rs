@@ -57,6 +57,9 @@ pub struct Cli {
     /// What the settings file says; read only for the commands that it counts for.
     #[arg(skip)]
     defaults: Defaults,
+    /// The name of the command.
+    #[arg(skip)]
+    name: String,
     #[command(flatten)]
     train: train::Args,
 }
@@ -69,7 +72,7 @@ enum Command {
     Attach(attach::Args),
     /// Look through what a run has written, without its model
     Replay(replay::Args),
-    /// List the runs of this user
+    /// List the runs of this user, or delete some
     Runs(runs::Args),
     /// The metrics of a run as a table
     Export(export::Args),
@@ -141,7 +144,13 @@ fn given(matches: &ArgMatches) -> impl Iterator<Item = &str> {
 
 impl Cli {
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Self::from_arg_matches(matches).map_err(|error| error.format(&mut Self::command()))
+        let cli = Self::from_arg_matches(matches).map_err(|error| error.format(&mut Self::command()))?;
+        Ok(Self { name: matches.subcommand_name().unwrap_or("train").to_owned(), ..cli })
+    }
+
+    /// The name of the command that was asked for.
+    pub fn command_name(&self) -> &str {
+        &self.name
     }
 
     /// The tables of the settings file that count for the command.

@@ -11,7 +11,7 @@ use crate::protocol::Outcome;
 use crate::run::client;
 use crate::run::comparison::Host;
 use crate::run::dir::RunDir;
-use crate::run::replay;
+use crate::run::{panics, replay};
 use crate::terminal::{self, Look, Terminal};
 use crate::theme::{self, ColorDepth};
 use crate::ui::text;
@@ -111,6 +111,7 @@ pub(super) fn replay(dir: RunDir, look: Look, bindings: Bindings<Action>) -> any
 
 /// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
 pub(super) fn watch(socket: &Path, name: &str, look: Look, options: Options) -> anyhow::Result<()> {
+    panics::concern(name, None);
     let leave = block_on(async {
         let link = client::connect(socket, options.read_only).await.context("the engine can't be reached")?;
         let mut terminal = Terminal::open(&look)?;

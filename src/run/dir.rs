@@ -4,6 +4,9 @@
 //! object a step), `engine.log`, `checkpoint-N/` folders, `socket` (where its engine listens, while it does)
 //! and `engine.lock`, which a living engine holds.
 
+mod deletion;
+mod listing;
+
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -13,6 +16,9 @@ use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
+
+pub use deletion::{Doomed, sweep};
+pub use listing::{Listing, Summary, Unclear, list};
 
 /// Why a run folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,27 @@ pub enum RunError {
         /// A run whose name contains it.
         near: Option<String>,
     },
+    /// A name that is too little to delete by.
+    #[error("{name} may be any of {folders}: give one of these folders")]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// The folders of the runs that it may be.
+        folders: String,
+    },
+    /// A link is to be deleted.
+    #[error(
+        "{0}: is a link, and what it leads to is not deleted: remove the link with rm, or give that folder"
+    )]
+    Link(PathBuf),
+    /// A run with an engine is to be deleted.
+    #[error(
+        "{name} has an engine that trains it or waits: end that first, with q after `llamascape attach {name}`"
+    )]
+    Alive {
+        /// The run.
+        name: String,
+    },
     /// No run at all.
     #[error("there are no runs in {0}; `llamascape train` starts one")]
     None(PathBuf),
@@ -64,7 +91,7 @@ pub enum RunError {
 }
 
 /// What a run is doing, as files say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
     /// Its engine is training, or getting ready to.
@@ -75,6 +102,18 @@ pub enum RunState {
     Stopped,
     /// Its engine is gone without a word.
     Crashed,
+}
+
+impl RunState {
+    /// The state in a word, as files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Crashed => "crashed",
+        }
+    }
 }
 
 /// `state.json`.
@@ -90,27 +129,6 @@ pub struct StateFile {
     pub model: String,
     /// When the run began, RFC 3339.
     pub started: String,
-}
-
-/// One row of `llamascape runs`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Summary {
-    /// The run's name.
-    pub name: String,
-    /// Its folder.
-    pub path: PathBuf,
-    /// What it is doing.
-    pub state: RunState,
-    /// Steps taken.
-    pub step: u64,
-    /// The last loss.
-    pub loss: Option<f64>,
-    /// The model in words.
-    pub model: String,
-    /// When it began, RFC 3339.
-    pub started: String,
-    /// Bytes of all its files.
-    pub bytes: u64,
 }
 
 /// A run folder.
@@ -153,7 +171,7 @@ impl RunDir {
 
     /// The run of that name, prefix of a name, or folder; without a name the newest one, running ones first.
     pub fn find(name: Option<&str>) -> Result<Self, RunError> {
-        let runs = list()?;
+        let runs = list()?.runs;
         let Some(name) = name else {
             let alive = runs.iter().find(|run| matches!(run.state, RunState::Running | RunState::Paused));
             let newest = alive.or(runs.first());
@@ -209,8 +227,10 @@ impl RunDir {
         }
     }
 
+    /// Asking leaves no file behind, and two who ask don't take each other for an engine.
     fn is_alive(&self) -> bool {
-        matches!(self.lock(), Err(RunError::Busy(_)))
+        File::open(self.0.join("engine.lock"))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Notes where the engine listens.
@@ -293,55 +313,24 @@ impl RunDir {
 
 /// Where runs are kept: `llamascape/runs` in the user's state folder.
 pub fn runs_folder() -> Result<PathBuf, RunError> {
+    Ok(state_folder()?.join("runs"))
+}
+
+/// Where panics outside of an engine are reported: `llamascape/reports` in the user's state folder.
+pub fn reports_folder() -> Result<PathBuf, RunError> {
+    Ok(state_folder()?.join("reports"))
+}
+
+fn state_folder() -> Result<PathBuf, RunError> {
     let strategy = etcetera::choose_base_strategy().map_err(|_| RunError::NoHome)?;
     let state = strategy.state_dir().unwrap_or_else(|| strategy.data_dir());
-    Ok(state.join("llamascape/runs"))
+    Ok(state.join("llamascape"))
 }
 
 /// Where what can be made again is kept, in a folder of its own.
 pub fn cache_folder() -> Result<PathBuf, RunError> {
     let strategy = etcetera::choose_base_strategy().map_err(|_| RunError::NoHome)?;
     Ok(strategy.cache_dir().join("llamascape"))
-}
-
-/// All runs of this user, newest first. Folders that hold no run are passed over.
-pub fn list() -> Result<Vec<Summary>, RunError> {
-    let folder = runs_folder()?;
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(RunError::Io { path: folder, source }),
-    };
-    let mut runs: Vec<Summary> = entries.flatten().filter_map(|entry| summary(&entry.path())).collect();
-    runs.sort_by(|a, b| b.path.file_name().cmp(&a.path.file_name()));
-    Ok(runs)
-}
-
-fn summary(path: &Path) -> Option<Summary> {
-    let dir = RunDir::open(path).ok()?;
-    let (settings, state) = (dir.settings().ok()?, dir.state().ok()?);
-    Some(Summary {
-        name: settings.name,
-        state: state.state,
-        step: state.step,
-        loss: state.loss.filter(|loss| loss.is_finite()),
-        model: state.model,
-        started: state.started,
-        bytes: bytes(path),
-        path: dir.0,
-    })
-}
-
-fn bytes(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => bytes(&entry.path()),
-            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
-            _ => 0,
-        })
-        .sum()
 }
 
 /// A private folder for sockets whose path is short enough for one: a run folder's may not be.
@@ -360,7 +349,7 @@ pub fn socket_folder() -> Result<PathBuf, RunError> {
     Ok(folder)
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RunError {
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RunError {
     let path = path.to_owned();
     move |source| RunError::Io { path, source }
 }

@@ -2,7 +2,8 @@
 //! how it ended.
 
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;
@@ -11,7 +12,8 @@ use std::time::Instant;
 use super::board::Board;
 use super::dir::{RunDir, RunError, RunState, StateFile, socket_folder};
 use super::engine::{Engine, Input};
-use super::journal;
+use super::journal::{self, printable};
+use super::panics;
 use super::prepare::{PrepareError, announce, prepare};
 use super::server::{Server, Shared};
 use crate::protocol::{Outcome, Phase, RunInfo, Stage, Status};
@@ -43,6 +45,16 @@ pub enum HostError {
     /// The run can't be prepared.
     #[error(transparent)]
     Prepare(Box<PrepareError>),
+    /// A bug ended the engine.
+    #[error(
+        "the engine panicked: {message}; {folder}/panic.txt tells where, and `llamascape train --resume {folder}` goes on"
+    )]
+    Panicked {
+        /// What the panic said.
+        message: String,
+        /// The run folder, with the report.
+        folder: PathBuf,
+    },
 }
 
 /// Where a run begins.
@@ -91,7 +103,7 @@ pub struct Report {
 
 /// Runs the engine of `dir` to its end. `ready` is called with the socket's path once screens can connect;
 /// `watch` with every new status. A new run that can't be prepared leaves no folder behind; an old one stays as it
-/// is, and takes on other `settings` only once it can go on with them.
+/// is, and takes on other `settings` only once it can go on with them. Screens are told of a panic, too.
 pub fn host(
     dir: &RunDir,
     settings: &Settings,
@@ -102,6 +114,7 @@ pub fn host(
 ) -> Result<Report, HostError> {
     let started = Instant::now();
     let _lock = dir.lock()?;
+    panics::concern(&settings.name, Some(dir.path()));
     let io = |what: &str| {
         let what = what.to_owned();
         move |source| HostError::Io { what, source }
@@ -140,9 +153,15 @@ pub fn host(
 
     let engine =
         Hosted { dir, settings, mode, begin, board: &board, viewers, inputs, inbox: &inbox, started };
-    let report = engine.run(state, info, watch);
+    let report = catch_unwind(AssertUnwindSafe(|| engine.run(state, info, watch)));
+    let report = report.unwrap_or_else(|panic| {
+        let message = printable(panics::message(&*panic));
+        Err(HostError::Panicked { message, folder: dir.path().to_owned() })
+    });
     let outcome = match &report {
         Ok(report) => report.outcome.clone(),
+        // The folder keeps what there is: the report, and what was trained.
+        Err(error @ HostError::Panicked { .. }) => Outcome::Failed { error: error.to_string() },
         Err(error) => {
             // Whoever is told finds the folder gone, or as it was.
             match earlier.map(|earlier| dir.write_state(&earlier)) {

@@ -12,6 +12,7 @@ pub mod kept;
 pub mod memory;
 pub mod metrics;
 pub mod pace;
+pub mod panics;
 pub mod pictures;
 pub mod prepare;
 pub mod reader;

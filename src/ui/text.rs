@@ -78,7 +78,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// Columns that safe text takes.
-pub(super) fn width(text: &str) -> usize {
+pub fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 
