@@ -13,7 +13,7 @@
 //! - [`app`]: what a screen knows, and how keys and frames change it
 //! - [`theme`]: colours and borders
 //! - [`ui`]: the picture of an [`app::App`]
-//! - [`terminal`]: the loop of a screen in a real terminal
+//! - [`terminal`]: the loop of a screen in a real terminal, and the files that are exported from it
 //! - [`export`]: results as files that other programs read
 //! - [`cli`]: one file a command
 

@@ -3,8 +3,11 @@
 
 mod abilities;
 mod background;
+mod export;
 mod look;
 mod query;
+mod shapes;
+mod svg;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -15,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{self, Event, KeyEvent, MouseEvent};
 use ratatui::crossterm::style::Print;
 use ratatui::crossterm::{cursor, execute, queue, terminal as tty};
@@ -26,9 +30,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::app::comparison::{self, Comparison};
-use crate::app::{self, App, Bindings, Effect, Gesture, Leave, Message, Options};
+use crate::app::{self, App, Bindings, Effect, ExportFormat, Exported, Gesture, Leave, Message, Options};
 use crate::protocol::comparison::{Phase, Scene};
-use crate::protocol::{LogLine, ToScreen};
+use crate::protocol::{LogLine, Slice, ToScreen};
 use crate::run::client::Link;
 use crate::run::comparison::Host;
 use crate::theme::Theme;
@@ -36,7 +40,9 @@ use crate::ui::{self, SMALLEST, text};
 
 pub use abilities::{Abilities, abilities};
 use background::{Background, Late};
+use export::Subject;
 pub use look::{Look, LookError};
+use svg::Ground;
 
 /// Frames a second at most: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(100);
@@ -154,6 +160,30 @@ impl Terminal {
         self.screen.get_frame().area()
     }
 
+    /// The screen as it is drawn the next time.
+    fn picture(&mut self, shown: &impl Shown, theme: &Theme) -> Buffer {
+        let mut frame = self.screen.get_frame();
+        shown.draw(theme, &mut frame);
+        let buffer = frame.buffer_mut();
+        let picture = buffer.clone();
+        // It is drawn on again, and must be as empty as it was.
+        buffer.reset();
+        picture
+    }
+
+    /// Writes what is shown in this form to a new file of this name.
+    fn export(&mut self, format: ExportFormat, name: String, shown: &impl Shown, theme: &Theme) -> Exported {
+        let subject = Subject {
+            screen: self.picture(shown, theme),
+            title: shown.title(),
+            ground: Ground::new(self.background.is_light),
+            slice: shown.slice(),
+        };
+        let written = export::write(format, &name, etcetera::home_dir().ok(), &subject);
+        let outcome = written.map(|path| path.display().to_string()).map_err(|error| error.to_string());
+        Exported { name, outcome }
+    }
+
     /// Draws the screen and sends what changed in one write, inside the brackets of a synchronized update.
     fn draw(&mut self, shown: &impl Shown, theme: &Theme) -> io::Result<()> {
         if !IS_TAKEN.load(Ordering::Relaxed) {
@@ -240,11 +270,17 @@ trait Shown {
     /// The mouse did something on a screen of this size.
     fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Self::Leave>>;
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame);
+    /// What is shown, in a few words.
+    fn title(&self) -> String;
+    /// The slice that is exported from here, and the model that is at its middle.
+    fn slice(&self) -> Option<(String, &Slice)>;
+    fn exported(&mut self, exported: Exported);
 }
 
 /// What the loop has to do.
 enum Next<Leave> {
     UseTheme(String),
+    Export(ExportFormat, String),
     Leave(Leave),
 }
 
@@ -255,6 +291,11 @@ struct Training {
 }
 
 impl Training {
+    /// The name of the run.
+    fn name(&self) -> &str {
+        self.app.engine.run.as_ref().map_or("", |run| &run.name)
+    }
+
     fn update(&mut self, message: Message) -> Vec<Next<Leave>> {
         let carry_out = |effect| match effect {
             Effect::Send(command) => {
@@ -263,6 +304,7 @@ impl Training {
                 None
             }
             Effect::UseTheme(name) => Some(Next::UseTheme(name)),
+            Effect::Export(format, name) => Some(Next::Export(format, name)),
             Effect::Leave(leave) => Some(Next::Leave(leave)),
         };
         self.app.update(message).into_iter().filter_map(carry_out).collect()
@@ -306,6 +348,20 @@ impl Shown for Training {
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
         ui::view(&self.app, theme, frame);
     }
+
+    fn title(&self) -> String {
+        let step = self.app.engine.status.as_ref().map_or(0, |status| status.step);
+        format!("llamascape: {}, step {step}", self.name())
+    }
+
+    fn slice(&self) -> Option<(String, &Slice)> {
+        let slice = self.app.engine.slice.as_ref()?;
+        Some((format!("{}@{}", self.name(), slice.step), slice))
+    }
+
+    fn exported(&mut self, exported: Exported) {
+        self.app.update(Message::Exported(exported));
+    }
 }
 
 /// A comparison and its engine in this process.
@@ -323,6 +379,7 @@ impl Comparing<'_> {
                 None
             }
             comparison::Effect::UseTheme(name) => Some(Next::UseTheme(name)),
+            comparison::Effect::Export(format, name) => Some(Next::Export(format, name)),
             comparison::Effect::Leave => Some(Next::Leave(None)),
         };
         self.app.update(message).into_iter().filter_map(carry_out).collect()
@@ -360,6 +417,25 @@ impl Shown for Comparing<'_> {
 
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
         ui::comparison::view(&self.app, theme, frame);
+    }
+
+    fn title(&self) -> String {
+        let [a, b] = &self.app.scene.sides;
+        format!("llamascape: {} and {}", a.name, b.name)
+    }
+
+    fn slice(&self) -> Option<(String, &Slice)> {
+        let side = &self.app.scene.sides[self.app.exported_side() as usize];
+        let slice = side.slice.as_deref()?;
+        let model = match slice.step {
+            0 => side.name.clone(),
+            steps => format!("{} after {steps} steps", side.name),
+        };
+        Some((model, slice))
+    }
+
+    fn exported(&mut self, exported: Exported) {
+        self.app.update(comparison::Message::Exported(exported));
     }
 }
 
@@ -414,6 +490,10 @@ async fn run<S: Shown>(
                     Ok(chosen) => theme = chosen,
                     Err(error) => log::warn!("{}", text::escape(&error.to_string())),
                 },
+                Next::Export(format, name) => {
+                    let exported = terminal.export(format, name, shown, &theme);
+                    shown.exported(exported);
+                }
                 Next::Leave(leave) => return Ok(Some(leave)),
             }
         }

@@ -15,7 +15,8 @@ use ratatui::widgets::BorderType;
 use serde::Deserialize;
 
 pub use color::{ColorDepth, color_depth, luminance};
-use color::{contrast, interpolate, mix, reduce, reduce_ink, rgb_color, seen};
+use color::{contrast, interpolate, reduce, reduce_ink, rgb_color, seen};
+pub(crate) use color::{indexed_rgb, mix};
 
 /// Steps of a colour map.
 pub const LEVELS: usize = 12;

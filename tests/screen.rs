@@ -191,6 +191,38 @@ fn a_light_terminal_gets_the_light_theme_and_a_persons_own_come_after_the_built_
 }
 
 #[test]
+fn the_screen_and_its_slice_are_exported_and_a_file_that_is_there_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let arguments = ["train", "--paused", "--name", "shown", "--grid", "9", "--threads", "1"];
+    let mut pty = Pty::start(home.path(), 120, 40, &arguments);
+    pty.until("the first slice", |text| text.contains("as of step 0") && text.contains("[Paris]"));
+
+    let picture = home.path().join("a.svg");
+    pty.press("e\x15");
+    pty.until("the line of the file's name", |text| text.contains(" Export "));
+    pty.press(&format!("{}\r", picture.display()));
+    pty.until("the picture", |text| text.contains("wrote /") && !text.contains(" Export "));
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains(">step 0</text>"), "{svg}");
+    assert!(!svg.contains("tab changes the format"), "{svg}");
+
+    pty.press(&format!(":export {}\r", picture.display()));
+    pty.until("a refusal", |text| text.contains("already a file of this name") && text.contains(" Export "));
+    assert_eq!(std::fs::read_to_string(&picture).unwrap(), svg);
+    pty.press("\x1b");
+    pty.until("the screen below", |text| !text.contains(" Export "));
+
+    let numbers = home.path().join("slice.json");
+    pty.press(&format!(":export {}\r", numbers.display()));
+    pty.until("the numbers", |text| text.contains("wrote /") && text.contains("slice.json"));
+    let slice: serde_json::Value = serde_json::from_slice(&std::fs::read(&numbers).unwrap()).unwrap();
+    assert_eq!((&slice["model"], &slice["objective"]), (&"shown@0".into(), &"mean".into()));
+    assert_eq!(slice["loss"].as_array().unwrap().len(), slice["betas"].as_array().unwrap().len());
+    pty.press("qs");
+    assert_eq!(pty.end().0, 0);
+}
+
+#[test]
 fn a_terminal_that_is_too_small_is_refused_before_anything_is_begun() {
     let home = tempfile::tempdir().unwrap();
     let pty = Pty::start(home.path(), 10, 5, &["train"]);

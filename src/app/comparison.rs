@@ -11,8 +11,8 @@ use super::key::{control, key, named};
 use super::keys::bindings;
 use super::palette::Typed;
 use super::{
-    Binding, Bindings, Chosen, Gesture, Group, Hint, LandscapeView, LineEditor, Palette, Pointed, keys,
-    next_theme,
+    Binding, Bindings, Chosen, ExportFormat, Exported, Gesture, Group, Hint, LandscapeView, LineEditor,
+    Palette, Pointed, keys, next_theme,
 };
 
 /// What a key does.
@@ -70,6 +70,8 @@ pub enum Action {
     Focus,
     /// Back to the plain view.
     Clear,
+    /// A file of what is on the screen.
+    Export,
     /// An action by its name.
     CommandLine,
     /// End.
@@ -117,6 +119,7 @@ bindings! {
     Screen:
         [named(KeyCode::Tab)] Focus "side" 1 "side" "focus both models, A or B: whom the keys mean"
         [named(KeyCode::Esc)] Clear "clear" 0 "clear" "take no more steps; hide what was written, then the cursor, which arrows or hjkl move"
+        [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or a slice as numbers, to a file"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave at once: steps taken here are not kept"
         [key('?')] Help "help" 0 "help" "these keys"
@@ -137,6 +140,8 @@ pub enum Modal {
     Prompt(LineEditor),
     /// The command line.
     Commands(Palette),
+    /// The line editor of the name of a file to write.
+    Export(LineEditor),
 }
 
 /// The panes of the screen.
@@ -157,6 +162,8 @@ pub enum Message {
     Mouse(Pointed<Pane>),
     /// All there is to show, as it is now.
     Scene(Box<Scene>),
+    /// What became of an export.
+    Exported(Exported),
 }
 
 /// What the terminal's loop has to do.
@@ -166,6 +173,8 @@ pub enum Effect {
     Ask(Ask),
     /// Draw with the theme of this name from now on.
     UseTheme(String),
+    /// Write what is on the screen in this form, to a new file of this name, and tell what became of it.
+    Export(ExportFormat, String),
     /// Close the screen.
     Leave,
 }
@@ -222,6 +231,10 @@ impl Comparison {
                 self.hear(*scene);
                 Vec::new()
             }
+            Message::Exported(exported) => {
+                self.exported(exported);
+                Vec::new()
+            }
         }
     }
 
@@ -260,6 +273,7 @@ impl Comparison {
             }
             Some(Modal::Prompt(_)) => self.prompt_key(key),
             Some(Modal::Commands(_)) => self.commands_key(key),
+            Some(Modal::Export(_)) => self.export_key(key),
             None => match keys::pressed(&self.bindings, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
                 Some(action) => self.run(action, String::new()),
@@ -276,6 +290,7 @@ impl Comparison {
         match (action, more.parse::<usize>()) {
             _ if more.is_empty() => self.act(action),
             (Action::Prompt, _) => self.set_prompt(more),
+            (Action::Export, _) => self.export(&more),
             (_, Ok(1)) => self.act(action),
             (_, Ok(steps @ 2..=STEPS_AT_ONCE)) => self.steps(steps),
             (_, _) => {
@@ -361,6 +376,7 @@ impl Comparison {
                 vec![Effect::Ask(Ask::Hush)]
             }
             Action::Clear => self.drop_cursor(),
+            Action::Export => self.begin_export(),
             Action::CommandLine => {
                 self.modal = Some(Modal::Commands(Palette::default()));
                 Vec::new()

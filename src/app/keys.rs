@@ -76,6 +76,8 @@ pub enum Action {
     Clear,
     /// A text in the log.
     Search,
+    /// A file of what is on the screen.
+    Export,
     /// An action by its name.
     CommandLine,
     /// Leave the engine alone.
@@ -231,6 +233,7 @@ bindings! {
         [key('7')] Log "log" 6 "log" "show or hide the log"
         [named(KeyCode::Esc)] Clear "clear" 0 "clear" "all panes again; no cursor; the newest log lines"
         [key('/')] Search "search" 0 "search" "search the log: enter goes to older lines, esc ends it"
+        [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or the slice as numbers, to a file"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
         [key('D')] Detach "detach" 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave: go on training, or save and stop"

@@ -6,6 +6,7 @@
 mod bindings;
 pub mod comparison;
 mod editor;
+mod export;
 mod key;
 mod keys;
 mod layers;
@@ -17,6 +18,7 @@ mod timeline;
 
 pub use bindings::{Bindings, Choice, CommandKeys, Keys, Misfit};
 pub use editor::LineEditor;
+pub use export::{ExportFormat, Exported};
 pub use key::Key;
 pub use keys::{Action, BINDINGS, Binding, Group};
 pub use layers::LayersView;
@@ -62,6 +64,8 @@ pub enum Message {
     Engine(ToScreen),
     /// The connection broke, and why.
     Lost(String),
+    /// What became of an export.
+    Exported(Exported),
 }
 
 /// What the terminal's loop has to do.
@@ -71,6 +75,8 @@ pub enum Effect {
     Send(Command),
     /// Draw with the theme of this name from now on.
     UseTheme(String),
+    /// Write what is on the screen in this form, to a new file of this name, and tell what became of it.
+    Export(ExportFormat, String),
     /// Close the screen.
     Leave(Leave),
 }
@@ -124,6 +130,10 @@ impl App {
             Message::Engine(said) => self.hear(said),
             Message::Lost(_) if matches!(self.link, Link::Ended(_)) => Vec::new(),
             Message::Lost(why) => vec![Effect::Leave(Leave::Lost(why))],
+            Message::Exported(exported) => {
+                self.exported(exported);
+                Vec::new()
+            }
         }
     }
 
@@ -159,6 +169,7 @@ impl App {
             Some(Modal::Prompt(_)) => self.prompt_key(key),
             Some(Modal::Commands(_)) => self.commands_key(key),
             Some(Modal::Search(_)) => self.search_key(key),
+            Some(Modal::Export(_)) => self.export_key(key),
             None => match keys::pressed(&self.options.bindings, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
                 Some(action) => self.act(action),
@@ -198,6 +209,7 @@ impl App {
                 return self.drop_cursor();
             }
             Action::Search => return self.begin_search(),
+            Action::Export => return self.begin_export(),
             Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
             Action::Quit => return self.quit(),
@@ -472,6 +484,9 @@ impl App {
     fn run(&mut self, action: Action, more: String) -> Vec<Effect> {
         if more.is_empty() {
             return self.act(action);
+        }
+        if action == Action::Export {
+            return self.export(&more);
         }
         let refused = match (self.cannot_command(), action, more.parse::<u64>()) {
             (Some(reason), _, _) => reason,

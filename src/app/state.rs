@@ -217,6 +217,8 @@ pub enum Modal {
     Commands(Palette),
     /// The search of the log.
     Search(Search),
+    /// The line editor of the name of a file to write.
+    Export(LineEditor),
 }
 
 /// A line that answers the last key, until the next one.

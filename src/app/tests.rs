@@ -246,7 +246,7 @@ fn a_second_control_c_leaves_at_once() {
 
 #[test]
 fn control_c_asks_from_whatever_lies_over_the_screen() {
-    for key in ["?", "p", ":", "/"] {
+    for key in ["?", "p", ":", "/", "e"] {
         let mut app = app(Phase::Running);
         keys(&mut app, key);
         assert_eq!(control_c(&mut app), []);

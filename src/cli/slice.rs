@@ -14,7 +14,7 @@ use super::directions;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::{grid, offset, ranges};
-use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite};
+use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite, note};
 use crate::export::writable;
 use crate::landscape::directions::{
     LossFunction, bytes, difference_plane, gradient_plane, hessian_plane, trajectory_plane,
@@ -528,40 +528,6 @@ impl Task {
             lines: None,
         }
     }
-}
-
-/// The honesty line: which loss on what, and what the directions are.
-fn note(model: &str, plane: &PlaneInfo, batch: &BatchInfo, objective: Objective) -> String {
-    let loss = match objective {
-        Objective::Mean => format!("mean loss of {} tokens", batch.tokens),
-        Objective::Last => "loss of the last token".to_owned(),
-    };
-    let hash = &batch.sha256[..batch.sha256.len().min(4)];
-    let mut note = format!("{model}: {loss} of {} #{hash}; {} directions", batch.source, plane.kind);
-    if plane.kind == "random" {
-        note.push_str(&format!(
-            ", {} norm, seeds {} {}",
-            plane.normalization, plane.seeds[0], plane.seeds[1]
-        ));
-    }
-    note.push_str(&format!(
-        ", over {} tensors ({} numbers), norms {:.4} {:.4}, cosine {:.1e}",
-        plane.tensors, plane.parameters, plane.norms[0], plane.norms[1], plane.cosine
-    ));
-    if let Some(explained) = plane.explained {
-        let [first, second] = explained.shares.map(|share| 100.0 * share);
-        let [walk, _] = explained.random_walk.map(|share| 100.0 * share);
-        note.push_str(&format!(
-            "; it holds {first:.0} + {second:.0} % of the path (a random walk: {walk:.0} %)"
-        ));
-    }
-    if let Some(spectrum) = plane.spectrum {
-        note.push_str(&format!(
-            "; eigenvalues {:.4} and {:.4}, {} of {} probed are negative",
-            spectrum.greatest, spectrum.least, spectrum.negative, spectrum.probed
-        ));
-    }
-    note
 }
 
 /// The same for a person.

@@ -20,6 +20,19 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> Result<()>
     Ok(())
 }
 
+/// Writes a file beside `path` and gives it that name once it is whole. A file that has the name already stays.
+pub fn create(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> Result<()>) -> Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    let (target, mut file) = beside(path)?;
+    write(&mut file)?;
+    file.as_file().sync_all()?;
+    // One that has come meanwhile stays too.
+    file.persist_noclobber(target).map_err(|error| error.error)?;
+    Ok(())
+}
+
 /// Fails where [`replace`] would before it wrote anything.
 pub fn writable(path: &Path) -> Result<()> {
     beside(path).map(|_| ())
@@ -57,6 +70,24 @@ mod tests {
         assert!(replace(&file, |_| Err(Error::other("full"))).is_err());
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_created_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("a"), folder.path().join("b"));
+        create(&file, |file| file.write_all(b"first")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("nowhere"), &link).unwrap();
+        for path in [&file, &link, &folder.path().to_owned()] {
+            let error = create(path, |file| file.write_all(b"second")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{}", path.display());
+        }
+        let late = folder.path().join("c");
+        let taken = create(&late, |_| std::fs::write(&late, "meanwhile"));
+        assert_eq!(taken.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "first");
+        assert_eq!(std::fs::read_to_string(&late).unwrap(), "meanwhile");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing else is left there");
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, npy::NpzTensors};
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
+use crate::landscape::evaluator::Objective;
 use crate::landscape::survey::Grid;
-use crate::protocol::{BatchInfo, PlaneInfo};
+use crate::protocol::{BatchInfo, PlaneInfo, Slice};
 
 /// Why a slice can't be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,7 @@ pub struct Caption {
     pub batch: BatchInfo,
     /// `mean` over the tokens, or `last` token.
     pub objective: String,
-    /// `stack` or `materialise`.
+    /// `stack` or `materialise`; `unknown` of a slice that was on a screen.
     pub method: String,
     /// Seconds of the evaluation alone.
     pub seconds: f64,
@@ -129,6 +131,40 @@ pub fn finite(values: &[f64]) -> Vec<Option<f64>> {
     values.iter().map(|value| Some(*value).filter(|value| value.is_finite())).collect()
 }
 
+/// The honesty line: which loss on what, and what the directions are.
+pub fn note(model: &str, plane: &PlaneInfo, batch: &BatchInfo, objective: Objective) -> String {
+    let loss = match objective {
+        Objective::Mean => format!("mean loss of {} tokens", batch.tokens),
+        Objective::Last => "loss of the last token".to_owned(),
+    };
+    let hash = batch.sha256.get(..4).unwrap_or(&batch.sha256);
+    let mut note = format!("{model}: {loss} of {} #{hash}; {} directions", batch.source, plane.kind);
+    if plane.kind == "random" {
+        note.push_str(&format!(
+            ", {} norm, seeds {} {}",
+            plane.normalization, plane.seeds[0], plane.seeds[1]
+        ));
+    }
+    note.push_str(&format!(
+        ", over {} tensors ({} numbers), norms {:.4} {:.4}, cosine {:.1e}",
+        plane.tensors, plane.parameters, plane.norms[0], plane.norms[1], plane.cosine
+    ));
+    if let Some(explained) = plane.explained {
+        let [first, second] = explained.shares.map(|share| 100.0 * share);
+        let [walk, _] = explained.random_walk.map(|share| 100.0 * share);
+        note.push_str(&format!(
+            "; it holds {first:.0} + {second:.0} % of the path (a random walk: {walk:.0} %)"
+        ));
+    }
+    if let Some(spectrum) = plane.spectrum {
+        note.push_str(&format!(
+            "; eigenvalues {:.4} and {:.4}, {} of {} probed are negative",
+            spectrum.greatest, spectrum.least, spectrum.negative, spectrum.probed
+        ));
+    }
+    note
+}
+
 /// A way to write a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -162,11 +198,45 @@ impl Surface {
         Self { caption, alphas: grid.alphas().to_vec(), betas: grid.betas().to_vec(), loss }
     }
 
+    /// What a screen shows of a model: the mean loss of a batch.
+    pub fn shown(model: String, slice: &Slice) -> Self {
+        let Slice { alphas, betas, plane, batch, seconds, .. } = slice;
+        let losses: Vec<f64> = slice.loss.iter().copied().map(f64::from).collect();
+        // The sides of such a grid are odd: it has a point in the middle.
+        let center = losses.get(losses.len() / 2).copied();
+        let caption = Caption {
+            note: note(&model, plane, batch, Objective::Mean),
+            model,
+            center: Center { loss: center.filter(|loss| loss.is_finite()) },
+            plane: plane.clone(),
+            batch: batch.clone(),
+            objective: Objective::Mean.name().to_owned(),
+            method: "unknown".to_owned(),
+            seconds: *seconds,
+            points_per_second: if *seconds > 0.0 { losses.len() as f64 / seconds } else { 0.0 },
+            complete: true,
+            lines: None,
+        };
+        let loss = finite(&losses).chunks(alphas.len().max(1)).map(<[_]>::to_vec).collect();
+        Self { caption, alphas: alphas.clone(), betas: betas.clone(), loss }
+    }
+
     /// Writes the file beside and renames it, so that a reader, or a disk that is full, finds the old one whole.
     pub fn write(&self, path: &Path) -> Result<(), SurfaceError> {
-        let io = |source| SurfaceError::Io { path: path.to_owned(), source };
         let format = Format::of(path)?;
-        let write = |file: &mut tempfile::NamedTempFile| match format {
+        super::replace(path, |file| self.fill(file, format))
+            .map_err(|source| SurfaceError::Io { path: path.to_owned(), source })
+    }
+
+    /// Writes a file that is not there yet.
+    pub fn create(&self, path: &Path) -> Result<(), SurfaceError> {
+        let format = Format::of(path)?;
+        super::create(path, |file| self.fill(file, format))
+            .map_err(|source| SurfaceError::Io { path: path.to_owned(), source })
+    }
+
+    fn fill(&self, file: &mut NamedTempFile, format: Format) -> std::io::Result<()> {
+        match format {
             Format::Json => file.write_all(json(self).as_bytes()),
             Format::Csv => file.write_all(self.csv().as_bytes()),
             Format::Vtp => file.write_all(self.vtp().as_bytes()),
@@ -175,8 +245,7 @@ impl Surface {
                 let written = self.npz(file.path()).and_then(|()| NpzTensors::new(file.path()));
                 written.map(|_| ()).map_err(std::io::Error::other)
             }
-        };
-        super::replace(path, write).map_err(io)
+        }
     }
 
     /// Reads what [`Self::write`] has written.
@@ -376,6 +445,33 @@ mod tests {
         surface().write(&path).unwrap();
         assert!(matches!(Surface::read(&path), Err(SurfaceError::WriteOnly(_))));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "nothing else is left there");
+    }
+
+    #[test]
+    fn the_slice_of_a_screen_comes_back_with_what_is_known_of_it() {
+        let slice = Slice {
+            step: 7,
+            generation: 1,
+            alphas: vec![-1.0, 0.0, 1.0],
+            betas: vec![0.5],
+            loss: vec![1.0, 2.0, f32::NAN],
+            center: 1.5,
+            finest: false,
+            plane: PlaneInfo { kind: "random".to_owned(), ..PlaneInfo::default() },
+            batch: BatchInfo { tokens: 5, sha256: "é".to_owned(), source: "held-out".to_owned() },
+            seconds: 0.0,
+            sharpness: None,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.json");
+        let surface = Surface::shown("tidy-otter@7".to_owned(), &slice);
+        surface.create(&path).unwrap();
+        let read = Surface::read(&path).unwrap();
+        assert_eq!(read, surface);
+        assert_eq!(read.loss, [[Some(1.0), Some(2.0), None]]);
+        assert_eq!(read.caption.center.loss, Some(2.0), "the middle of the ranges");
+        assert!(read.caption.note.starts_with("tidy-otter@7: mean loss of 5 tokens of held-out #é"));
+        assert!(surface.create(&path).is_err(), "it is there already");
     }
 
     #[test]

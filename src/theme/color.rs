@@ -33,7 +33,7 @@ pub(super) fn rgb_color([r, g, b]: [u8; 3]) -> Color {
     Color::Rgb(r, g, b)
 }
 
-pub(super) fn mix(a: [u8; 3], b: [u8; 3], t: f32) -> [u8; 3] {
+pub(crate) fn mix(a: [u8; 3], b: [u8; 3], t: f32) -> [u8; 3] {
     std::array::from_fn(|i| (f32::from(a[i]) + (f32::from(b[i]) - f32::from(a[i])) * t).round() as u8)
 }
 
@@ -165,7 +165,7 @@ fn hue_of_sixteen(rgb: [u8; 3], bright: bool) -> Color {
 }
 
 /// The colours of xterm by number, from 16: a cube with six steps a side, and greys.
-pub(super) fn indexed_rgb(index: u8) -> [u8; 3] {
+pub(crate) fn indexed_rgb(index: u8) -> [u8; 3] {
     let cube = |step: u8| if step == 0 { 0 } else { 55 + 40 * step };
     if index >= 232 {
         return [8 + 10 * (index - 232); 3];

@@ -171,6 +171,9 @@ impl Widget for Screen<'_> {
                 let keys = "enter goes to an older line · esc ends";
                 prompt::BottomLine { symbol: "/", editor: &search.editor, keys, theme }.render(area, buffer);
             }
+            Some(Modal::Export(editor)) => {
+                prompt::ExportEditor { editor, side: None, theme }.render(area, buffer);
+            }
             None => {}
         }
     }

@@ -1,11 +1,12 @@
-//! Lines being typed: the editor of the prompt, and the last row of the screen.
+//! Lines being typed: the editors of the prompt and of the name of a file, and the last row of the screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::LineEditor;
+use crate::app::{ExportFormat, LineEditor};
+use crate::protocol::comparison::Side;
 use crate::theme::{Palette, Theme};
 
 use super::{popup, text};
@@ -45,7 +46,7 @@ impl Widget for BottomLine<'_> {
     }
 }
 
-/// A line of text being typed.
+/// A text being typed, whose last token is the target.
 pub(super) struct PromptEditor<'a> {
     pub(super) editor: &'a LineEditor,
     pub(super) theme: &'a Theme,
@@ -53,21 +54,61 @@ pub(super) struct PromptEditor<'a> {
 
 impl Widget for PromptEditor<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { editor, theme } = self;
+        let note = Line::styled("its last token is predicted from those before it", theme.palette.muted);
+        let keys = "enter predicts · esc cancels · ctrl-u clears";
+        Editor { title: "Prompt", editor, note, keys, theme }.render(area, buffer);
+    }
+}
+
+/// The name of a file being typed, and what will be written to it.
+pub(super) struct ExportEditor<'a> {
+    pub(super) editor: &'a LineEditor,
+    /// The model whose slice it may be, where there are two.
+    pub(super) side: Option<Side>,
+    pub(super) theme: &'a Theme,
+}
+
+impl Widget for ExportEditor<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { editor, side, theme } = self;
+        let palette = &theme.palette;
+        let note = match (ExportFormat::of(&editor.text()), side) {
+            (None, _) => Line::styled(ExportFormat::KNOWN, palette.warn),
+            (Some(format), Some(side)) if !format.is_of_screen() => {
+                Line::styled(format!("{}: that of {}", format.content(), side.name()), palette.muted)
+            }
+            (Some(format), _) => Line::styled(format.content(), palette.muted),
+        };
+        let keys = "enter writes · tab changes the format · esc cancels";
+        Editor { title: "Export", editor, note, keys, theme }.render(area, buffer);
+    }
+}
+
+/// A frame with a line being typed, what becomes of it, and what can be done with it.
+struct Editor<'a> {
+    title: &'static str,
+    editor: &'a LineEditor,
+    note: Line<'static>,
+    keys: &'static str,
+    theme: &'a Theme,
+}
+
+impl Widget for Editor<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
         let palette = &self.theme.palette;
         let place = popup(area, (area.width * 3 / 4).max(60), 4, buffer);
         let block = Block::bordered()
             .border_type(self.theme.border)
             .border_style(palette.focus)
             .style(palette.base.patch(palette.popup))
-            .title(Span::styled(" Prompt ", palette.title))
-            .title_bottom(
-                Line::styled(" enter predicts · esc cancels · ctrl-u clears ", palette.muted).right_aligned(),
-            );
+            .title(Span::styled(format!(" {} ", self.title), palette.title))
+            .title_bottom(Line::styled(format!(" {} ", self.keys), palette.muted).right_aligned());
         let inner = block.inner(place);
         block.render(place, buffer);
         let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
         typed(self.editor, usize::from(inner.width), palette).render(inner, buffer);
         let note = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
-        Line::styled("its last token is predicted from those before it", palette.muted).render(note, buffer);
+        self.note.render(note, buffer);
     }
 }

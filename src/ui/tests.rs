@@ -76,6 +76,7 @@ fn no_size_makes_it_panic() {
         Some(Modal::Help { scroll: 99 }),
         Some(Modal::Prompt(LineEditor::default())),
         Some(Modal::Commands(Palette::default())),
+        Some(Modal::Export(LineEditor::new("a.svg"))),
     ] {
         app.view.modal = modal;
         for zoomed in [false, true] {
@@ -228,6 +229,20 @@ fn the_prompt_editor_keeps_its_cursor_in_sight() {
     let mut app = fixture::app();
     app.view.modal = Some(Modal::Prompt(LineEditor::new(&format!("{} the end", "x".repeat(500)))));
     assert!(text_of(&drawn(&app, 80, 24)).contains("x the end "));
+}
+
+#[test]
+fn the_editor_of_an_export_says_what_will_be_written() {
+    let mut app = fixture::app();
+    press(&mut app, 'e');
+    let text = text_of(&drawn(&app, 80, 24));
+    for part in
+        [" Export ", "llamascape-tidy-otter-412.svg", "a picture of the screen", "tab changes the format"]
+    {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    typed(&mut app, "z");
+    assert!(text_of(&drawn(&app, 80, 24)).contains(crate::app::ExportFormat::KNOWN));
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn each_note_is_a_hint_once() {
 #[test]
 fn until_both_are_there_one_can_only_read_the_help_and_leave() {
     let mut app = Comparison::new(vec!["dark".into(), "light".into()], Bindings::default());
-    for key in ["s", "P", "u", "c", "p", "G"] {
+    for key in ["s", "P", "u", "c", "p", "G", "e"] {
         assert_eq!(keys(&mut app, key), []);
         assert_eq!(refused(&app), "the models are not there yet", "{key}");
     }
@@ -240,7 +240,7 @@ fn until_both_are_there_one_can_only_read_the_help_and_leave() {
 
 #[test]
 fn control_c_leaves_from_anywhere() {
-    for key in ["", "p", "?", ":"] {
+    for key in ["", "p", "?", ":", "e"] {
         let mut app = live(scene());
         keys(&mut app, key);
         assert_eq!(control_c(&mut app), [Effect::Leave], "{key}");

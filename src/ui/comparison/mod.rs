@@ -20,7 +20,7 @@ use super::footer::Footer;
 use super::help::Help;
 use super::palette::CommandLine;
 use super::preparing::Preparing;
-use super::prompt::PromptEditor;
+use super::prompt::{ExportEditor, PromptEditor};
 use super::surface::{Scale, Surface};
 use super::{is_too_small, pointer, status, text, too_small};
 
@@ -135,6 +135,9 @@ impl Widget for Screen<'_> {
             Some(Modal::Prompt(editor)) => PromptEditor { editor, theme }.render(area, buffer),
             Some(Modal::Commands(typed)) => {
                 CommandLine { typed, bindings, theme }.render(area, buffer);
+            }
+            Some(Modal::Export(editor)) => {
+                ExportEditor { editor, side: Some(app.exported_side()), theme }.render(area, buffer);
             }
             None => {}
         }

@@ -381,6 +381,17 @@ fn the_command_line_lists_the_commands_of_this_screen() {
 }
 
 #[test]
+fn an_export_says_whose_slice_is_written() {
+    let mut app = fixture::app(fixture::scene());
+    press(&mut app, KeyCode::Char('e'));
+    shows(&app, (80, 24), &[" Export ", "a picture of the screen "]);
+    for _ in 0..3 {
+        press(&mut app, KeyCode::Tab);
+    }
+    shows(&app, (80, 24), &[".npz", "the slice as arrays for NumPy: that of A"]);
+}
+
+#[test]
 fn nothing_that_is_pressed_or_clicked_makes_it_panic() {
     let mut child = crate::ui::fixture::Child::new();
     for plane in [PlaneChoice::Own, PlaneChoice::Through].into_iter().cycle().take(20) {
