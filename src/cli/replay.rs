@@ -17,6 +17,6 @@ impl Args {
     /// Opens a screen on the folder of the run.
     pub(super) fn run(self, bindings: Bindings<Action>) -> anyhow::Result<()> {
         let dir = RunDir::find(self.run.as_deref())?;
-        screen::replay(dir, self.screen.look()?, bindings)
+        screen::replay(&dir, self.screen.look()?, bindings)
     }
 }

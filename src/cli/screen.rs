@@ -95,7 +95,7 @@ fn block_on<T>(screen: impl Future<Output = T>) -> std::io::Result<T> {
 }
 
 /// Shows what the folder of a run tells, until the person leaves.
-pub(super) fn replay(dir: RunDir, look: Look, bindings: Bindings<Action>) -> anyhow::Result<()> {
+pub(super) fn replay(dir: &RunDir, look: Look, bindings: Bindings<Action>) -> anyhow::Result<()> {
     block_on(async {
         let link = replay::replay(dir)?;
         let mut terminal = Terminal::open(&look)?;

@@ -20,7 +20,7 @@ use crate::settings::Settings;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Begins to tell a screen of the run. The thread behind it ends with the screen.
-pub fn replay(dir: RunDir) -> Result<Link, RunError> {
+pub fn replay(dir: &RunDir) -> Result<Link, RunError> {
     let settings = dir.settings()?;
     let (frames, inbox) = mpsc::channel(1);
     // What is asked for is asked of nobody.

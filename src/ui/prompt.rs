@@ -57,7 +57,7 @@ impl Widget for PromptEditor<'_> {
         let Self { editor, theme } = self;
         let note = Line::styled("its last token is predicted from those before it", theme.palette.muted);
         let keys = "enter predicts · esc cancels · ctrl-u clears";
-        Editor { title: "Prompt", editor, note, keys, theme }.render(area, buffer);
+        Editor { title: "Prompt", line: editor, note, keys, theme }.render(area, buffer);
     }
 }
 
@@ -81,14 +81,14 @@ impl Widget for ExportEditor<'_> {
             (Some(format), _) => Line::styled(format.content(), palette.muted),
         };
         let keys = "enter writes · tab changes the format · esc cancels";
-        Editor { title: "Export", editor, note, keys, theme }.render(area, buffer);
+        Editor { title: "Export", line: editor, note, keys, theme }.render(area, buffer);
     }
 }
 
 /// A frame with a line being typed, what becomes of it, and what can be done with it.
 struct Editor<'a> {
     title: &'static str,
-    editor: &'a LineEditor,
+    line: &'a LineEditor,
     note: Line<'static>,
     keys: &'static str,
     theme: &'a Theme,
@@ -107,7 +107,7 @@ impl Widget for Editor<'_> {
         let inner = block.inner(place);
         block.render(place, buffer);
         let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner };
-        typed(self.editor, usize::from(inner.width), palette).render(inner, buffer);
+        typed(self.line, usize::from(inner.width), palette).render(inner, buffer);
         let note = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
         self.note.render(note, buffer);
     }
