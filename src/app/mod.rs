@@ -21,7 +21,7 @@ pub use editor::LineEditor;
 pub use export::{ExportFormat, Exported};
 pub use key::Key;
 pub use keys::{Action, BINDINGS, Binding, Group};
-pub use layers::LayersView;
+pub use layers::{LayersView, Quantity, Strip, StripKind, layer_of};
 pub use mouse::{Gesture, Pointed};
 pub use palette::Palette;
 pub use search::{Recent, Search};
@@ -179,6 +179,9 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
+        if self.view.shown == View::Layers && self.act_on_layers(action) {
+            return Vec::new();
+        }
         if action.commands() {
             return self.command(action);
         }
@@ -218,6 +221,19 @@ impl App {
             _ => {}
         }
         Vec::new()
+    }
+
+    /// Does what an action means where the layers are shown; whether it means anything of its own comes back.
+    fn act_on_layers(&mut self, action: Action) -> bool {
+        let layers = &mut self.view.layers;
+        match action {
+            Action::Move => layers.fold(&self.engine.tensor_names),
+            Action::FocusNext => layers.quantity = layers.quantity.after(1),
+            Action::FocusPrevious => layers.quantity = layers.quantity.after(Quantity::ALL.len() - 1),
+            Action::Clear => layers.step = None,
+            _ => return false,
+        }
+        true
     }
 
     /// Shows what the engine says in answer to a key, and what went wrong in any case. What it said before this

@@ -184,27 +184,27 @@ impl Chart<'_> {
                 .set_style(self.theme.palette.warn);
         }
     }
+}
 
-    /// The first step, the middle one and the last, as far as there is room.
-    fn draw_steps(&self, steps: Range, area: Rect, buffer: &mut Buffer) {
-        let muted = self.theme.palette.muted;
-        let first = format!("{:.0}", steps.low);
-        Line::styled(first.as_str(), muted).render(area, buffer);
-        if steps.high <= steps.low {
-            return;
-        }
-        let last = format!("step {:.0}", steps.high);
-        Line::styled(last.as_str(), muted).right_aligned().render(area, buffer);
-        let step = f64::midpoint(steps.low, steps.high).round();
-        let middle = format!("{step:.0}");
-        let wide = text::width(&middle) as u16;
-        let center = (steps.place(step) * f64::from(area.width.saturating_sub(1))).round() as u16;
-        let start = center.saturating_sub(wide / 2);
-        let free = text::width(&first) as u16 + 1..area.width.saturating_sub(text::width(&last) as u16);
-        if middle != first && free.contains(&start) && free.contains(&(start + wide)) {
-            let place = Rect { x: area.x + start, width: wide, ..area };
-            Line::styled(middle, muted).render(place, buffer);
-        }
+/// The first step, the middle one and the last, as far as there is room.
+pub(super) fn draw_steps(steps: Range, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let muted = theme.palette.muted;
+    let first = format!("{:.0}", steps.low);
+    Line::styled(first.as_str(), muted).render(area, buffer);
+    if steps.high <= steps.low {
+        return;
+    }
+    let last = format!("step {:.0}", steps.high);
+    Line::styled(last.as_str(), muted).right_aligned().render(area, buffer);
+    let step = f64::midpoint(steps.low, steps.high).round();
+    let middle = format!("{step:.0}");
+    let wide = text::width(&middle) as u16;
+    let center = (steps.place(step) * f64::from(area.width.saturating_sub(1))).round() as u16;
+    let start = center.saturating_sub(wide / 2);
+    let free = text::width(&first) as u16 + 1..area.width.saturating_sub(text::width(&last) as u16);
+    if middle != first && free.contains(&start) && free.contains(&(start + wide)) {
+        let place = Rect { x: area.x + start, width: wide, ..area };
+        Line::styled(middle, muted).render(place, buffer);
     }
 }
 
@@ -240,7 +240,7 @@ impl Widget for Chart<'_> {
             let place = Rect { x: area.x, y: plot.y + row, width: gutter - 1, height: 1 };
             Line::from(Span::styled(label.as_str(), muted)).right_aligned().render(place, buffer);
         }
-        self.draw_steps(steps, Rect { y: plot.bottom(), height: 1, ..plot }, buffer);
+        draw_steps(steps, self.theme, Rect { y: plot.bottom(), height: 1, ..plot }, buffer);
         self.draw(steps, values, plot, buffer);
     }
 }

@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use crate::app::{App, Message, Options};
 use crate::protocol::{
     BatchInfo, Candidate, Drift, LayerNorm, OptimizerKind, Phase, PlaneInfo, Point, Prediction, RunInfo,
-    Slice, Status, ToScreen, Token, Update,
+    Slice, Status, TensorNorms, ToScreen, Token, Update,
 };
 
 /// A slice from -1 to 1, `side` points a side.
@@ -99,6 +99,40 @@ pub(super) fn status() -> Status {
     }
 }
 
+/// Names of the parameters of a model with so many layers.
+pub(super) fn tensor_names(layers: usize) -> Vec<String> {
+    const PARTS: [&str; 9] = [
+        "input_layernorm",
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "post_attention_layernorm",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    ];
+    let layer = |number| PARTS.map(|part| format!("model.layers.{number}.{part}.weight"));
+    let mut names = vec!["model.embed_tokens.weight".to_owned()];
+    names.extend((0..layers).flat_map(layer));
+    names.push("model.norm.weight".to_owned());
+    names
+}
+
+/// Norms of so many parameters at a step; the last one is frozen.
+pub(super) fn tensor_norms(parameters: usize, step: u64) -> TensorNorms {
+    let fade = 1.0 / (1.0 + step as f32 / 200.0);
+    let norms = |norm: &dyn Fn(usize) -> f32| (0..parameters).map(norm).collect::<Vec<f32>>();
+    let weight = |i: usize| 10.0 + i as f32;
+    let trained = |i: usize| if i + 1 < parameters { fade * (1 + i % 5) as f32 } else { 0.0 };
+    TensorNorms {
+        step,
+        gradients: norms(&|i| 0.1 * trained(i)),
+        weights: norms(&weight),
+        updates: norms(&|i| 1e-3 * trained(i) * weight(i)),
+    }
+}
+
 /// A screen that knows everything.
 pub(super) fn app() -> App {
     let mut app = App::new(Options::default());
@@ -123,6 +157,8 @@ pub(super) fn app() -> App {
         status: Some(status()),
         points: (1..=412).map(point).collect(),
         layers: Some(names.map(|name| LayerNorm { name: name.into(), grad_norm: 0.5 }).to_vec()),
+        tensor_names: Some(tensor_names(4)),
+        tensors: (1..=412).map(|step| tensor_norms(38, step)).collect(),
         slice: Some(slice(17, |alpha, beta| 2.113 + 4.0 * (alpha * alpha + beta * beta) as f32)),
         prediction: Some(prediction()),
         ..Update::default()
@@ -197,7 +233,7 @@ impl Child {
             }
             1 => Event::Key(KeyEvent::new(self.one_of(&NAMED), KeyModifiers::NONE)),
             2 => {
-                let character = self.one_of(&[':', '/', '?', 'p', 'z']);
+                let character = self.one_of(&[':', '/', '?', 'p', 'z', '1', '5']);
                 Event::Key(KeyEvent::new(KeyCode::Char(character), KeyModifiers::NONE))
             }
             _ => {

@@ -371,6 +371,23 @@ fn a_search_shows_the_lines_that_are_found_alone() {
     assert!(!text.contains("another line"));
 }
 
+#[test]
+fn five_shows_every_parameter_over_time_and_one_the_observatory() {
+    let mut app = fixture::app();
+    press(&mut app, '5');
+    for (width, height) in [(80, 24), (120, 40)] {
+        let text = text_of(&drawn(&app, width, height));
+        for part in
+            [" Layers ", "as of step 412", "  embed ", " 0 mlp.down ", "gradient norm", "step 412  loss"]
+        {
+            assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+        assert!(!text.contains("Landscape"));
+    }
+    press(&mut app, '1');
+    assert_eq!(drawn(&app, 80, 24), drawn(&fixture::app(), 80, 24));
+}
+
 fn click(app: &mut App, screen: Rect, (column, row): (u16, u16)) {
     let kind = MouseEventKind::Down(MouseButton::Left);
     let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
