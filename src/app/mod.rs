@@ -160,12 +160,20 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
+        let on_timeline = self.view.shown == View::Timeline;
+        // There is no place to move to on it, and to mark asks nothing of the engine.
+        if action == Action::Move && on_timeline {
+            self.view.hint = Some(self.view.timeline.mark(&self.engine.timeline));
+            return Vec::new();
+        }
         if action.commands() {
             return self.command(action);
         }
         let view = &mut self.view;
         match action {
-            Action::LogScale if view.focus == Pane::Loss => view.log_loss = !view.log_loss,
+            Action::LogScale if view.focus == Pane::Loss && view.shown == View::Observatory => {
+                view.log_loss = !view.log_loss;
+            }
             Action::LogScale => view.hint = Some(view.landscape.next_stretch()),
             Action::Surface => view.hint = Some(view.landscape.switch()),
             Action::TurnLeft => view.hint = Some(view.landscape.turn(-1, 0)),
@@ -180,6 +188,8 @@ impl App {
             Action::Timeline => view.shown = View::Timeline,
             Action::Log if view.focus == Pane::Log => view.focus = Pane::Landscape,
             Action::Log => view.log_flipped = !view.log_flipped,
+            Action::FocusNext | Action::FocusPrevious if on_timeline => view.timeline.turn_over(),
+            Action::Clear if on_timeline => view.timeline.follow(),
             Action::FocusNext => view.focus = view.focus.after(1),
             Action::FocusPrevious => view.focus = view.focus.after(Pane::ALL.len() - 1),
             Action::Zoom => view.zoomed = !view.zoomed,
