@@ -15,7 +15,7 @@ use ratatui::widgets::BorderType;
 use serde::Deserialize;
 
 pub use color::{ColorDepth, color_depth, luminance};
-use color::{contrast, interpolate, reduce, reduce_ink, rgb_color, seen};
+use color::{contrast, interpolate, is_light, reduce, reduce_ink, rgb_color, seen};
 pub(crate) use color::{indexed_rgb, mix};
 
 /// Steps of a colour map.
@@ -187,8 +187,21 @@ impl ColorMap {
         if depth == ColorDepth::Ansi16 {
             return Self::of_sixteen(name);
         }
-        let rgb: [[u8; 3]; LEVELS] =
-            std::array::from_fn(|i| interpolate(stops, i as f32 / (LEVELS - 1) as f32));
+        let level = |i: usize| interpolate(stops, i as f32 / (LEVELS - 1) as f32);
+        Self::of_levels(name, std::array::from_fn(level), depth)
+    }
+
+    /// A map for changes: falls, no change in the two levels of the middle, rises.
+    fn diverging(stops: &[[u8; 3]], on_light: bool, depth: ColorDepth) -> Self {
+        let name = "diverging".to_owned();
+        if depth == ColorDepth::Ansi16 {
+            return Self::diverging_of_sixteen(name, on_light);
+        }
+        let level = |i: usize| interpolate(stops, (i - i / (LEVELS / 2)) as f32 / (LEVELS - 2) as f32);
+        Self::of_levels(name, std::array::from_fn(level), depth)
+    }
+
+    fn of_levels(name: String, rgb: [[u8; 3]; LEVELS], depth: ColorDepth) -> Self {
         let is_dark = |c: &[u8; 3]| luminance(*c) < 0.28;
         Self {
             name,
@@ -215,6 +228,18 @@ impl ColorMap {
             marks: levels.map(|c| if is_dark(c) { White } else { Black }),
         }
     }
+
+    /// The hues for falls and rises that every eye tells apart; the middle is the ground of the screen.
+    fn diverging_of_sixteen(name: String, on_light: bool) -> Self {
+        use Color::{Black, Blue, Cyan, Red, White, Yellow};
+        let levels: [Color; LEVELS] = if on_light {
+            [Blue, Blue, Blue, Cyan, Cyan, White, White, Yellow, Yellow, Red, Red, Red]
+        } else {
+            [Cyan, Cyan, Blue, Blue, Blue, Black, Black, Red, Red, Red, Yellow, Yellow]
+        };
+        let inks = levels.map(|c| if matches!(c, Black | Blue | Red) { White } else { Black });
+        Self { name, levels, lines: inks, marks: inks }
+    }
 }
 
 /// What the screen looks like.
@@ -226,12 +251,16 @@ pub struct Theme {
     pub palette: Palette,
     /// Colour maps of the landscape, at least one.
     pub maps: Vec<ColorMap>,
+    /// The colour map of changes of the loss: the lower half of its levels are falls, the upper half are rises.
+    pub diverging: ColorMap,
     /// Borders of panes.
     pub border: BorderType,
     /// Characters.
     pub symbols: Symbols,
     /// Whether there is any colour. Without, shades are dots.
     pub has_color: bool,
+    /// Whether there are colours enough for shades of one hue.
+    pub has_shades: bool,
 }
 
 #[derive(Deserialize)]
@@ -244,6 +273,7 @@ struct File {
     palette: BTreeMap<String, String>,
     #[serde(default)]
     map: Vec<MapEntry>,
+    diverging: Option<DivergingEntry>,
     #[serde(default)]
     symbols: BTreeMap<String, String>,
 }
@@ -254,6 +284,32 @@ struct MapEntry {
     name: String,
     stops: Vec<String>,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DivergingEntry {
+    stops: Vec<String>,
+}
+
+/// The stops for changes on a dark and on a light screen: blue falls, orange rises. Between them is the ground.
+const DIVERGING: [[[u8; 3]; 6]; 2] = [
+    [
+        [0xa6, 0xd8, 0xff],
+        [0x4a, 0x93, 0xe0],
+        [0x23, 0x48, 0x7a],
+        [0x70, 0x3a, 0x15],
+        [0xdf, 0x74, 0x25],
+        [0xff, 0xc4, 0x8a],
+    ],
+    [
+        [0x08, 0x40, 0x7e],
+        [0x3f, 0x86, 0xc8],
+        [0xa9, 0xcb, 0xe8],
+        [0xf3, 0xc4, 0x9b],
+        [0xd3, 0x70, 0x1f],
+        [0x7f, 0x27, 0x04],
+    ],
+];
 
 impl Theme {
     /// Contrast below which a line is lost on the screen.
@@ -284,10 +340,12 @@ impl Theme {
         let inherited = own.inherited()?;
         let color = own.file.color.or(inherited.as_ref().and_then(|theme| theme.file.color));
         let is_colorless = color == Some(false);
+        let has_color = depth != ColorDepth::None && !is_colorless;
         let mut theme = Self {
             name: name.into(),
             palette: Palette::default(),
             maps: Vec::new(),
+            diverging: ColorMap::diverging(&DIVERGING[0], false, depth),
             border: BorderType::Rounded,
             symbols: Symbols {
                 weights: "◉".into(),
@@ -296,7 +354,8 @@ impl Theme {
                 target: "▸".into(),
                 phase: "●".into(),
             },
-            has_color: depth != ColorDepth::None && !is_colorless,
+            has_color,
+            has_shades: has_color && depth > ColorDepth::Ansi16,
         };
         let [default, .., mono] = BUILT_IN.map(|(name, text)| Reader::new(name, text));
         default?.apply(&mut theme, depth)?;
@@ -304,13 +363,21 @@ impl Theme {
             theme.palette = Palette::default();
             mono?.apply(&mut theme, depth)?;
         }
+        let mut stops = None;
         // Styles that count on colours say the wrong thing without.
         if theme.has_color || is_colorless {
             if let Some(inherited) = inherited {
                 inherited.apply(&mut theme, depth)?;
+                stops = inherited.diverging()?;
             }
             own.apply(&mut theme, depth)?;
+            stops = own.diverging()?.or(stops);
         }
+        let ground = seen(theme.palette.base.bg.unwrap_or(Color::Reset));
+        let on_light = is_light(ground);
+        let [a, b, c, d, e, f] = DIVERGING[usize::from(on_light)];
+        let default = [a, b, c, ground, d, e, f];
+        theme.diverging = ColorMap::diverging(stops.as_deref().unwrap_or(&default), on_light, depth);
         if theme.has_color {
             theme.palette.reduce(depth);
         } else {
@@ -360,6 +427,7 @@ impl<'a> Reader<'a> {
     fn check(&self) -> Result<(), ThemeError> {
         let mut scratch = Palette::default();
         self.palette(&mut scratch)?;
+        self.diverging()?;
         self.maps(ColorDepth::True).map(|_| ())
     }
 
@@ -427,6 +495,19 @@ impl<'a> Reader<'a> {
             }
         };
         self.file.map.iter().map(read).collect()
+    }
+
+    /// The stops of the map of changes.
+    fn diverging(&self) -> Result<Option<Vec<[u8; 3]>>, ThemeError> {
+        let Some(entry) = &self.file.diverging else { return Ok(None) };
+        let stops: Result<Vec<_>, _> = entry.stops.iter().map(|stop| parse_rgb(stop)).collect();
+        match stops {
+            Ok(stops) if stops.len() >= 3 && stops.len() % 2 == 1 => Ok(Some(stops)),
+            Ok(_) => {
+                Err(self.error("diverging", "write 3, 5 or 7 stops: the one in the middle is no change"))
+            }
+            Err(message) => Err(self.error("diverging", message)),
+        }
     }
 }
 

@@ -226,7 +226,7 @@ bindings! {
     Screen:
         [key('1')] Observatory "observatory" 0 "observatory" "the landscape, the loss, the next token and the gradient"
         [key('5')] Layers "layers" 0 "layers" "gradient, weights and update of every parameter, over time"
-        [key('6')] Timeline "timeline" 0 "timeline" "the slices of the run, one after another, and how two of them differ"
+        [key('6')] Timeline "timeline" 0 "timeline" "the slices of the run, one after another; enter marks one, tab: how two differ"
         [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it (loss: steps)"
         [named(KeyCode::BackTab)] FocusPrevious "previous-pane" 0 "focus back" "focus the pane before"
         [key('z')] Zoom "zoom-pane" 0 "zoom pane" "give the focused pane the whole screen, or take it back"

@@ -179,7 +179,7 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
-        if self.view.shown == View::Layers && self.act_on_layers(action) {
+        if self.act_in_view(action) {
             return Vec::new();
         }
         if action.commands() {
@@ -187,7 +187,9 @@ impl App {
         }
         let (view, keys) = (&mut self.view, &self.options.bindings);
         match action {
-            Action::LogScale if view.focus == Pane::Loss => view.log_loss = !view.log_loss,
+            Action::LogScale if view.focus == Pane::Loss && view.shown == View::Observatory => {
+                view.log_loss = !view.log_loss;
+            }
             Action::LogScale => view.hint = Some(view.landscape.next_stretch()),
             Action::Surface => view.hint = Some(view.landscape.switch(keys)),
             Action::TurnLeft => view.hint = Some(view.landscape.turn(-1, 0, keys)),
@@ -223,14 +225,20 @@ impl App {
         Vec::new()
     }
 
-    /// Does what an action means where the layers are shown; whether it means anything of its own comes back.
-    fn act_on_layers(&mut self, action: Action) -> bool {
-        let layers = &mut self.view.layers;
-        match action {
-            Action::Move => layers.fold(&self.engine.tensor_names),
-            Action::FocusNext => layers.quantity = layers.quantity.after(1),
-            Action::FocusPrevious => layers.quantity = layers.quantity.after(Quantity::ALL.len() - 1),
-            Action::Clear => layers.step = None,
+    /// What an action means in the view that is shown and nowhere else. Returns whether it means something there.
+    fn act_in_view(&mut self, action: Action) -> bool {
+        let (view, engine) = (&mut self.view, &self.engine);
+        let (layers, timeline) = (&mut view.layers, &mut view.timeline);
+        match (view.shown, action) {
+            (View::Layers, Action::Move) => layers.fold(&engine.tensor_names),
+            (View::Layers, Action::FocusNext) => layers.quantity = layers.quantity.after(1),
+            (View::Layers, Action::FocusPrevious) => {
+                layers.quantity = layers.quantity.after(Quantity::ALL.len() - 1);
+            }
+            (View::Layers, Action::Clear) => layers.step = None,
+            (View::Timeline, Action::Move) => view.hint = Some(timeline.mark(&engine.timeline)),
+            (View::Timeline, Action::FocusNext | Action::FocusPrevious) => timeline.turn_over(),
+            (View::Timeline, Action::Clear) => timeline.follow(),
             _ => return false,
         }
         true

@@ -95,7 +95,7 @@ pub(super) fn seen(color: Color) -> [u8; 3] {
 }
 
 /// Whether black contrasts more with a colour than white does.
-fn is_light(rgb: [u8; 3]) -> bool {
+pub(super) fn is_light(rgb: [u8; 3]) -> bool {
     luminance(rgb) > 0.18
 }
 

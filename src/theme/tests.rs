@@ -72,6 +72,13 @@ fn errors_name_the_theme_and_the_key() {
     );
     assert!(error("[palette]\nacent = \"red\"").contains("palette.acent: there is no such role"));
     assert!(error("[[map]]\nname = \"x\"\nstops = [\"#000000\"]").contains("map `x`: a colour map needs"));
+    let odd = "theme `mine`: diverging: write 3, 5 or 7 stops";
+    assert!(error("[diverging]\nstops = [\"#000000\", \"#ffffff\"]").starts_with(odd));
+    assert!(error("[diverging]\nstops = [\"#000000\"]").starts_with(odd));
+    assert!(
+        error("[diverging]\nstops = [\"#12\", \"#12\", \"#12\"]").contains("diverging: `#12` is no colour")
+    );
+    assert!(error("[diverging]\nstop = []").contains("unknown field `stop`"));
     assert!(error("bordr = \"plain\"").contains("line 1: unknown field `bordr`"));
     assert!(
         error("inherits = \"drak\"").contains("inherits: `drak` is not built in; write one of dark, light")
@@ -210,6 +217,43 @@ fn colour_maps_rise_in_lightness() {
             break;
         }
     }
+}
+
+#[test]
+fn changes_are_blue_and_orange_from_the_ground_outward() {
+    for theme in colored(ColorDepth::True) {
+        let rgb = theme.diverging.levels.map(of_xterm);
+        let contrasts = rgb.map(|color| contrast(color, of_xterm(theme.palette.base.bg.unwrap())));
+        let (falls, rises) = contrasts.split_at(LEVELS / 2);
+        assert!(falls.is_sorted_by(|a, b| a > b), "{}: {falls:?}", theme.name);
+        assert!(rises.is_sorted_by(|a, b| a < b), "{}: {rises:?}", theme.name);
+        assert_eq!(rgb[LEVELS / 2 - 1], rgb[LEVELS / 2], "{}: no change", theme.name);
+        for ([red_of_fall, _, blue_of_fall], [red_of_rise, _, blue_of_rise]) in
+            [(rgb[0], rgb[11]), (rgb[2], rgb[9])]
+        {
+            assert!(blue_of_fall > red_of_fall && red_of_rise > blue_of_rise, "{}", theme.name);
+        }
+    }
+}
+
+#[test]
+fn the_colours_of_changes_are_the_users_to_choose() {
+    let text = |more: &str| format!("{more}\n[diverging]\nstops = [\"#ff0000\", \"#000000\", \"#00ff00\"]");
+    for more in ["", "inherits = \"solarized-light\""] {
+        let map = Theme::parse("mine", &text(more), ColorDepth::True).unwrap().diverging;
+        let of = |level| of_xterm(map.background(level));
+        assert_eq!([of(0), of(5), of(6), of(11)], [[255, 0, 0], [0; 3], [0; 3], [0, 255, 0]]);
+    }
+    let plain = Theme::parse("mine", "inherits = \"light\"", ColorDepth::True).unwrap();
+    assert_eq!(plain.diverging, Theme::named("light", ColorDepth::True).unwrap().diverging);
+}
+
+#[test]
+fn few_colours_have_no_shades() {
+    let has_shades = |name, depth| Theme::named(name, depth).unwrap().has_shades;
+    assert!(has_shades("dark", ColorDepth::True) && has_shades("dark", ColorDepth::Ansi256));
+    assert!(!has_shades("dark", ColorDepth::Ansi16) && !has_shades("dark", ColorDepth::None));
+    assert!(!has_shades("mono", ColorDepth::True));
 }
 
 #[test]

@@ -38,6 +38,15 @@ pub(super) fn slice(side: usize, loss: impl Fn(f64, f64) -> f32) -> Slice {
     }
 }
 
+/// A run's slices up to step 412: a bowl that sinks.
+pub(super) fn film(slices: u64) -> Vec<Slice> {
+    let sunk = |step: u64| {
+        let loss = 2.113 + (412 - step) as f32 / 100.0;
+        Slice { step, ..slice(9, |alpha, beta| loss + 4.0 * (alpha * alpha + beta * beta) as f32) }
+    };
+    (0..slices).rev().map(|back| sunk(412 - 3 * back)).collect()
+}
+
 fn token(id: u32, text: &str) -> Token {
     Token { id, text: text.into() }
 }
@@ -159,6 +168,7 @@ pub(super) fn app() -> App {
         layers: Some(names.map(|name| LayerNorm { name: name.into(), grad_norm: 0.5 }).to_vec()),
         tensor_names: Some(tensor_names(4)),
         tensors: (1..=412).map(|step| tensor_norms(38, step)).collect(),
+        finished: film(12),
         slice: Some(slice(17, |alpha, beta| 2.113 + 4.0 * (alpha * alpha + beta * beta) as f32)),
         prediction: Some(prediction()),
         ..Update::default()

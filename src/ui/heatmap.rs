@@ -32,6 +32,8 @@ pub(super) struct Heatmap<'a> {
     pub(super) map: &'a ColorMap,
     pub(super) theme: &'a Theme,
     pub(super) marker: Marker,
+    /// The levels in cells of plain text.
+    pub(super) characters: &'a [char; LEVELS],
     /// Where the weights are, in units of alpha and beta.
     pub(super) weights: [f64; 2],
     /// Further places.
@@ -52,16 +54,15 @@ pub(super) struct Mark {
 #[derive(Clone, Copy, PartialEq)]
 enum Dot {
     Level(usize),
-    /// Above the top of the scale.
-    Clipped,
+    /// Beyond an end of the scale, whose level this is.
+    Clipped(usize),
     NotFinite,
 }
 
 impl Dot {
     fn level(self) -> Option<usize> {
         match self {
-            Self::Level(level) => Some(level),
-            Self::Clipped => Some(LEVELS - 1),
+            Self::Level(level) | Self::Clipped(level) => Some(level),
             Self::NotFinite => None,
         }
     }
@@ -72,13 +73,13 @@ impl Heatmap<'_> {
         let scale = &self.surface.scale;
         match self.surface.loss(u, v) {
             None => Dot::NotFinite,
-            Some(loss) if scale.clipped && loss > scale.high => Dot::Clipped,
+            Some(loss) if scale.cuts_off(loss) => Dot::Clipped(scale.level(loss)),
             Some(loss) => Dot::Level(scale.level(loss)),
         }
     }
 
-    /// Draws the cells; `levels` of the cells come back, row by row.
-    fn cells(&self, area: Rect, buffer: &mut Buffer) {
+    /// Draws the cells of an area inside the buffer, and nothing over them.
+    pub(super) fn cells(&self, area: Rect, buffer: &mut Buffer) {
         let (width, height) = (usize::from(area.width), usize::from(area.height));
         let contours = self.contours(area);
         for row in 0..height {
@@ -90,10 +91,10 @@ impl Heatmap<'_> {
                 let cell = &mut buffer[(area.x + column as u16, area.y + row as u16)];
                 let (character, style) = match (at(0.5, 0.5), self.marker) {
                     (Dot::NotFinite, _) => ('×', self.theme.palette.invalid),
-                    (dot, Marker::Ascii) => self.ascii(dot.level().unwrap_or(0), dot == Dot::Clipped),
+                    (dot, Marker::Ascii) => self.ascii(dot),
                     (dot, Marker::HalfBlock) if self.theme.has_color => {
                         let level = |down| at(0.5, down).level().or(dot.level()).unwrap_or(0);
-                        self.halves(level(0.25), level(0.75), dot == Dot::Clipped)
+                        self.halves(level(0.25), level(0.75), dot)
                     }
                     (dot, Marker::Octant) if self.theme.has_color => {
                         // From the left to the right, then down.
@@ -103,7 +104,7 @@ impl Heatmap<'_> {
                             let (right, down) = place(bit);
                             at(right, down).level().or(dot.level()).unwrap_or(0)
                         });
-                        self.octants(levels, dot == Dot::Clipped)
+                        self.octants(levels, dot)
                     }
                     (dot, _) => {
                         let level = dot.level().unwrap_or(0);
@@ -120,18 +121,24 @@ impl Heatmap<'_> {
         if self.theme.has_color { Style::new().fg(ink).bg(self.map.background(level)) } else { Style::new() }
     }
 
-    fn ascii(&self, level: usize, clipped: bool) -> (char, Style) {
-        (if clipped { '^' } else { ASCII[level] }, self.over(level, self.map.line(level)))
+    fn ascii(&self, dot: Dot) -> (char, Style) {
+        let level = dot.level().unwrap_or(0);
+        let character = match dot {
+            Dot::Clipped(0) => 'v',
+            Dot::Clipped(_) => '^',
+            _ => self.characters[level],
+        };
+        (character, self.over(level, self.map.line(level)))
     }
 
-    fn clipped(&self) -> (char, Style) {
-        ('░', self.over(LEVELS - 1, self.map.line(LEVELS - 1)))
+    fn clipped(&self, level: usize) -> (char, Style) {
+        ('░', self.over(level, self.map.line(level)))
     }
 
     /// Two colours have to do for the eight levels of a cell: the lowest and the highest of them.
-    fn octants(&self, levels: [usize; 8], clipped: bool) -> (char, Style) {
-        if clipped {
-            return self.clipped();
+    fn octants(&self, levels: [usize; 8], dot: Dot) -> (char, Style) {
+        if let Dot::Clipped(level) = dot {
+            return self.clipped(level);
         }
         let (low, high) =
             levels.iter().fold((LEVELS, 0), |(low, high), level| (low.min(*level), high.max(*level)));
@@ -140,9 +147,9 @@ impl Heatmap<'_> {
         (OCTANTS[bits], self.over(low, self.map.background(high)))
     }
 
-    fn halves(&self, upper: usize, lower: usize, clipped: bool) -> (char, Style) {
-        if clipped {
-            self.clipped()
+    fn halves(&self, upper: usize, lower: usize, dot: Dot) -> (char, Style) {
+        if let Dot::Clipped(level) = dot {
+            self.clipped(level)
         } else if upper == lower {
             (' ', self.over(lower, self.map.line(lower)))
         } else {
@@ -168,8 +175,8 @@ impl Heatmap<'_> {
             for x in 0..columns {
                 let here = field[y * columns + x];
                 let Some(level) = here.level() else { continue };
-                // Above the top there is nothing to tell apart; a sparse hatch says so.
-                let hatched = here == Dot::Clipped && (x + y) % 4 == 0;
+                // Beyond an end there is nothing to tell apart; a sparse hatch says so.
+                let hatched = matches!(here, Dot::Clipped(_)) && (x + y) % 4 == 0;
                 let set = if self.theme.has_color {
                     let lower = |x: usize, y: usize| {
                         let other = (x < columns && y < rows).then(|| field[y * columns + x].level());
@@ -178,7 +185,7 @@ impl Heatmap<'_> {
                     let (left, above) = (x.wrapping_sub(1), y.wrapping_sub(1));
                     hatched || lower(left, y) || lower(x + 1, y) || lower(x, above) || lower(x, y + 1)
                 } else {
-                    dithered(level, x, y) && (here != Dot::Clipped || !hatched)
+                    dithered(level, x, y) && !hatched
                 };
                 if set {
                     dots.set(x, y, 0);

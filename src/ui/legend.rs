@@ -33,6 +33,18 @@ const BESIDE: u16 = 22;
 /// Columns of a bar from which it says that the middle of ranks is the median.
 const WITH_MEDIAN: u16 = 36;
 
+/// Where the bar is, if there is room for it and for what stands beside it.
+pub(super) fn bar(area: Rect, beside: bool) -> Option<Rect> {
+    let reserved = if beside { BESIDE + 2 } else { 0 };
+    let fits = area.height >= 2 && area.width >= reserved + 6;
+    fits.then(|| Rect { width: (area.width - reserved).min(60), height: 1, ..area })
+}
+
+/// The level of a column of a bar of so many.
+pub(super) fn level(column: usize, width: usize) -> usize {
+    (column * LEVELS / width.max(1)).min(LEVELS - 1)
+}
+
 impl Legend<'_> {
     fn bar(&self, area: Rect, buffer: &mut Buffer) {
         let width = usize::from(area.width);
@@ -40,16 +52,15 @@ impl Legend<'_> {
             (self.surface.scale.place(self.surface.slice.center).clamp(0.0, 1.0) * width as f64) as usize;
         let here = here.min(width.saturating_sub(1));
         let mut dots = Dots::new(area.width, 1);
-        let level = |column: usize| (column * LEVELS / width.max(1)).min(LEVELS - 1);
         for x in 0..2 * width {
             for y in 0..4 {
-                if dithered(level(x / 2), x, y) {
+                if dithered(level(x / 2, width), x, y) {
                     dots.set(x, y, 0);
                 }
             }
         }
         for column in 0..width {
-            let level = level(column);
+            let level = level(column, width);
             let cell = &mut buffer[(area.x + column as u16, area.y)];
             cell.set_char(match (self.marker, self.theme.has_color) {
                 (Marker::Ascii, _) => ASCII[level],
@@ -126,11 +137,7 @@ impl Legend<'_> {
 impl Widget for Legend<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
-        let reserved = if self.beside { BESIDE + 2 } else { 0 };
-        if area.height < 2 || area.width < reserved + 6 {
-            return;
-        }
-        let bar = Rect { width: (area.width - reserved).min(60), height: 1, ..area };
+        let Some(bar) = bar(area, self.beside) else { return };
         self.bar(bar, buffer);
         self.values(Rect { y: bar.y + 1, ..bar }, buffer);
         if !self.beside {

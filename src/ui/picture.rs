@@ -9,7 +9,7 @@ use crate::app::LandscapeView;
 use crate::protocol::{Drift, Slice};
 use crate::theme::Theme;
 
-use super::heatmap::{Heatmap, Mark};
+use super::heatmap::{ASCII, Heatmap, Mark};
 use super::legend::Legend;
 use super::relief::Relief;
 use super::surface::Surface;
@@ -50,8 +50,10 @@ pub(super) struct Places {
     betas: Rect,
     alphas: Rect,
     readout: Rect,
-    legend: Rect,
-    honesty: Rect,
+    /// The colour bar and its values.
+    pub(super) legend: Rect,
+    /// The lines below.
+    pub(super) honesty: Rect,
     /// What of the honesty fits.
     lines: Vec<String>,
 }
@@ -76,7 +78,7 @@ pub(super) fn places(slice: &Slice, honesty: &[String], has_readout: bool, area:
     let labels = ends(&slice.betas).map(|beta| text::width(&text::coordinate(beta)) as u16);
     let gutter = labels.into_iter().max().unwrap_or(0) + 1;
     let cells = Rect { x: map.x + gutter, width: map.width.saturating_sub(gutter), ..map };
-    let betas = Rect { width: gutter - 1, ..map };
+    let betas = Rect { width: map.width.min(gutter - 1), ..map };
     let alphas = Rect { x: cells.x, width: cells.width, ..axis };
     let whole = Rect { height: map.height + axis.height, ..map };
     Places { cells, whole, betas, alphas, readout, legend, honesty, lines }
@@ -95,9 +97,10 @@ impl Widget for Picture<'_> {
             Relief { surface, map, theme, marker, viewpoint, weights, marks, chosen }
                 .render(places.whole, buffer);
         } else {
-            Heatmap { surface, map, theme, marker, weights, marks, chosen }.render(places.cells, buffer);
-            self.vertical_axis(slice, places.betas, buffer);
-            self.horizontal_axis(slice, places.alphas, buffer);
+            let characters = &ASCII;
+            Heatmap { surface, map, theme, marker, characters, weights, marks, chosen }
+                .render(places.cells, buffer);
+            places.axes(slice, theme, buffer);
         }
         let beside = self.readout.is_none();
         Legend { surface, map, theme, marker, drift, chosen, beside }.render(places.legend, buffer);
@@ -110,33 +113,39 @@ impl Widget for Picture<'_> {
     }
 }
 
-impl Picture<'_> {
-    fn vertical_axis(&self, slice: &Slice, area: Rect, buffer: &mut Buffer) {
-        let [high, middle, low] = ends(&slice.betas).map(text::coordinate);
-        let last = area.height.saturating_sub(1);
-        let mut rows = vec![(0, high.as_str()), (last, low.as_str())];
-        if last >= 4 {
-            rows.push((last / 2, middle.as_str()));
-        }
-        if last >= 10 {
-            rows.extend([(last / 4, "d2"), (last / 4 + 1, "↑")]);
-        }
-        for (row, label) in rows {
-            let place = Rect { y: area.y + row, height: 1, ..area }.intersection(area);
-            Line::styled(label, self.theme.palette.muted).right_aligned().render(place, buffer);
-        }
+impl Places {
+    /// Draws the axes of the map.
+    pub(super) fn axes(&self, slice: &Slice, theme: &Theme, buffer: &mut Buffer) {
+        vertical_axis(slice, theme, self.betas, buffer);
+        horizontal_axis(slice, theme, self.alphas, buffer);
     }
+}
 
-    fn horizontal_axis(&self, slice: &Slice, area: Rect, buffer: &mut Buffer) {
-        let muted = self.theme.palette.muted;
-        let [high, middle, low] = ends(&slice.alphas).map(text::coordinate);
-        Line::styled(low, muted).render(area, buffer);
-        Line::styled(middle, muted).centered().render(area, buffer);
-        Line::styled(high, muted).right_aligned().render(area, buffer);
-        let quarter = Rect { width: area.width / 2, ..area };
-        if quarter.width >= 16 {
-            Line::styled("d1 →", muted).centered().render(quarter, buffer);
-        }
+fn vertical_axis(slice: &Slice, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let [high, middle, low] = ends(&slice.betas).map(text::coordinate);
+    let last = area.height.saturating_sub(1);
+    let mut rows = vec![(0, high.as_str()), (last, low.as_str())];
+    if last >= 4 {
+        rows.push((last / 2, middle.as_str()));
+    }
+    if last >= 10 {
+        rows.extend([(last / 4, "d2"), (last / 4 + 1, "↑")]);
+    }
+    for (row, label) in rows {
+        let place = Rect { y: area.y + row, height: 1, ..area }.intersection(area);
+        Line::styled(label, theme.palette.muted).right_aligned().render(place, buffer);
+    }
+}
+
+fn horizontal_axis(slice: &Slice, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let muted = theme.palette.muted;
+    let [high, middle, low] = ends(&slice.alphas).map(text::coordinate);
+    Line::styled(low, muted).render(area, buffer);
+    Line::styled(middle, muted).centered().render(area, buffer);
+    Line::styled(high, muted).right_aligned().render(area, buffer);
+    let quarter = Rect { width: area.width / 2, ..area };
+    if quarter.width >= 16 {
+        Line::styled("d1 →", muted).centered().render(quarter, buffer);
     }
 }
 

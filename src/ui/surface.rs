@@ -11,7 +11,7 @@ pub(super) struct Scale {
     pub(super) low: f64,
     /// The loss at its top.
     pub(super) high: f64,
-    /// Some samples lie above the top.
+    /// Some samples lie above the top; on a scale of changes, or below the bottom.
     pub(super) clipped: bool,
     spread: Spread,
 }
@@ -48,6 +48,19 @@ impl Scale {
         Some(Self { low, high: if clipped { robust } else { highest }, clipped, spread })
     }
 
+    /// The scale of the finite ones among these changes: as far below 0 as above.
+    pub(super) fn around_zero(changes: impl Iterator<Item = f32>) -> Option<Self> {
+        let mut sizes: Vec<f32> = changes.map(f32::abs).filter(|size| size.is_finite()).collect();
+        if sizes.is_empty() {
+            return None;
+        }
+        sizes.push(0.0);
+        let sizes = Self::of(sizes.into_iter(), Stretch::Linear)?;
+        // Where nothing changed, 0 is in the middle all the same.
+        let high = sizes.high.max(f64::MIN_POSITIVE);
+        Some(Self { low: -high, high, ..sizes })
+    }
+
     /// Where a loss lies, from 0 at the bottom to 1 at the top, and beyond.
     pub(super) fn place(&self, loss: f64) -> f64 {
         let between =
@@ -62,6 +75,11 @@ impl Scale {
                 (level as f64 + between(loss, low, high)) / LEVELS as f64
             }
         }
+    }
+
+    /// Whether a loss lies beyond an end, but for rounding.
+    pub(super) fn cuts_off(&self, loss: f64) -> bool {
+        self.clipped && (loss > self.high || self.place(loss) < -1e-9)
     }
 
     /// The level of a loss, from 0 to `LEVELS - 1`.
@@ -135,6 +153,8 @@ impl<'a> Surface<'a> {
         let (columns, rows) = (self.slice.alphas.len(), self.slice.betas.len());
         let split = |place: f64, count: usize| {
             let place = place.clamp(0.0, 1.0) * (count - 1) as f64;
+            // What is a sample but for rounding takes nothing from its neighbours.
+            let place = if (place - place.round()).abs() < 1e-9 { place.round() } else { place };
             let index = (place as usize).min(count.saturating_sub(2));
             (index, place - index as f64)
         };
@@ -206,6 +226,21 @@ mod tests {
         assert!(surface.scale.high <= 3.0);
         let honest = fixture::slice(17, |alpha, beta| (alpha * alpha + beta * beta) as f32);
         assert!(!Surface::new(&honest, Stretch::Linear).unwrap().scale.clipped);
+    }
+
+    #[test]
+    fn the_scale_of_changes_has_0_in_its_middle() {
+        let scale = |changes: &[f32]| Scale::around_zero(changes.iter().copied()).unwrap();
+        let uneven = scale(&[-3.0, -2.0, 0.5, f32::NAN]);
+        assert_eq!((uneven.low, uneven.high, uneven.middle()), (-3.0, 3.0, 0.0));
+        assert_eq!(
+            (uneven.level(-3.0), uneven.level(-0.1), uneven.level(3.0)),
+            (0, LEVELS / 2 - 1, LEVELS - 1)
+        );
+        assert_eq!(scale(&[0.0, 0.0]).level(0.0), LEVELS / 2, "no change at all");
+        let spike = scale(&[&[0.1; 100][..], &[-9.0]].concat());
+        assert!(spike.cuts_off(-9.0) && !spike.cuts_off(-0.1), "as below 0, so above");
+        assert!(Scale::around_zero([f32::NAN].into_iter()).is_none());
     }
 
     #[test]

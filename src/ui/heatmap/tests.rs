@@ -15,7 +15,8 @@ fn drawn(slice: &Slice, theme: &str, marker: Marker, weights: [f64; 2]) -> Buffe
     let surface = Surface::new(slice, Stretch::Linear).unwrap();
     let mut buffer = Buffer::empty(AREA);
     let map = &theme.maps[0];
-    Heatmap { surface: &surface, map, theme: &theme, marker, weights, marks: &[], chosen: None }
+    let characters = &ASCII;
+    Heatmap { surface: &surface, map, theme: &theme, marker, characters, weights, marks: &[], chosen: None }
         .render(AREA, &mut buffer);
     buffer
 }

@@ -1,0 +1,136 @@
+//! The slices of a run as a strip of small pictures, and the scales that slices share.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::Widget;
+
+use crate::app::{LandscapeView, Marker, Stretch};
+use crate::protocol::Slice;
+use crate::theme::Theme;
+use crate::ui::axis::Range;
+use crate::ui::heatmap::{ASCII, Heatmap};
+use crate::ui::surface::{Scale, Surface};
+use crate::ui::text;
+
+/// Columns of a small picture; between two there is one more.
+const COLUMNS: u16 = 12;
+
+/// Rows of a small picture and its label.
+pub(super) const ROWS: u16 = 5;
+
+/// Samples by which the colours of all slices are chosen, about.
+const SAMPLES: usize = 8192;
+
+/// A scale for the slices of each plane.
+pub(super) struct Scales(Vec<(u64, Scale)>);
+
+impl Scales {
+    /// The scales of all these slices.
+    pub(super) fn of(slices: &[Slice], stretch: Stretch) -> Self {
+        let mut generations: Vec<u64> = slices.iter().map(|slice| slice.generation).collect();
+        generations.sort_unstable();
+        generations.dedup();
+        let scale = |generation: u64| {
+            let alike: Vec<&[f32]> = slices
+                .iter()
+                .filter(|slice| slice.generation == generation)
+                .map(|slice| slice.loss.as_slice())
+                .collect();
+            Some((generation, shared(&alike, stretch)?))
+        };
+        Self(generations.into_iter().filter_map(scale).collect())
+    }
+
+    /// The scale of the slices of this generation; `None` where none has a finite loss.
+    pub(super) fn get(&self, generation: u64) -> Option<Scale> {
+        self.0.iter().find(|(known, _)| *known == generation).map(|(_, scale)| *scale)
+    }
+}
+
+/// The scale of many losses: its ends are those of all, what lies between is known from some of each slice.
+fn shared(losses: &[&[f32]], stretch: Stretch) -> Option<Scale> {
+    let count: usize = losses.iter().map(|slice| slice.len()).sum();
+    let every = count.div_ceil(SAMPLES).max(1);
+    // Each slice begins elsewhere, so that no column of the grids is left out.
+    let some = losses
+        .iter()
+        .enumerate()
+        .flat_map(|(index, slice)| slice.iter().copied().skip(index % every).step_by(every));
+    let ends = Range::of(losses.iter().flat_map(|slice| slice.iter().copied().map(f64::from)))?;
+    Scale::of(some.chain([ends.low as f32, ends.high as f32]), stretch)
+}
+
+/// The slices of the page that the selected one is on: it moves through them, and they stay where they are.
+pub(super) struct Strip<'a> {
+    pub(super) slices: &'a [Slice],
+    pub(super) selected: usize,
+    pub(super) compared: Option<usize>,
+    pub(super) scales: &'a Scales,
+    pub(super) view: &'a LandscapeView,
+    pub(super) theme: &'a Theme,
+}
+
+impl Widget for Strip<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let area = area.intersection(buffer.area);
+        let places = area.width.saturating_sub(1) / (COLUMNS + 1);
+        let page = usize::from(places).max(1);
+        let first = self.selected / page * page;
+        let shown = self.slices.iter().enumerate().skip(first);
+        for (place, (index, slice)) in (0..places).zip(shown) {
+            let x = area.x + 1 + place * (COLUMNS + 1);
+            let whole = Rect { x, width: COLUMNS, ..area };
+            let label = Rect { y: whole.bottom().saturating_sub(1), height: whole.height.min(1), ..whole };
+            self.picture(slice, Rect { height: whole.height - label.height, ..whole }, buffer);
+            self.label(index, slice, label, buffer);
+            if index == self.selected {
+                self.frame(whole, buffer);
+            }
+        }
+    }
+}
+
+impl Strip<'_> {
+    fn picture(&self, slice: &Slice, area: Rect, buffer: &mut Buffer) {
+        let theme = self.theme;
+        let Some(map) = theme.maps.get(self.view.map % theme.maps.len().max(1)) else { return };
+        let scale = self.scales.get(slice.generation);
+        let Some(surface) = scale.and_then(|scale| Surface::scaled(slice, scale)) else {
+            for place in area.positions() {
+                buffer[place].set_char('×').set_style(theme.palette.invalid);
+            }
+            return;
+        };
+        let marker = if self.view.marker == Marker::Ascii { Marker::Ascii } else { Marker::HalfBlock };
+        let (surface, characters, weights) = (&surface, &ASCII, [0.0; 2]);
+        Heatmap { surface, map, theme, marker, characters, weights, marks: &[], chosen: None }
+            .cells(area, buffer);
+    }
+
+    /// The step, and whether it is A or B.
+    fn label(&self, index: usize, slice: &Slice, area: Rect, buffer: &mut Buffer) {
+        let palette = &self.theme.palette;
+        let is_other = self.compared == Some(index);
+        let (letter, style) = match (index == self.selected, is_other) {
+            (true, false) => ("A ", palette.accent),
+            (true, true) => ("A B ", palette.accent),
+            (false, true) => ("B ", palette.title),
+            (false, false) => ("", palette.muted),
+        };
+        let long = format!("{letter}step {}", slice.step);
+        let fits = text::width(&long) <= usize::from(COLUMNS);
+        let label = if fits { long } else { format!("{letter}{}", slice.step) };
+        Line::styled(text::shorten(&label, usize::from(COLUMNS)), style).render(area, buffer);
+    }
+
+    /// A line on both sides.
+    fn frame(&self, area: Rect, buffer: &mut Buffer) {
+        let side = if self.view.marker == Marker::Ascii { '|' } else { '│' };
+        for row in area.rows() {
+            for x in [row.x - 1, row.right()] {
+                buffer[(x, row.y)].set_char(side).set_style(self.theme.palette.focus);
+            }
+        }
+    }
+}
