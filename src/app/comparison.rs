@@ -70,6 +70,8 @@ pub enum Action {
     Clear,
     /// An action by its name.
     CommandLine,
+    /// The shell, for a while.
+    Suspend,
     /// End.
     Quit,
     /// This table.
@@ -116,6 +118,7 @@ bindings! {
         [named(KeyCode::Tab)] Focus "side" 1 "side" "focus both models, A or B: whom the keys mean"
         [named(KeyCode::Esc)] Clear "clear" 0 "clear" "take no more steps; hide what was written, then the cursor, which arrows or hjkl move"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
+        [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave at once: steps taken here are not kept"
         [key('?')] Help "help" 0 "help" "these keys"
 }
@@ -164,6 +167,8 @@ pub enum Effect {
     Ask(Ask),
     /// Draw with the theme of this name from now on.
     UseTheme(String),
+    /// Give the terminal back and stop, as the shell knows it.
+    Suspend,
     /// Close the screen.
     Leave,
 }
@@ -222,7 +227,8 @@ impl Comparison {
 
     /// Whether an action would do something now.
     pub fn allows(&self, action: Action) -> bool {
-        let always = matches!(action, Action::Theme | Action::CommandLine | Action::Help | Action::Quit);
+        let leaves = matches!(action, Action::Suspend | Action::Quit);
+        let always = leaves || matches!(action, Action::Theme | Action::CommandLine | Action::Help);
         always || self.scene.phase == Phase::Live
     }
 
@@ -357,6 +363,7 @@ impl Comparison {
                 self.modal = Some(Modal::Commands(Palette::default()));
                 Vec::new()
             }
+            Action::Suspend => vec![Effect::Suspend],
             Action::Quit => vec![Effect::Leave],
             Action::Help => {
                 self.modal = Some(Modal::Help { scroll: 0 });

@@ -76,6 +76,8 @@ pub enum Action {
     CommandLine,
     /// Leave the engine alone.
     Detach,
+    /// The shell, for a while.
+    Suspend,
     /// End, somehow.
     Quit,
     /// This table.
@@ -249,6 +251,7 @@ bindings! {
         [key('/')] Search "search" 0 "search" "search the log: enter goes to older lines, esc ends it"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
         [key('D')] Detach "detach" 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
+        [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave: go on training, or save and stop"
         [key('?')] Help "help" 0 "help" "these keys"
 }

@@ -65,6 +65,8 @@ pub enum Effect {
     Send(Command),
     /// Draw with the theme of this name from now on.
     UseTheme(String),
+    /// Give the terminal back and stop, as the shell knows it.
+    Suspend,
     /// Close the screen.
     Leave(Leave),
 }
@@ -194,6 +196,7 @@ impl App {
             Action::Search => return self.begin_search(),
             Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
+            Action::Suspend => return vec![Effect::Suspend],
             Action::Quit => return self.quit(),
             Action::Help => view.modal = Some(Modal::Help { scroll: 0 }),
             // Every other action is a command.

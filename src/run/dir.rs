@@ -8,11 +8,16 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
+
+/// How often the lock of a run is tried for, and the time between.
+const LOCK_TRIES: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Why a run folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -199,18 +204,29 @@ impl RunDir {
     }
 
     /// Claims the folder for this process, until the returned file is dropped or the process ends.
+    ///
+    /// Whoever asks whether the run is alive holds the lock for a moment, which is waited for.
     pub fn lock(&self) -> Result<File, RunError> {
         let path = self.0.join("engine.lock");
         let file = File::options().create(true).append(true).open(&path).map_err(io(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(RunError::Busy(self.0.clone())),
-            Err(TryLockError::Error(source)) => Err(RunError::Io { path, source }),
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => return Err(RunError::Busy(self.0.clone())),
+                Err(TryLockError::Error(source)) => return Err(RunError::Io { path, source }),
+            }
         }
     }
 
+    /// Whether an engine holds the lock. Shared, so that two who ask do not take each other for one.
     fn is_alive(&self) -> bool {
-        matches!(self.lock(), Err(RunError::Busy(_)))
+        let held = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        File::open(self.0.join("engine.lock")).is_ok_and(held)
     }
 
     /// Notes where the engine listens.
