@@ -25,6 +25,7 @@ use ratatui::crossterm::{cursor, execute, queue, terminal as tty};
 use ratatui::layout::Rect;
 use ratatui::prelude::CrosstermBackend;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Signal, getpgrp, getsid, kill_current_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -91,6 +92,7 @@ pub struct Terminal {
     screen: ratatui::Terminal<CrosstermBackend<Frame>>,
     frame: Frame,
     output: File,
+    mouse: bool,
     /// What stdout and stderr were: while the screen is up, nothing else may print on it.
     streams: Option<[OwnedFd; 2]>,
     background: Background,
@@ -129,14 +131,45 @@ impl Terminal {
         tty::enable_raw_mode()?;
         IS_TAKEN.store(true, Ordering::Relaxed);
         // From here on it is given back whatever fails.
-        let mut terminal = Self { screen, frame, output, streams: None, background };
+        let mouse = look.mouse;
+        let mut terminal = Self { screen, frame, output, mouse, streams: None, background };
         if look.asks_for_background() {
             terminal.background = background::ask(&mut terminal.output);
         }
-        let mouse = if look.mouse { MOUSE_ON } else { "" };
-        execute!(terminal.output, tty::EnterAlternateScreen, cursor::Hide, Print(mouse))?;
-        terminal.streams = Some(silence()?);
+        terminal.cover()?;
         Ok(terminal)
+    }
+
+    /// Puts its other screen up, and lets nothing else print there.
+    fn cover(&mut self) -> io::Result<()> {
+        let mouse = if self.mouse { MOUSE_ON } else { "" };
+        execute!(self.output, tty::EnterAlternateScreen, cursor::Hide, Print(mouse))?;
+        self.streams = Some(silence()?);
+        Ok(())
+    }
+
+    /// Gives the terminal back and stops the shell's job that this process is part of. [`Self::resume`] follows once
+    /// the shell lets it go on.
+    fn suspend(&mut self) -> io::Result<()> {
+        // What is no job of a shell would never go on.
+        if getsid(None)? == getpgrp() {
+            log::warn!("no shell has started this screen that could let it go on: it is not suspended");
+            return Ok(());
+        }
+        self.restore();
+        kill_current_process_group(Signal::STOP)?;
+        Ok(())
+    }
+
+    /// Takes the terminal again after a stop, in whatever state it is, and draws everything anew the next time.
+    fn resume(&mut self) -> io::Result<()> {
+        // Stopped from outside, it has not given the terminal back.
+        self.restore();
+        tty::enable_raw_mode()?;
+        IS_TAKEN.store(true, Ordering::Relaxed);
+        self.cover()?;
+        self.screen = ratatui::Terminal::new(CrosstermBackend::new(self.frame.clone()))?;
+        Ok(())
     }
 
     /// Gives the terminal back as it was.
@@ -187,7 +220,7 @@ impl Terminal {
     /// Draws the screen and sends what changed in one write, inside the brackets of a synchronized update.
     fn draw(&mut self, shown: &impl Shown, theme: &Theme) -> io::Result<()> {
         if !IS_TAKEN.load(Ordering::Relaxed) {
-            // A panic in another thread has given the terminal back, and its message stands there.
+            // It is suspended, or a panic in another thread has given the terminal back and its message stands there.
             return Ok(());
         }
         queue!(self.frame, tty::BeginSynchronizedUpdate)?;
@@ -281,6 +314,7 @@ trait Shown {
 enum Next<Leave> {
     UseTheme(String),
     Export(ExportFormat, String),
+    Suspend,
     Leave(Leave),
 }
 
@@ -305,6 +339,7 @@ impl Training {
             }
             Effect::UseTheme(name) => Some(Next::UseTheme(name)),
             Effect::Export(format, name) => Some(Next::Export(format, name)),
+            Effect::Suspend => Some(Next::Suspend),
             Effect::Leave(leave) => Some(Next::Leave(leave)),
         };
         self.app.update(message).into_iter().filter_map(carry_out).collect()
@@ -380,6 +415,7 @@ impl Comparing<'_> {
             }
             comparison::Effect::UseTheme(name) => Some(Next::UseTheme(name)),
             comparison::Effect::Export(format, name) => Some(Next::Export(format, name)),
+            comparison::Effect::Suspend => Some(Next::Suspend),
             comparison::Effect::Leave => Some(Next::Leave(None)),
         };
         self.app.update(message).into_iter().filter_map(carry_out).collect()
@@ -448,6 +484,7 @@ async fn run<S: Shown>(
     let mut theme = look.theme;
     let mut inputs = read_inputs(Late::new(terminal.background))?;
     let mut resized = signal(SignalKind::window_change())?;
+    let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     let mut ends = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     let [Ok(hung_up), Ok(terminated), Ok(interrupted)] = &mut ends else {
         return Err(io::Error::other("signals can't be caught").into());
@@ -471,6 +508,10 @@ async fn run<S: Shown>(
             _ = hung_up.recv() => return Ok(None),
             _ = terminated.recv() => return Ok(None),
             _ = interrupted.recv() => return Ok(None),
+            _ = continued.recv() => match terminal.resume() {
+                Ok(()) => (Instant::now(), Vec::new()),
+                Err(_) => return Ok(None),
+            },
             _ = resized.recv() => (Instant::now(), Vec::new()),
             () = at(due) => {
                 due = None;
@@ -494,6 +535,7 @@ async fn run<S: Shown>(
                     let exported = terminal.export(format, name, shown, &theme);
                     shown.exported(exported);
                 }
+                Next::Suspend => terminal.suspend()?,
                 Next::Leave(leave) => return Ok(Some(leave)),
             }
         }

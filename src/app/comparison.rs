@@ -74,6 +74,8 @@ pub enum Action {
     Export,
     /// An action by its name.
     CommandLine,
+    /// The shell, for a while.
+    Suspend,
     /// End.
     Quit,
     /// This table.
@@ -121,6 +123,7 @@ bindings! {
         [named(KeyCode::Esc)] Clear "clear" 0 "clear" "take no more steps; hide what was written, then the cursor, which arrows or hjkl move"
         [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or a slice as numbers, to a file"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
+        [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave at once: steps taken here are not kept"
         [key('?')] Help "help" 0 "help" "these keys"
 }
@@ -175,6 +178,8 @@ pub enum Effect {
     UseTheme(String),
     /// Write what is on the screen in this form, to a new file of this name, and tell what became of it.
     Export(ExportFormat, String),
+    /// Give the terminal back and stop, as the shell knows it.
+    Suspend,
     /// Close the screen.
     Leave,
 }
@@ -240,7 +245,8 @@ impl Comparison {
 
     /// Whether an action would do something now.
     pub fn allows(&self, action: Action) -> bool {
-        let always = matches!(action, Action::Theme | Action::CommandLine | Action::Help | Action::Quit);
+        let leaves = matches!(action, Action::Suspend | Action::Quit);
+        let always = leaves || matches!(action, Action::Theme | Action::CommandLine | Action::Help);
         always || self.scene.phase == Phase::Live
     }
 
@@ -381,6 +387,7 @@ impl Comparison {
                 self.modal = Some(Modal::Commands(Palette::default()));
                 Vec::new()
             }
+            Action::Suspend => vec![Effect::Suspend],
             Action::Quit => vec![Effect::Leave],
             Action::Help => {
                 self.modal = Some(Modal::Help { scroll: 0 });

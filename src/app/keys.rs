@@ -82,6 +82,8 @@ pub enum Action {
     CommandLine,
     /// Leave the engine alone.
     Detach,
+    /// The shell, for a while.
+    Suspend,
     /// End, somehow.
     Quit,
     /// This table.
@@ -236,6 +238,7 @@ bindings! {
         [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or the slice as numbers, to a file"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
         [key('D')] Detach "detach" 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
+        [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave: go on training, or save and stop"
         [key('?')] Help "help" 0 "help" "these keys"
 }

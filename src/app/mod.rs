@@ -77,6 +77,8 @@ pub enum Effect {
     UseTheme(String),
     /// Write what is on the screen in this form, to a new file of this name, and tell what became of it.
     Export(ExportFormat, String),
+    /// Give the terminal back and stop, as the shell knows it.
+    Suspend,
     /// Close the screen.
     Leave(Leave),
 }
@@ -217,6 +219,7 @@ impl App {
             Action::Export => return self.begin_export(),
             Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
+            Action::Suspend => return vec![Effect::Suspend],
             Action::Quit => return self.quit(),
             Action::Help => view.modal = Some(Modal::Help { scroll: 0 }),
             // Every other action is a command.

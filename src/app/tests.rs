@@ -245,6 +245,17 @@ fn a_second_control_c_leaves_at_once() {
 }
 
 #[test]
+fn control_z_and_its_command_suspend_the_screen_while_training_or_after_it() {
+    for phase in [Phase::Running, Phase::Paused, Phase::Finished] {
+        let mut app = app(phase);
+        let key = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
+        assert_eq!(app.update(Message::Key(key)), [Effect::Suspend]);
+        assert_eq!(command(&mut app, "suspend"), [Effect::Suspend]);
+        assert!(!app.view.zoomed, "it is another key than z");
+    }
+}
+
+#[test]
 fn control_c_asks_from_whatever_lies_over_the_screen() {
     for key in ["?", "p", ":", "/", "e"] {
         let mut app = app(Phase::Running);

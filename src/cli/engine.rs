@@ -11,6 +11,9 @@ use crate::run::dir::RunDir;
 use crate::run::host::{Begin, Mode, host};
 use crate::settings::Settings;
 
+/// How far an engine stands back behind what a person waits for, of 19.
+const NICENESS: i32 = 5;
+
 /// Own a run folder and train it, for screens that connect.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -43,6 +46,8 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Fails only for the leader of a process group, which has no terminal to leave.
         let _ = rustix::process::setsid();
+        // The screen stays quick beside it. Threads take this on from the one that starts them.
+        let _ = rustix::process::nice(NICENESS);
         let mut greeted = false;
         let ready = |socket: &std::path::Path| {
             greeted = true;

@@ -219,13 +219,15 @@ fn threads(text: &str) -> Result<NonZero<usize>, String> {
 /// One line of what, where and what to do, then its causes, a line each.
 pub fn print_error(error: &anyhow::Error) {
     let mut said = without_backtrace(&error.to_string()).to_owned();
-    eprintln!("llamascape: {}", printable(&said));
+    // Where the terminal is gone nobody can be told.
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "llamascape: {}", printable(&said));
     for cause in error.chain().skip(1) {
         // Many errors quote their cause already.
         let cause = cause.to_string();
         let cause = without_backtrace(&cause).to_owned();
         if !said.contains(&cause) {
-            eprintln!("  because: {}", printable(&cause));
+            let _ = writeln!(stderr, "  because: {}", printable(&cause));
             said.push_str(&cause);
         }
     }

@@ -1,5 +1,6 @@
 //! The flags of the commands that open a screen.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -121,14 +122,14 @@ pub(super) fn watch(socket: &Path, name: &str, look: Look, options: Options) -> 
     })??;
     match leave {
         Leave::Detach => {
-            println!("{name} goes on training; `llamascape attach {name}` comes back to it");
+            tell(&format!("{name} goes on training; `llamascape attach {name}` comes back to it"));
             Ok(())
         }
         Leave::Closed(Outcome::Stopped { step, checkpoint }) => {
-            match checkpoint {
-                Some(folder) => println!("{name} ended at step {step}; its checkpoint is {folder}"),
-                None => println!("{name} ended at step {step}; nothing was saved"),
-            }
+            tell(&match checkpoint {
+                Some(folder) => format!("{name} ended at step {step}; its checkpoint is {folder}"),
+                None => format!("{name} ended at step {step}; nothing was saved"),
+            });
             Ok(())
         }
         Leave::Closed(Outcome::Failed { error }) => Err(anyhow::Error::msg(error)),
@@ -137,4 +138,9 @@ pub(super) fn watch(socket: &Path, name: &str, look: Look, options: Options) -> 
              whether it still runs"
         )),
     }
+}
+
+/// Says a last word, where the terminal is still there to hear it.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -11,6 +11,7 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ use crate::settings::Settings;
 
 pub use deletion::{Doomed, sweep};
 pub use listing::{Listing, Summary, Unclear, list};
+
+/// How often the lock of a run is tried for, and the time between.
+const LOCK_TRIES: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Why a run folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -217,20 +222,29 @@ impl RunDir {
     }
 
     /// Claims the folder for this process, until the returned file is dropped or the process ends.
+    ///
+    /// Whoever asks whether the run is alive holds the lock for a moment, which is waited for.
     pub fn lock(&self) -> Result<File, RunError> {
         let path = self.0.join("engine.lock");
         let file = File::options().create(true).append(true).open(&path).map_err(io(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(RunError::Busy(self.0.clone())),
-            Err(TryLockError::Error(source)) => Err(RunError::Io { path, source }),
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => return Err(RunError::Busy(self.0.clone())),
+                Err(TryLockError::Error(source)) => return Err(RunError::Io { path, source }),
+            }
         }
     }
 
-    /// Asking leaves no file behind, and two who ask don't take each other for an engine.
+    /// Whether an engine holds the lock. Asking leaves no file behind, and two who ask don't take each other for one.
     fn is_alive(&self) -> bool {
-        File::open(self.0.join("engine.lock"))
-            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        let held = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        File::open(self.0.join("engine.lock")).is_ok_and(held)
     }
 
     /// Notes where the engine listens.

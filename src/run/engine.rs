@@ -17,6 +17,7 @@ use super::reader::Reader;
 use super::recorder::{Circumstances, Recorder};
 use super::saver::Saver;
 use super::slicer::{Report, Slicer};
+use super::standing::Standing;
 use crate::model::memory::available;
 use crate::model::params::Params;
 use crate::protocol::{Command, Outcome, Phase, Status};
@@ -43,8 +44,6 @@ const FIRST_VIEWER: Duration = Duration::from_secs(10);
 const KEPT_SHARE: u64 = 4;
 /// How long an engine that nobody watches waits before it tries again to save what the disk refused.
 const RETRY: Duration = Duration::from_secs(60);
-/// `state.json` is written at most this often while training.
-const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The engine.
 #[derive(Debug)]
@@ -64,8 +63,7 @@ pub struct Engine<'a> {
     kept: Kept,
     keeping_pace: Pace,
     activity: Activity,
-    state: StateFile,
-    state_written: Instant,
+    standing: Standing<'a>,
     started: Instant,
     last: Option<StepReport>,
     /// The newest held-out loss and its step.
@@ -121,8 +119,7 @@ impl<'a> Engine<'a> {
             kept: Kept::within((available() / KEPT_SHARE) as usize),
             keeping_pace: Pace::default(),
             activity,
-            state,
-            state_written: Instant::now(),
+            standing: Standing::new(dir, state),
             started,
             last: None,
             drift_pace: Pace::default(),
@@ -149,9 +146,7 @@ impl<'a> Engine<'a> {
     pub fn run(mut self, inbox: &Receiver<Input>, watch: &mut dyn FnMut(&Status)) -> (Outcome, Status, u64) {
         self.publish(watch);
         self.reader.read(&self.trainer);
-        if self.wants_pictures() {
-            self.begin_picture();
-        }
+        self.begin_picture();
         self.publish(watch);
         loop {
             match self.next(inbox) {
@@ -187,7 +182,8 @@ impl<'a> Engine<'a> {
         let watched = self.viewers.load(Ordering::Relaxed) > 0;
         self.had_viewer |= watched;
         let done = self.activity == Activity::Finished && !watched;
-        let unsaved = done && self.mode == Mode::ForScreens && !self.saver.has_saved(&self.trainer);
+        let saves = self.mode == Mode::ForScreens && self.failure.is_none();
+        let unsaved = done && saves && !self.saver.has_saved(&self.trainer);
         if done && !unsaved && (self.mode == Mode::Headless || self.had_viewer) {
             return Next::End;
         }
@@ -221,7 +217,10 @@ impl<'a> Engine<'a> {
                 self.activity = Activity::Stepping(0);
             }
             // A place is looked at only while somebody looks.
-            Input::ViewersChanged if self.viewers.load(Ordering::Relaxed) == 0 => self.reader.look_away(),
+            Input::ViewersChanged if self.viewers.load(Ordering::Relaxed) == 0 => {
+                self.reader.look_away();
+                return self.gives_up();
+            }
             Input::ViewersChanged => {}
             Input::Slice(report) => self.show(report),
             Input::Command(command) => self.command(command),
@@ -427,10 +426,9 @@ impl<'a> Engine<'a> {
         self.recorder.refused();
         self.activity = Activity::Stepping(0);
         if self.mode == Mode::Headless {
-            let earlier = self
-                .saver
-                .newest()
-                .map_or_else(String::new, |folder| format!("; {} is from before", folder.display()));
+            let newest = self.saver.newest();
+            let earlier =
+                newest.map_or_else(String::new, |folder| format!("; {} is from before", folder.display()));
             self.activity = Activity::Finished;
             self.failure = Some(format!("{error}{earlier}"));
         }
@@ -482,10 +480,6 @@ impl<'a> Engine<'a> {
         self.drift_pace.took(begun.elapsed());
     }
 
-    fn wants_pictures(&self) -> bool {
-        self.pictures.is_some() && (self.slice_every != SliceEvery::Off || self.mode == Mode::ForScreens)
-    }
-
     fn begin_picture(&mut self) {
         self.begin_picture_after(None);
     }
@@ -526,8 +520,22 @@ impl<'a> Engine<'a> {
             self.measure_held_out();
         }
         let eval_loss = self.held_out.filter(|(measured, _)| *measured == step).map(|(_, loss)| loss);
-        let tokenizer = self.reader.tokenizer();
-        self.saver.save(&self.trainer, tokenizer, eval_loss).inspect_err(|error| log::error!("{error}"))
+        let saved = self.saver.save(&self.trainer, self.reader.tokenizer(), eval_loss);
+        saved.inspect_err(|error| {
+            log::error!("{error}");
+            self.gives_up();
+        })
+    }
+
+    /// Ends the training where the run's folder is gone and nobody watches: nobody can find it any more, to save it or
+    /// to end it. Returns whether it does.
+    fn gives_up(&mut self) -> bool {
+        let gone = !self.dir.path().is_dir() && self.viewers.load(Ordering::Relaxed) == 0;
+        if gone {
+            self.activity = Activity::Finished;
+            self.failure = Some(format!("the run's folder is gone: {}", self.dir.path().display()));
+        }
+        gone
     }
 
     fn status(&self) -> Status {
@@ -556,21 +564,9 @@ impl<'a> Engine<'a> {
     fn publish(&mut self, watch: &mut dyn FnMut(&Status)) {
         let status = self.status();
         let state = if status.phase == Phase::Running { RunState::Running } else { RunState::Paused };
-        if state != self.state.state || self.state_written.elapsed() > STATE_INTERVAL {
-            self.write_state(state);
-        }
+        self.standing.note(state, status.step, status.loss);
         watch(&status);
         self.board.set_status(status);
-    }
-
-    fn write_state(&mut self, state: RunState) {
-        self.state.state = state;
-        self.state.step = self.trainer.steps_taken();
-        self.state.loss = self.last.as_ref().map(|report| report.norms.loss);
-        self.state_written = Instant::now();
-        if let Err(error) = self.dir.write_state(&self.state) {
-            log::warn!("{error}");
-        }
     }
 
     /// Saves, and says how it ended.
@@ -585,12 +581,13 @@ impl<'a> Engine<'a> {
         {
             self.failure = Some(error);
         }
-        self.write_state(RunState::Stopped);
+        let Status { step, loss, .. } = self.status();
+        self.standing.note(RunState::Stopped, step, loss);
         if let Some(error) = self.failure.take() {
             return Outcome::Failed { error };
         }
         let checkpoint = self.saver.newest().map(|folder| folder.display().to_string());
-        Outcome::Stopped { step: self.trainer.steps_taken(), checkpoint }
+        Outcome::Stopped { step, checkpoint }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod server;
 pub mod slicer;
 pub mod slices;
 pub mod source;
+pub mod standing;
 pub mod tail;
 pub mod tensorboard;
 pub mod wire;

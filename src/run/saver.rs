@@ -132,6 +132,12 @@ impl<'a> Saver<'a> {
             return Err(format!("checkpoint-{step} is not saved: {weight} is not finite"));
         }
         self.saved_at = Instant::now();
+        let run = self.dir.path();
+        if !run.is_dir() {
+            // A checkpoint in a folder of that name made anew would be of no run.
+            let run = run.display();
+            return Err(format!("checkpoint-{step} is not saved: the run's folder is gone: {run}"));
+        }
         if let Some(free) = self.free()
             && free < bytes(trainer)
         {

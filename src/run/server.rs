@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::board::{Board, Cursor};
 use super::engine::Input;
@@ -51,14 +51,15 @@ impl Server {
         if socket.exists() {
             std::fs::remove_file(socket)?;
         }
-        let listener = {
+        // The signals are caught before anybody can know of the engine.
+        let (listener, signals) = {
             let _guard = runtime.enter();
-            UnixListener::bind(socket)?
+            (UnixListener::bind(socket)?, Signals::catch()?)
         };
         std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
         let thread = thread::Builder::new()
             .name("server".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, shared)))?;
+            .spawn(move || runtime.block_on(serve(listener, signals, shared)))?;
         Ok(Self { socket: socket.to_owned(), thread: Some(thread) })
     }
 
@@ -80,18 +81,22 @@ impl Drop for Server {
     }
 }
 
-async fn serve(listener: UnixListener, shared: Shared) {
+async fn serve(listener: UnixListener, signals: Signals, shared: Shared) {
+    let own = rustix::process::geteuid().as_raw();
     let mut screens = tokio::task::JoinSet::new();
     let mut changed = shared.board.subscribe();
     // The run may have ended before this thread began.
     changed.mark_changed();
-    tokio::spawn(obey_signals(shared.inputs.clone()));
+    tokio::spawn(obey_signals(signals, shared.inputs.clone()));
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    screens.spawn(screen(stream, shared.clone()));
-                }
+                Ok((stream, _)) => match admit(stream.peer_cred().map(|peer| peer.uid()), own) {
+                    Ok(()) => {
+                        screens.spawn(screen(stream, shared.clone()));
+                    }
+                    Err(reason) => log::warn!("a connection was dropped: {reason}"),
+                },
                 Err(error) => {
                     // Out of files, most likely: the next one may find room.
                     log::warn!("a screen could not connect: {error}");
@@ -112,21 +117,48 @@ async fn serve(listener: UnixListener, shared: Shared) {
     }
 }
 
-async fn obey_signals(inputs: Sender<Input>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        log::warn!("signals can't be caught: ending the engine by one will lose what is not saved");
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        // The engine is gone already where nobody listens.
-        let _ = inputs.send(Input::Stop);
+/// Whether the user `peer` may watch and command an engine of the user `own`. The socket's mode keeps others out
+/// already where the system heeds it.
+fn admit(peer: std::io::Result<u32>, own: u32) -> Result<(), String> {
+    match peer {
+        Ok(peer) if peer == own => Ok(()),
+        Ok(peer) => Err(format!("it is of user {peer}, the engine of user {own}")),
+        Err(error) => Err(format!("the system does not say whose it is: {error}")),
     }
+}
+
+/// The signals that end an engine.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Needs a tokio runtime around it.
+    fn catch() -> std::io::Result<Self> {
+        // A file that may not grow is a disk that is full: caught once, the signal leaves it at the error.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The first signal has the engine save and end, after the step in hand; the second ends the process at once.
+async fn obey_signals(mut signals: Signals, inputs: Sender<Input>) {
+    signals.wait().await;
+    log::info!("told to end: after this step and a checkpoint; told again, at once");
+    // The engine is gone already where nobody listens.
+    let _ = inputs.send(Input::Stop);
+    signals.wait().await;
+    log::error!("told to end at once: what is not saved is lost");
+    std::process::exit(1);
 }
 
 /// Counts a screen for as long as it lives.
@@ -217,5 +249,19 @@ async fn receive_commands(
             Ok(_) => {}
             Err(error) => return error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_admitted_for_the_engines_own_user_alone() {
+        assert_eq!(admit(Ok(1000), 1000), Ok(()));
+        let refused = admit(Ok(1001), 1000).unwrap_err();
+        assert!(refused.contains("1001") && refused.contains("1000"), "{refused}");
+        assert!(admit(Ok(0), 1000).is_err(), "nor for root");
+        assert!(admit(Err(std::io::Error::other("no")), 1000).is_err());
     }
 }

@@ -261,7 +261,7 @@ fn the_help_lists_every_key_and_scrolls() {
     assert!(top.contains("run, or pause") && top.contains("more · esc closes"));
     app.update(Message::Key(KeyEvent::new(KeyCode::End, KeyModifiers::NONE)));
     assert!(text_of(&drawn(&app, 80, 24)).contains("these keys"));
-    let all = text_of(&drawn(&app, 120, 50));
+    let all = text_of(&drawn(&app, 120, 60));
     for binding in crate::app::BINDINGS {
         assert!(all.contains(binding.help), "{}", binding.help);
     }

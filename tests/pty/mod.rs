@@ -1,5 +1,7 @@
 //! The real binary in a real pseudo-terminal, and what its user sees.
 
+#![allow(dead_code, reason = "each file of tests is a crate that uses a part of this")]
+
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::path::Path;
@@ -8,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Long enough for a debug build on a busy machine; a test that works never waits for it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -18,6 +21,7 @@ pub(crate) struct Pty {
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     seen: Arc<(Mutex<Seen>, Condvar)>,
+    reader: thread::JoinHandle<()>,
     /// The terminal's modes before the program ran.
     modes: String,
 }
@@ -38,9 +42,21 @@ fn cells(count: u16) -> NonZero<u16> {
 impl Pty {
     /// Runs llamascape with these arguments; its runs and sockets lie under `home`.
     pub(crate) fn start(home: &Path, columns: u16, rows: u16, arguments: &[&str]) -> Self {
-        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_llamascape"));
         command.args(arguments);
+        Self::spawn(home, columns, rows, command)
+    }
+
+    /// Runs a script of the shell, to which `"$0" "$@"` is llamascape with these arguments.
+    pub(crate) fn script(home: &Path, columns: u16, rows: u16, script: &str, arguments: &[&str]) -> Self {
+        let mut command = CommandBuilder::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_llamascape")]);
+        command.args(arguments);
+        Self::spawn(home, columns, rows, command)
+    }
+
+    fn spawn(home: &Path, columns: u16, rows: u16, mut command: CommandBuilder) -> Self {
+        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
         command.env("XDG_STATE_HOME", home);
@@ -58,20 +74,30 @@ impl Pty {
         let parser = vt100::Parser::new(cells(rows), cells(columns), 0);
         let seen = Arc::new((Mutex::new(Seen { parser, ended: false }), Condvar::new()));
         let shared = Arc::clone(&seen);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut bytes = [0; 8192];
             loop {
                 let count = output.read(&mut bytes).unwrap_or(0);
                 let mut seen = shared.0.lock().unwrap();
                 seen.parser.process(&bytes[..count]);
-                seen.ended = count == 0;
+                seen.ended |= count == 0;
                 shared.1.notify_all();
-                if count == 0 {
+                if seen.ended {
                     return;
                 }
             }
         });
-        Self { child, master: pair.master, keyboard, seen, modes }
+        Self { child, master: pair.master, keyboard, seen, reader, modes }
+    }
+
+    /// The program's process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.process_id().unwrap().cast_signed()).unwrap()
+    }
+
+    /// Sends a signal to the program.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Types.
@@ -109,7 +135,16 @@ impl Pty {
         while !seen.ended {
             seen = self.seen.1.wait(seen).unwrap();
         }
-        let screen = seen.parser.screen();
+        self.check(seen.parser.screen());
+        (code, seen.parser.screen().contents())
+    }
+
+    /// Checks that the terminal is as the program found it, while it may still be there.
+    pub(crate) fn check_given_back(&self) {
+        self.check(self.seen.0.lock().unwrap().parser.screen());
+    }
+
+    fn check(&self, screen: &vt100::Screen) {
         assert!(!screen.alternate_screen(), "the other screen is still up");
         assert!(!screen.hide_cursor(), "the cursor is still hidden");
         assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None, "the mouse is still taken");
@@ -119,6 +154,34 @@ impl Pty {
             self.modes,
             "the terminal's modes are changed"
         );
-        (code, screen.contents())
+    }
+
+    /// Closes the terminal, as a window that is closed or a connection that drops does it, and returns the program's
+    /// exit code. It must be at work on its screen: whoever reads here lets go of the terminal with what comes next.
+    pub(crate) fn hang_up(self) -> u32 {
+        let Self { child, master, keyboard, seen, reader, .. } = self;
+        seen.0.lock().unwrap().ended = true;
+        drop((master, keyboard));
+        reader.join().unwrap();
+        exit_code(child)
+    }
+
+    /// Kills the program.
+    pub(crate) fn kill(self) {
+        self.signal(Signal::KILL);
+        exit_code(self.child);
+    }
+}
+
+/// Waits for a program's end.
+fn exit_code(mut child: Box<dyn Child + Send + Sync>) -> u32 {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.exit_code();
+        }
+        assert!(started.elapsed() < PATIENCE, "waited for the program's end");
+        // The processor is for the one that is waited for.
+        thread::sleep(Duration::from_millis(5));
     }
 }

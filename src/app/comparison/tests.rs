@@ -235,7 +235,10 @@ fn until_both_are_there_one_can_only_read_the_help_and_leave() {
     assert_eq!(keys(&mut app, "T"), [Effect::UseTheme("light".into())]);
     keys(&mut app, "?");
     assert!(app.modal.is_some());
-    assert_eq!(keys(&mut app, "qq"), [Effect::Leave]);
+    assert_eq!(keys(&mut app, "q"), []);
+    let control_z = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
+    assert_eq!(app.update(Message::Key(control_z)), [Effect::Suspend]);
+    assert_eq!(keys(&mut app, "q"), [Effect::Leave]);
 }
 
 #[test]
