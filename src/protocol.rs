@@ -309,8 +309,11 @@ impl History {
     /// Points kept at most.
     pub const CAPACITY: usize = 8192;
 
-    /// Adds a step, and halves the resolution when the history is full.
+    /// Adds a step in place of all that are not before it, and halves the resolution when the history is full.
     pub fn push(&mut self, point: Point) {
+        if self.points.last().is_some_and(|last| last.step >= point.step) {
+            self.points.retain(|before| before.step < point.step);
+        }
         // The newest point is always there; it makes room for the next unless it is one to keep.
         if let Some(last) = self.points.last()
             && !last.is_kept()
@@ -320,7 +323,12 @@ impl History {
         }
         self.points.push(point);
         while self.points.len() > Self::CAPACITY {
-            self.stride *= 2;
+            let Some(coarser) = self.stride.checked_mul(2) else {
+                // These are no steps of a run, which differ.
+                self.points.drain(..self.points.len() - Self::CAPACITY);
+                return;
+            };
+            self.stride = coarser.max(2);
             let (stride, newest) = (self.stride, point.step);
             let mut kept = 0_usize;
             let many_kept = self.points.iter().filter(|p| p.is_kept()).count() > Self::CAPACITY / 2;

@@ -400,7 +400,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(name: &'a str, text: &str) -> Result<Self, ThemeError> {
         let file = toml::from_str(text).map_err(|error| {
-            let message = error.message().replace('\n', " ");
+            let message = error.message().replace(char::is_control, " ");
             let line =
                 error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
             ThemeError::Toml { name: name.into(), message: format!("line {line}: {message}") }

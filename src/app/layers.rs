@@ -36,6 +36,7 @@ impl Quantity {
     }
 
     /// The one that many places on, in a circle.
+    #[must_use]
     pub fn after(self, places: usize) -> Self {
         Self::ALL[(self as usize + places) % Self::ALL.len()]
     }

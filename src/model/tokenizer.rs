@@ -19,6 +19,9 @@ const ENDS: [&str; 5] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<|im_end|>", "
 /// The bytes, and [`END_OF_TEXT`].
 const SMALLEST: usize = 257;
 
+/// The largest id of a token: no model embeds more tokens.
+const LARGEST_ID: u64 = (1 << 24) - 1;
+
 /// What can go wrong with a tokenizer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -95,6 +98,10 @@ impl Tokenizer {
         // The library panics where a file breaks off inside some of its parts: what reaches it is whole.
         let file = serde_json::from_slice(bytes).map_err(|cause| Error::Format(cause.to_string()))?;
         check_merges(&file)?;
+        check_ids(&file)?;
+        for part in ["normalizer", "pre_tokenizer", "post_processor"] {
+            check_parts(&file[part])?;
+        }
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|cause| Error::Format(one_line(&cause)))?;
         inner.with_truncation(None)?;
@@ -210,6 +217,43 @@ fn check_merges(file: &Value) -> Result<(), Error> {
     };
     match merges.iter().find(|merge| !fits(merge)) {
         Some(merge) => Err(Error::Format(format!("the merge {} makes no token", quoted(&merge.to_string())))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses ids that no model has: what is done for every id up to the largest would take forever.
+fn check_ids(file: &Value) -> Result<(), Error> {
+    let vocab = file["model"]["vocab"].as_object();
+    match vocab.into_iter().flatten().find(|(_, id)| id.as_u64().is_some_and(|id| id > LARGEST_ID)) {
+        Some((token, id)) => {
+            Err(Error::Format(format!("the token {} has the id {id}, which no model has", quoted(token))))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses parts on which the library panics, now or with the first text: maps of characters as `SentencePiece`
+/// compiles them, which it reads unchecked, pieces of no length, and templates that name a second text where there is
+/// one, or tokens that their list does not have.
+fn check_parts(part: &Value) -> Result<(), Error> {
+    for list in ["normalizers", "pretokenizers", "processors"] {
+        part[list].as_array().into_iter().flatten().try_for_each(check_parts)?;
+    }
+    if part["type"] == "Precompiled" || !part["precompiled_charsmap"].is_null() {
+        return Err(Error::Format("its normalizer Precompiled is not supported".to_owned()));
+    }
+    if part["type"] == "FixedLength" && part["length"] == 0 {
+        return Err(Error::Format("its pre-tokenizer FixedLength has the length 0".to_owned()));
+    }
+    if part["single"].as_array().into_iter().flatten().any(|piece| piece["Sequence"]["id"] == "B") {
+        return Err(Error::Format("its template for one text names a second".to_owned()));
+    }
+    let templates = ["single", "pair"].into_iter().filter_map(|template| part[template].as_array());
+    let mut names = templates.flatten().filter_map(|piece| piece["SpecialToken"]["id"].as_str());
+    match names.find(|name| part["special_tokens"][name].is_null()) {
+        Some(name) => {
+            Err(Error::Format(format!("its template names {}, which it does not list", quoted(name))))
+        }
         None => Ok(()),
     }
 }

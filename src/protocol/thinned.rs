@@ -40,7 +40,8 @@ impl<T: AtStep, const CAPACITY: usize> Thinned<T, CAPACITY> {
         if self.items.len() == 1 {
             return;
         }
-        self.since = (self.since + 1) % self.stride;
+        // Where they come from a frame, they may be anything.
+        self.since = self.since.saturating_add(1) % self.stride.max(1);
         if self.items.len() > CAPACITY {
             self.halve();
         }
@@ -72,9 +73,9 @@ impl<T: AtStep, const CAPACITY: usize> Thinned<T, CAPACITY> {
         // The last one that had stayed may have gone.
         let stayed = if self.since == 0 { last } else { last - 1 };
         if stayed % 2 == 1 {
-            self.since += self.stride;
+            self.since = self.since.saturating_add(self.stride);
         }
-        self.stride *= 2;
+        self.stride = self.stride.saturating_mul(2);
     }
 }
 

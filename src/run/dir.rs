@@ -8,7 +8,7 @@ mod deletion;
 mod listing;
 
 use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
+use super::journal::brief;
 use crate::settings::Settings;
 
 pub use deletion::{Doomed, sweep};
@@ -24,6 +25,8 @@ pub use listing::{Listing, Summary, Unclear, list};
 /// How often the lock of a run is tried for, and the time between.
 const LOCK_TRIES: usize = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
+/// Bytes of a file of settings or a state, and of a note, at most: what is longer is none.
+const LONGEST: u64 = 16 << 20;
 
 /// Why a run folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -263,7 +266,7 @@ impl RunDir {
 
     /// Where the engine of this run listens.
     pub fn socket(&self) -> Result<PathBuf, RunError> {
-        let text = std::fs::read_to_string(self.0.join("socket")).unwrap_or_default();
+        let text = read(&self.0.join("socket")).unwrap_or_default();
         if text.is_empty() || !self.is_alive() {
             let name = self.settings().map(|settings| settings.name).unwrap_or_default();
             return Err(RunError::NotRunning { name, path: self.0.clone() });
@@ -301,8 +304,9 @@ impl RunDir {
 
     fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, RunError> {
         let path = self.0.join(name);
-        let text = std::fs::read_to_string(&path).map_err(io(&path))?;
-        serde_json::from_str(&text).map_err(|error| RunError::Broken { path, reason: error.to_string() })
+        let text = read(&path).map_err(io(&path))?;
+        serde_json::from_str(&text)
+            .map_err(|error| RunError::Broken { path, reason: brief(&error.to_string()) })
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunError> {
@@ -361,6 +365,15 @@ pub fn socket_folder() -> Result<PathBuf, RunError> {
         return Err(RunError::Broken { path: folder, reason });
     }
     Ok(folder)
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(std::io::Error::other("it is too long for a file of a run"));
+    }
+    Ok(text)
 }
 
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RunError {

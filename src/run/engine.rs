@@ -9,6 +9,7 @@ use super::activity::Activity;
 use super::board::Board;
 use super::dir::{RunDir, RunState, StateFile};
 use super::host::Mode;
+use super::input::Input;
 use super::kept::{Kept, State};
 use super::pace::Pace;
 use super::pictures::Pictures;
@@ -25,19 +26,9 @@ use crate::settings::{HIGHEST_RATE, Settings, SliceEvery};
 use crate::train::resume::Best;
 use crate::train::trainer::{StepReport, Trainer};
 
-/// What an engine obeys.
-#[derive(Debug)]
-pub enum Input {
-    /// A person at a screen asks for something.
-    Command(Command),
-    /// The slicer has finished a level.
-    Slice(Report),
-    /// A screen came or went.
-    ViewersChanged,
-    /// A signal asks to save and end.
-    Stop,
-}
-
+/// What the schedule may be multiplied by, over all that people ask for: beyond, a factor would soon be 0 or infinite,
+/// and no checkpoint could go on with it.
+const FACTORS: std::ops::RangeInclusive<f64> = 1e-30..=1e30;
 /// How long an engine that is done waits for its screen.
 const FIRST_VIEWER: Duration = Duration::from_secs(10);
 /// What share of the memory that can be had the states to go back to may take.
@@ -200,7 +191,7 @@ impl<'a> Engine<'a> {
         match inbox.recv_timeout(patience) {
             Ok(input) => Next::Input(input),
             // What the disk refused is tried again.
-            Err(RecvTimeoutError::Timeout) if unsaved => Next::Input(Input::Command(Command::Save)),
+            Err(RecvTimeoutError::Timeout) if unsaved => Next::Input(Input::Command(Command::Save, None)),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Next::End,
         }
     }
@@ -209,7 +200,7 @@ impl<'a> Engine<'a> {
     fn obey(&mut self, input: Input) -> bool {
         match input {
             Input::Stop => return true,
-            Input::Command(Command::SaveAndStop) => {
+            Input::Command(Command::SaveAndStop, _) => {
                 if self.save().is_ok() {
                     return true;
                 }
@@ -223,7 +214,7 @@ impl<'a> Engine<'a> {
             }
             Input::ViewersChanged => {}
             Input::Slice(report) => self.show(report),
-            Input::Command(command) => self.command(command),
+            Input::Command(command, _) => self.command(command),
         }
         false
     }
@@ -253,7 +244,8 @@ impl<'a> Engine<'a> {
             Command::MoveTo { place, slice } => self.move_to(place, slice),
             Command::ScaleLearningRate(factor) => {
                 let rate = self.trainer.learning_rate() * factor;
-                if factor > 0.0 && (rate <= HIGHEST_RATE || factor < 1.0) {
+                let product = self.trainer.progress().learning_rate_factor * factor;
+                if FACTORS.contains(&product) && (rate <= HIGHEST_RATE || factor < 1.0) {
                     self.trainer.scale_learning_rate(factor);
                     log::info!("learning rate {:.2e}", self.trainer.learning_rate());
                 }

@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use super::board::Board;
 use super::dir::{RunDir, RunError, RunState, StateFile, socket_folder};
-use super::engine::{Engine, Input};
+use super::engine::Engine;
+use super::input::Input;
 use super::journal::{self, printable};
 use super::panics;
 use super::prepare::{PrepareError, announce, prepare};

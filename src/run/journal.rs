@@ -13,6 +13,8 @@ use crate::protocol::{LogLevel, LogLine};
 
 /// The file's name in the folder of a run.
 pub const FILE: &str = "engine.log";
+/// Characters of a message at most. What is longer quotes a text that somebody sent.
+const LONGEST: usize = 4096;
 
 struct Journal {
     file: Mutex<File>,
@@ -36,6 +38,15 @@ pub fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
+/// The same for a message that may quote a text of any length: at most [`LONGEST`] characters of it.
+pub fn brief(text: &str) -> String {
+    let text = printable(text);
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text,
+    }
+}
+
 /// A line of the file; `None` where it is none.
 pub fn line(text: &str) -> Option<LogLine> {
     let (time, rest) = text.trim_end().split_once(' ')?;
@@ -48,7 +59,7 @@ pub fn line(text: &str) -> Option<LogLine> {
         _ => return None,
     };
     let time: jiff::Timestamp = time.parse().ok()?;
-    Some(LogLine { milliseconds: time.as_millisecond(), level, message: message.to_owned() })
+    Some(LogLine { milliseconds: time.as_millisecond(), level, message: brief(message) })
 }
 
 impl Log for Journal {
@@ -62,7 +73,7 @@ impl Log for Journal {
             return;
         }
         let now = jiff::Timestamp::now();
-        let message = printable(&record.args().to_string());
+        let message = brief(&record.args().to_string());
         let line = format!("{now:.0} {:5} {message}\n", record.level());
         // Where the journal can't be written there is no better place to say so.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,6 +102,15 @@ mod tests {
         let line = line("2026-11-25T22:50:31Z WARN  step 7: the loss jumped\n").unwrap();
         assert_eq!((line.level, line.message.as_str()), (LogLevel::Warn, "step 7: the loss jumped"));
         assert_eq!(line.milliseconds % 60_000, 31_000);
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_a_terminal_may_see_and_not_longer_than_a_screen() {
+        let text = format!("2026-11-25T22:50:31Z WARN  \u{1b}[31m{}\n", "x".repeat(100_000));
+        let line = line(&text).unwrap();
+        assert!(line.message.starts_with("\\u{1b}[31mxxx") && line.message.ends_with("xxx.."));
+        assert_eq!(line.message.chars().count(), LONGEST + 2);
+        assert_eq!(brief("short"), "short");
     }
 
     #[test]

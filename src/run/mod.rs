@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod dir;
 pub mod engine;
 pub mod host;
+pub mod input;
 pub mod journal;
 pub mod kept;
 pub mod memory;

@@ -23,6 +23,11 @@ pub(super) const RANGES: std::ops::RangeInclusive<f64> = 1e-6..=100.0;
 /// Points a side that a person may ask for: what doubling from the coarse grid can give.
 pub const SIDES: [usize; 4] = [9, 17, 33, 65];
 
+/// Whether a slice can have this place: none reaches further than a plane may be zoomed.
+pub(super) fn is_place(place: [f64; 2]) -> bool {
+    place.iter().all(|x| x.abs() <= *RANGES.end())
+}
+
 /// What a slice shows, besides its losses.
 #[derive(Debug, Clone)]
 struct Caption {
@@ -101,6 +106,9 @@ impl Pictures {
         slice: (u64, u64),
         trainer: &mut Trainer,
     ) -> candle_core::Result<(Params, [f64; 2])> {
+        if !is_place(place) {
+            bail!("no slice has such a place");
+        }
         let shown = self.shown.as_ref().map(|shown| (shown.step, shown.generation));
         if shown != Some(slice) || slice.0 != trainer.steps_taken() {
             bail!("another slice is on show by now: pause, and choose again");

@@ -8,7 +8,7 @@ use candle_core::Result;
 
 use super::board::Board;
 use super::pace::Pace;
-use super::pictures::Pictures;
+use super::pictures::{Pictures, is_place};
 use crate::generate::{Generator, Sampling};
 use crate::model::tokenizer::Tokenizer;
 use crate::predict::Prompt;
@@ -73,6 +73,10 @@ impl Reader {
     pub fn look_at(&mut self, place: Option<[f64; 2]>, pictures: Option<&Pictures>) {
         if place.is_some() && pictures.and_then(Pictures::number).is_none() {
             log::warn!("there is no slice yet, and so no place to look at");
+            return;
+        }
+        if place.is_some_and(|place| !is_place(place)) {
+            log::warn!("no slice has such a place to look at");
             return;
         }
         self.stale |= self.place != place;

@@ -12,18 +12,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use super::board::{Board, Cursor};
-use super::engine::Input;
-use super::wire::{self, WireError};
+use super::input::Input;
+use super::wire::{self, MAX_ASK, WireError};
 use crate::protocol::{Outcome, ToEngine, ToScreen, Update, VERSION};
 
 /// Updates go out at most this often: 30 a second.
 const INTERVAL: Duration = Duration::from_millis(33);
 /// How long a screen may take for the last frame.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Connections at once. Others wait until one ends.
+const MOST: usize = 128;
 /// How long a connection may take to say what it is.
 const GREETING: Duration = Duration::from_secs(5);
+/// Commands of a screen that may wait for the engine; beyond that the screen waits.
+const WAITING: usize = 64;
 
 /// What the threads of an engine share.
 #[derive(Debug, Clone)]
@@ -90,7 +95,7 @@ async fn serve(listener: UnixListener, signals: Signals, shared: Shared) {
     tokio::spawn(obey_signals(signals, shared.inputs.clone()));
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if screens.len() < MOST => match accepted {
                 Ok((stream, _)) => match admit(stream.peer_cred().map(|peer| peer.uid()), own) {
                     Ok(()) => {
                         screens.spawn(screen(stream, shared.clone()));
@@ -181,7 +186,7 @@ impl Drop for Presence {
 
 async fn screen<S: AsyncRead + AsyncWrite>(stream: S, shared: Shared) {
     let (mut from, mut to) = tokio::io::split(stream);
-    let read_only = match tokio::time::timeout(GREETING, wire::read(&mut from)).await {
+    let read_only = match tokio::time::timeout(GREETING, wire::read_within(&mut from, MAX_ASK)).await {
         Ok(Ok(ToEngine::Hello { version: VERSION, read_only })) => read_only,
         Ok(Ok(ToEngine::Hello { version, .. })) => {
             let reason = format!(
@@ -241,10 +246,13 @@ async fn receive_commands(
     shared: &Shared,
     read_only: bool,
 ) -> WireError {
+    let turns = Arc::new(Semaphore::new(WAITING));
     loop {
-        match wire::read(from).await {
+        match wire::read_within(from, MAX_ASK).await {
             Ok(ToEngine::Command(command)) if !read_only => {
-                let _ = shared.inputs.send(Input::Command(command));
+                // None where there are no turns any more, which nobody brings about.
+                let turn = Arc::clone(&turns).acquire_owned().await.ok();
+                let _ = shared.inputs.send(Input::Command(command, turn));
             }
             Ok(_) => {}
             Err(error) => return error,
@@ -255,6 +263,7 @@ async fn receive_commands(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Command;
 
     #[test]
     fn a_connection_is_admitted_for_the_engines_own_user_alone() {
@@ -263,5 +272,29 @@ mod tests {
         assert!(refused.contains("1001") && refused.contains("1000"), "{refused}");
         assert!(admit(Ok(0), 1000).is_err(), "nor for root");
         assert!(admit(Err(std::io::Error::other("no")), 1000).is_err());
+    }
+
+    #[test]
+    fn a_screen_that_asks_faster_than_the_engine_obeys_waits() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut asked = Vec::new();
+            for _ in 0..3 * WAITING {
+                wire::write(&mut asked, &ToEngine::Command(Command::Pause)).await.unwrap();
+            }
+            let (inputs, inbox) = std::sync::mpsc::channel();
+            let shared = Shared { board: Arc::default(), inputs, viewers: Arc::default() };
+            let mut from = asked.as_slice();
+            let mut receiving = std::pin::pin!(receive_commands(&mut from, &shared, false));
+            for _ in 0..2 {
+                tokio::select! {
+                    biased;
+                    error = &mut receiving => panic!("{error}"),
+                    () = tokio::task::yield_now() => {}
+                }
+                // The engine obeys them all, and the screen goes on.
+                assert_eq!(inbox.try_iter().count(), WAITING);
+            }
+        });
     }
 }

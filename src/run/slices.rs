@@ -54,7 +54,9 @@ impl Line {
     /// `None` where its parts do not fit together.
     fn slice(self) -> Option<Slice> {
         let Self { step, generation, alphas, betas, loss, center, plane, batch, seconds, sharpness } = self;
+        let ascends = |axis: &[f64]| axis.len() > 1 && axis.is_sorted_by(|a, b| a < b);
         let fits = loss.len() == betas.len() && loss.iter().all(|row| row.len() == alphas.len());
+        let fits = fits && ascends(&alphas) && ascends(&betas);
         fits.then(|| Slice {
             step,
             generation,

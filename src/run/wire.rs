@@ -4,8 +4,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::journal::brief;
+
 /// The longest frame, in bytes. A slice of 65 by 65 points takes some 20 KB, a full history 0.5 MB.
 pub const MAX_FRAME: usize = 16 << 20;
+/// The longest frame that a screen sends, in bytes. A prompt of 4096 characters takes 16 KB at most.
+pub const MAX_ASK: usize = 1 << 16;
+/// Values inside one another at most. Ours are some ten deep, and what is deeper could take the stack.
+const DEEPEST: usize = 64;
 
 /// Why a connection can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -14,13 +20,18 @@ pub enum WireError {
     #[error("the connection broke: {0}")]
     Io(#[from] std::io::Error),
     /// The other side announced more than a frame may hold.
-    #[error("a frame of {0} bytes is longer than the {MAX_FRAME} allowed")]
-    TooLong(usize),
+    #[error("a frame of {bytes} bytes is longer than the {most} allowed")]
+    TooLong {
+        /// What was announced, in bytes.
+        bytes: usize,
+        /// What is allowed.
+        most: usize,
+    },
     /// A value that can't be written.
     #[error("a frame can't be written: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
     /// Bytes that are not the value expected.
-    #[error("a frame can't be read: {0}")]
+    #[error("a frame can't be read: {}", brief(&.0.to_string()))]
     Decode(#[from] rmp_serde::decode::Error),
 }
 
@@ -28,7 +39,7 @@ pub enum WireError {
 pub async fn write<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T) -> Result<(), WireError> {
     let body = rmp_serde::to_vec_named(value)?;
     let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MAX_FRAME);
-    let length = length.ok_or(WireError::TooLong(body.len()))?;
+    let length = length.ok_or(WireError::TooLong { bytes: body.len(), most: MAX_FRAME })?;
     let mut frame = length.to_le_bytes().to_vec();
     frame.extend(body);
     to.write_all(&frame).await?;
@@ -36,15 +47,25 @@ pub async fn write<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T) 
     Ok(())
 }
 
-/// Reads one frame.
+/// Reads one frame of at most [`MAX_FRAME`] bytes.
 pub async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> Result<T, WireError> {
-    let length = from.read_u32_le().await? as usize;
-    if length > MAX_FRAME {
-        return Err(WireError::TooLong(length));
+    read_within(from, MAX_FRAME).await
+}
+
+/// Reads one frame of at most `most` bytes.
+pub async fn read_within<T: DeserializeOwned>(
+    from: &mut (impl AsyncRead + Unpin),
+    most: usize,
+) -> Result<T, WireError> {
+    let bytes = from.read_u32_le().await? as usize;
+    if bytes > most {
+        return Err(WireError::TooLong { bytes, most });
     }
-    let mut body = vec![0; length];
+    let mut body = vec![0; bytes];
     from.read_exact(&mut body).await?;
-    Ok(rmp_serde::from_slice(&body)?)
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(&body);
+    decoder.set_max_depth(DEEPEST);
+    Ok(T::deserialize(&mut decoder)?)
 }
 
 #[cfg(test)]
@@ -79,7 +100,21 @@ mod tests {
     fn a_frame_that_announces_too_much_is_refused_before_anything_is_allocated() {
         let bytes = u32::MAX.to_le_bytes();
         let error = block_on(read::<ToEngine>(&mut bytes.as_slice())).unwrap_err();
-        assert!(matches!(error, WireError::TooLong(_)), "{error}");
+        assert!(matches!(error, WireError::TooLong { .. }), "{error}");
+    }
+
+    #[test]
+    fn values_deep_inside_one_another_are_an_error() {
+        let deep = |depth: usize| {
+            let mut body = b"\x81\xa5Hello\x83\xa7version\x05\xa9read_only\xc2\xa4junk".to_vec();
+            body.extend([0x91].repeat(depth));
+            body.push(0xc0);
+            let frame = [&(body.len() as u32).to_le_bytes(), &*body].concat();
+            block_on(read_within::<ToEngine>(&mut frame.as_slice(), MAX_ASK))
+        };
+        assert_eq!(deep(3).unwrap(), ToEngine::Hello { version: 5, read_only: false });
+        assert!(matches!(deep(100), Err(WireError::Decode(_))));
+        assert!(matches!(deep(60_000), Err(WireError::Decode(_))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::trainer::{Progress, Snapshot};
 use crate::model::chat::ChatTemplate;
-use crate::model::checkpoint::{self, Checkpoint, Error};
+use crate::model::checkpoint::{self, Checkpoint, Error, quoted};
 use crate::model::config::LlamaConfig;
 use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
@@ -73,8 +73,9 @@ pub fn state(folder: &Path) -> Result<State, Error> {
         }
         text => text.map_err(Error::io(&path))?,
     };
-    let state: State = serde_json::from_str(&text)
-        .map_err(|cause| Error::damaged(&path, format!("is no state of a run ({cause})")))?;
+    let state: State = serde_json::from_str(&text).map_err(|cause| {
+        Error::damaged(&path, format!("is no state of a run ({})", quoted(&cause.to_string())))
+    })?;
     let Progress { step, learning_rate_factor, optimizer_updates, .. } = state.progress;
     let named = folder.file_name().is_some_and(|name| *name == *format!("checkpoint-{step}"));
     if !named || step == 0 || step > LAST || optimizer_updates > step {

@@ -198,6 +198,9 @@ impl Shard {
     /// Reads one tensor, which must be listed, as f32.
     fn tensor(&mut self, name: &str, device: &Device) -> Result<Tensor, Error> {
         let dims = self.info(name)?.shape.clone();
+        if dims.contains(&0) {
+            return Err(Error::damaged(&self.path, format!("{} has no numbers", quoted(name))));
+        }
         let numbers = self.numbers(name, 0, dims.iter().product())?;
         numbers.reshape(dims).and_then(|tensor| tensor.to_device(device)).map_err(Error::tensor(&self.path))
     }
@@ -218,7 +221,7 @@ impl Shard {
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
             other => {
-                let problem = format!("{name} is {other:?}: only F32, F16 and BF16 are supported");
+                let problem = format!("{} is {other:?}: only F32, F16 and BF16 are supported", quoted(name));
                 return Err(Error::unsupported(&self.path, problem));
             }
         };

@@ -256,7 +256,9 @@ mod tests {
     fn tilted(range: f64, loss: f64) -> Slice {
         let mut slice = fixture::slice(17, |alpha, beta| (loss + range * (alpha + 2.0 * beta)) as f32);
         for axis in [&mut slice.alphas, &mut slice.betas] {
-            axis.iter_mut().for_each(|place| *place *= range);
+            for place in axis {
+                *place *= range;
+            }
         }
         slice
     }

@@ -13,7 +13,9 @@ fn app(slices: Vec<Slice>) -> App {
     let mut app = fixture::app();
     app.view.shown = View::Timeline;
     app.engine.timeline = protocol::Timeline::default();
-    slices.into_iter().for_each(|slice| app.engine.timeline.push(slice));
+    for slice in slices {
+        app.engine.timeline.push(slice);
+    }
     app
 }
 
@@ -110,7 +112,7 @@ fn the_pictures_of_the_strip_stay_where_they_are_while_one_goes_through_them() {
     let pictures = |app: &App| {
         let buffer = drawn(app, 80, 24);
         // Every thirteenth column is a gap, which has the frame.
-        let inside = |x: &u16| x % 13 != 0;
+        let inside = |x: &u16| !x.is_multiple_of(13);
         (17..21_u16)
             .flat_map(|y| (0..80).filter(inside).map(move |x| (x, y)))
             .map(|at| buffer[at].clone())
