@@ -555,6 +555,8 @@ pub enum LogLevel {
     Error,
     /// Something a person should know.
     Warn,
+    /// Something to see at once that is no cause for worry, such as a checkpoint that was saved.
+    Notice,
     /// The normal course of things.
     Info,
     /// For those who look for a fault.

@@ -31,7 +31,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::app::comparison::{self, Comparison};
-use crate::app::{self, App, Bindings, Effect, ExportFormat, Exported, Gesture, Leave, Message, Options};
+use crate::app::{
+    self, App, Bindings, Cost, Effect, ExportFormat, Exported, Gesture, Leave, Message, Options, Remembered,
+};
 use crate::protocol::comparison::{Phase, Scene};
 use crate::protocol::{LogLine, Slice, ToScreen};
 use crate::run::client::Link;
@@ -48,6 +50,9 @@ use svg::Ground;
 /// Frames a second at most: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_millis(150);
+
+/// How long a notice stays.
+const FADE: Duration = Duration::from_secs(4);
 
 /// Has the terminal tell of the mouse's buttons and wheel, with coordinates of any size. crossterm's own command asks
 /// for every movement, too, and each would wake the screen.
@@ -96,6 +101,9 @@ pub struct Terminal {
     /// What stdout and stderr were: while the screen is up, nothing else may print on it.
     streams: Option<[OwnedFd; 2]>,
     background: Background,
+    /// When the pictures of the last second were drawn.
+    drawn: Vec<Instant>,
+    cost: Cost,
 }
 
 /// The bytes of one picture, collected so that they leave in one write.
@@ -132,7 +140,16 @@ impl Terminal {
         IS_TAKEN.store(true, Ordering::Relaxed);
         // From here on it is given back whatever fails.
         let mouse = look.mouse;
-        let mut terminal = Self { screen, frame, output, mouse, streams: None, background };
+        let mut terminal = Self {
+            screen,
+            frame,
+            output,
+            mouse,
+            streams: None,
+            background,
+            drawn: Vec::new(),
+            cost: Cost::default(),
+        };
         if look.asks_for_background() {
             terminal.background = background::ask(&mut terminal.output);
         }
@@ -223,10 +240,16 @@ impl Terminal {
             // It is suspended, or a panic in another thread has given the terminal back and its message stands there.
             return Ok(());
         }
+        let begun = Instant::now();
         queue!(self.frame, tty::BeginSynchronizedUpdate)?;
         self.screen.draw(|frame| shown.draw(theme, frame))?;
         queue!(self.frame, tty::EndSynchronizedUpdate)?;
-        self.output.write_all(&self.frame.take())
+        let bytes = self.frame.take();
+        let seconds = begun.elapsed().as_secs_f64();
+        self.drawn.retain(|at| at.elapsed() < Duration::from_secs(1));
+        self.drawn.push(begun);
+        self.cost = Cost { bytes: bytes.len(), milliseconds: 1e3 * seconds, per_second: self.drawn.len() };
+        self.output.write_all(&bytes)
     }
 }
 
@@ -260,19 +283,21 @@ pub fn rescue() {
     }
 }
 
-/// Shows what `link` tells until the person leaves or it ends. The look says which themes there are.
+/// Shows what `link` tells until the person leaves or it ends; how it was looked at comes back, too. The look says
+/// which themes there are.
 pub async fn show(
     terminal: &mut Terminal,
     link: Link,
     look: Look,
     options: Options,
-) -> Result<Leave, TerminalError> {
+) -> Result<(Leave, Remembered), TerminalError> {
     start_log();
     let look = look.on(terminal.background.is_light);
     let zone = Some(TimeZone::system());
     let app = App::new(Options { themes: look.names.clone(), zone, ..options });
-    let leave = run(terminal, &mut Training { app, link }, look).await?;
-    Ok(leave.unwrap_or(Leave::Detach))
+    let mut training = Training { app, link };
+    let leave = run(terminal, &mut training, look).await?;
+    Ok((leave.unwrap_or(Leave::Detach), training.app.remembered()))
 }
 
 /// Shows a comparison until the person leaves or it fails, and returns why it failed.
@@ -303,6 +328,14 @@ trait Shown {
     /// The mouse did something on a screen of this size.
     fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Self::Leave>>;
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame);
+    /// What the last picture cost.
+    fn cost(&mut self, _cost: Cost) {}
+    /// Whether something on it goes after a while.
+    fn fades(&self) -> bool {
+        false
+    }
+    /// A while has gone by.
+    fn fade(&mut self) {}
     /// What is shown, in a few words.
     fn title(&self) -> String;
     /// The slice that is exported from here, and the model that is at its middle.
@@ -378,6 +411,18 @@ impl Shown for Training {
     fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Leave>> {
         let pointed = ui::pointed(&self.app, screen, mouse);
         pointed.map_or_else(Vec::new, |pointed| self.update(Message::Mouse(pointed)))
+    }
+
+    fn cost(&mut self, cost: Cost) {
+        self.app.cost = cost;
+    }
+
+    fn fades(&self) -> bool {
+        self.app.view.toasts.fade()
+    }
+
+    fn fade(&mut self) {
+        self.app.fade();
     }
 
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
@@ -495,6 +540,7 @@ async fn run<S: Shown>(
     let mut drawn = Instant::now();
     // When to draw again, if anything has changed.
     let mut due: Option<Instant> = None;
+    let mut fade: Option<Instant> = None;
     loop {
         // What a person does is answered at once; what the engine says waits for the next frame.
         let (soonest, effects) = tokio::select! {
@@ -517,13 +563,22 @@ async fn run<S: Shown>(
                 due = None;
                 drawn = Instant::now();
                 match terminal.draw(shown, &theme) {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        shown.cost(terminal.cost);
+                        continue;
+                    }
                     // The terminal is gone; the engine goes on.
                     Err(_) => return Ok(None),
                 }
             }
+            () = at(fade) => {
+                fade = None;
+                shown.fade();
+                (Instant::now(), Vec::new())
+            }
             news = shown.news() => (drawn + interval, shown.hear(news)),
         };
+        fade = if shown.fades() { fade.or_else(|| Some(Instant::now() + FADE)) } else { None };
         due = Some(due.map_or(soonest, |due| due.min(soonest)));
         for effect in effects {
             match effect {

@@ -78,6 +78,8 @@ pub enum Action {
     Search,
     /// A file of what is on the screen.
     Export,
+    /// What pictures cost.
+    Costs,
     /// An action by its name.
     CommandLine,
     /// Leave the engine alone.
@@ -236,6 +238,7 @@ bindings! {
         [named(KeyCode::Esc)] Clear "clear" 0 "clear" "all panes again; no cursor; the newest log lines"
         [key('/')] Search "search" 0 "search" "search the log: enter goes to older lines, esc ends it"
         [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or the slice as numbers, to a file"
+        [named(KeyCode::F(12))] Costs "costs" 0 "costs" "what the last picture cost: bytes to the terminal, milliseconds, pictures a second"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
         [key('D')] Detach "detach" 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
         [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"

@@ -10,11 +10,14 @@ mod export;
 mod key;
 mod keys;
 mod layers;
+mod modals;
 mod mouse;
 mod palette;
+mod remembered;
 mod search;
 mod state;
 mod timeline;
+mod toasts;
 
 pub use bindings::{Bindings, Choice, CommandKeys, Keys, Misfit};
 pub use editor::LineEditor;
@@ -24,19 +27,20 @@ pub use keys::{Action, BINDINGS, Binding, Group};
 pub use layers::{LayersView, Quantity, Strip, StripKind, layer_of};
 pub use mouse::{Gesture, Pointed};
 pub use palette::Palette;
+pub use remembered::Remembered;
 pub use search::{Recent, Search};
 pub use state::{
-    Chosen, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, Stretch, View, ViewState, Viewpoint,
+    Chosen, Cost, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, Stretch, View, ViewState,
+    Viewpoint,
 };
 pub use timeline::TimelineView;
+pub use toasts::Toasts;
 
 use jiff::tz::TimeZone;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use tui_logger::{TuiWidgetEvent, TuiWidgetState};
 
 use crate::protocol::{Command, LogLevel, LogLine, Outcome, Phase, ToScreen};
-
-use palette::Typed;
 
 /// How a screen starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,8 +51,8 @@ pub struct Options {
     pub themes: Vec<String>,
     /// The time zone of the times in the log; UTC without one.
     pub zone: Option<TimeZone>,
-    /// What is shown first.
-    pub shown: View,
+    /// How the run was looked at the last time.
+    pub remembered: Remembered,
     /// The keys.
     pub bindings: Bindings<Action>,
 }
@@ -108,6 +112,10 @@ pub struct App {
     pub log: TuiWidgetState,
     /// The lines of the log that can be searched.
     pub recent: Recent,
+    /// What the last picture cost.
+    pub cost: Cost,
+    /// A theme was chosen on this screen.
+    chose_theme: bool,
 }
 
 impl App {
@@ -116,7 +124,9 @@ impl App {
         Self {
             link: Link::Opening,
             engine: EngineState::default(),
-            view: ViewState { shown: options.shown, ..ViewState::default() },
+            view: options.remembered.clone().view(),
+            cost: Cost::default(),
+            chose_theme: false,
             options,
             log: TuiWidgetState::new(),
             recent: Recent::default(),
@@ -137,6 +147,17 @@ impl App {
                 Vec::new()
             }
         }
+    }
+
+    /// How the run is looked at now, with the theme where one was chosen on this screen or earlier.
+    pub fn remembered(&self) -> Remembered {
+        let theme = if self.chose_theme { self.options.themes.first() } else { None };
+        Remembered::of(&self.view, theme.or(self.options.remembered.theme.as_ref()).cloned())
+    }
+
+    /// A while has gone by.
+    pub fn fade(&mut self) {
+        self.view.toasts.drop_notice();
     }
 
     fn hear(&mut self, said: ToScreen) -> Vec<Effect> {
@@ -164,6 +185,7 @@ impl App {
 
     fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
         self.view.hint = None;
+        self.view.toasts.drop_alerts();
         match &mut self.view.modal {
             Some(Modal::Help { .. }) => self.help_key(key),
             Some(Modal::Leave) => self.leave_key(key),
@@ -217,6 +239,7 @@ impl App {
             }
             Action::Search => return self.begin_search(),
             Action::Export => return self.begin_export(),
+            Action::Costs => view.costs = !view.costs,
             Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
             Action::Suspend => return vec![Effect::Suspend],
@@ -242,6 +265,7 @@ impl App {
             (View::Timeline, Action::Move) => view.hint = Some(timeline.mark(&engine.timeline)),
             (View::Timeline, Action::FocusNext | Action::FocusPrevious) => timeline.turn_over(),
             (View::Timeline, Action::Clear) => timeline.follow(),
+            (View::Timeline, Action::LogScale) => view.hint = Some(timeline.next_stretch()),
             _ => return false,
         }
         true
@@ -252,15 +276,17 @@ impl App {
     fn read_log(&mut self, log: &[LogLine]) {
         self.recent.extend(log);
         let Some(last) = log.last() else { return };
+        // It ends only once it has saved.
+        if self.link == Link::Stopping && log.iter().any(|line| line.level == LogLevel::Error) {
+            self.link = Link::Live;
+        }
         let wrong = log.iter().rfind(|line| line.level <= LogLevel::Warn);
-        if let Some(line) = wrong.filter(|_| self.engine.status.is_some()) {
-            self.view.hint = Some(Hint::Warning(line.message.clone()));
-            // It ends only once it has saved.
-            if self.link == Link::Stopping && log.iter().any(|line| line.level == LogLevel::Error) {
-                self.link = Link::Live;
-            }
-        } else if matches!(self.view.hint, Some(Hint::Asked(_))) {
-            self.view.hint = Some(Hint::Answer(last.message.clone()));
+        if matches!(self.view.hint, Some(Hint::Asked(_))) {
+            let answer = |line: &LogLine| Hint::Answer(line.message.clone());
+            let warning = |line: &LogLine| Hint::Warning(line.message.clone());
+            self.view.hint = Some(wrong.map_or_else(|| answer(last), warning));
+        } else if self.engine.status.is_some() {
+            self.view.toasts.extend(log.iter());
         }
     }
 
@@ -336,115 +362,8 @@ impl App {
     fn next_theme(&mut self) -> Vec<Effect> {
         let (name, hint) = next_theme(&mut self.options.themes);
         self.view.hint = Some(hint);
+        self.chose_theme |= name.is_some();
         name.into_iter().map(Effect::UseTheme).collect()
-    }
-
-    /// Leaves at once where there is nothing to decide, and asks otherwise.
-    fn quit(&mut self) -> Vec<Effect> {
-        let finished = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Finished);
-        match &self.link {
-            Link::Ended(outcome) => vec![Effect::Leave(Leave::Closed(outcome.clone()))],
-            _ if self.options.read_only || finished => vec![Effect::Leave(Leave::Detach)],
-            _ => {
-                self.view.modal = Some(Modal::Leave);
-                Vec::new()
-            }
-        }
-    }
-
-    fn leave_key(&mut self, key: KeyEvent) -> Vec<Effect> {
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        match key.code {
-            KeyCode::Char('c') if control => vec![Effect::Leave(Leave::Detach)],
-            KeyCode::Char('d' | 'D') | KeyCode::Enter => vec![Effect::Leave(Leave::Detach)],
-            KeyCode::Char('s') if self.link != Link::Stopping => {
-                self.view.modal = None;
-                self.link = Link::Stopping;
-                self.view.hint = Some(Hint::Asked("saving a checkpoint, then the engine ends".into()));
-                vec![Effect::Send(Command::SaveAndStop)]
-            }
-            KeyCode::Esc => {
-                self.view.modal = None;
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn ask_to_move(&mut self) -> Vec<Effect> {
-        let running = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
-        let view = &mut self.view;
-        if running {
-            view.hint = Some(Hint::Refused("pause first: the picture changes while it trains".into()));
-        } else if view.focus == Pane::Landscape && view.landscape.chosen.is_some() {
-            view.modal = Some(Modal::Move);
-        } else {
-            view.hint = Some(Hint::Refused("arrows or hjkl choose a place on the landscape first".into()));
-        }
-        Vec::new()
-    }
-
-    fn move_key(&mut self, key: KeyEvent) -> Vec<Effect> {
-        match key.code {
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                self.view.modal = None;
-                self.quit()
-            }
-            // Enter has opened the question: held down, it must not answer it.
-            KeyCode::Char('y' | 'Y') => {
-                self.view.modal = None;
-                if let Some(reason) = self.cannot_command() {
-                    self.view.hint = Some(Hint::Refused(reason));
-                    return Vec::new();
-                }
-                let to = self.view.landscape.chosen.take().zip(self.engine.slice.as_ref());
-                let Some((to, slice)) = to else { return Vec::new() };
-                self.view.hint = Some(Hint::Asked("moving the training there".into()));
-                let (place, slice) = ([to.alpha, to.beta], (slice.step, slice.generation));
-                vec![Effect::Send(Command::MoveTo { place, slice })]
-            }
-            KeyCode::Esc | KeyCode::Char('n' | 'q') => {
-                self.view.modal = None;
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn help_key(&mut self, key: KeyEvent) -> Vec<Effect> {
-        let Some(Modal::Help { scroll }) = &mut self.view.modal else { return Vec::new() };
-        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
-            self.view.modal = None;
-            return self.quit();
-        }
-        match keys::scroll_help(&self.options.bindings, *scroll, key) {
-            Some(lines) => *scroll = lines,
-            None => self.view.modal = None,
-        }
-        Vec::new()
-    }
-
-    fn prompt_key(&mut self, key: KeyEvent) -> Vec<Effect> {
-        let Some(Modal::Prompt(editor)) = &mut self.view.modal else { return Vec::new() };
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        match key.code {
-            KeyCode::Enter if editor.text().trim().is_empty() => {
-                self.view.hint =
-                    Some(Hint::Refused("a prompt needs a text; its last token is the target".into()));
-            }
-            KeyCode::Enter => {
-                let text = editor.text();
-                self.view.modal = None;
-                return self.set_prompt(text);
-            }
-            KeyCode::Esc => self.view.modal = None,
-            KeyCode::Char('c') if control => {
-                self.view.modal = None;
-                return self.quit();
-            }
-            _ => editor.key(key),
-        }
-        Vec::new()
     }
 
     /// Moves the cursor of the landscape; the model that is there says what comes next.
@@ -481,51 +400,6 @@ impl App {
         if place.is_some() && self.options.read_only {
             self.view.hint = Some(Hint::Refused("this screen is read-only: the bars do not follow".into()));
         }
-        Vec::new()
-    }
-
-    fn set_prompt(&mut self, text: String) -> Vec<Effect> {
-        self.view.hint = Some(Hint::Asked("predicting the last token of the new prompt".into()));
-        vec![Effect::Send(Command::SetPrompt(text))]
-    }
-
-    fn commands_key(&mut self, key: KeyEvent) -> Vec<Effect> {
-        let Some(Modal::Commands(palette)) = &mut self.view.modal else { return Vec::new() };
-        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
-            self.view.modal = None;
-            return self.quit();
-        }
-        match palette.key(&self.options.bindings, &mut self.view.history, key) {
-            Typed::Line => {}
-            Typed::Closed => self.view.modal = None,
-            Typed::Refused(why) => self.view.hint = Some(Hint::Refused(why)),
-            Typed::Run(action, more) => {
-                self.view.modal = None;
-                return self.run(action, more);
-            }
-        }
-        Vec::new()
-    }
-
-    /// Does what was typed: an action, and what follows its name.
-    fn run(&mut self, action: Action, more: String) -> Vec<Effect> {
-        if more.is_empty() {
-            return self.act(action);
-        }
-        if action == Action::Export {
-            return self.export(&more);
-        }
-        let refused = match (self.cannot_command(), action, more.parse::<u64>()) {
-            (Some(reason), _, _) => reason,
-            (None, Action::Prompt, _) => return self.set_prompt(more),
-            (None, _, Ok(1)) => return self.act(action),
-            (None, _, Ok(steps @ 2..)) => {
-                self.view.hint = Some(Hint::Asked(format!("{steps} steps")));
-                return vec![Effect::Send(Command::Step(steps))];
-            }
-            (None, _, _) => "what may follow step is a number of steps".to_owned(),
-        };
-        self.view.hint = Some(Hint::Refused(refused));
         Vec::new()
     }
 

@@ -5,8 +5,11 @@ use crate::protocol::{
     Update,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::layers::LayersView;
 use super::timeline::TimelineView;
+use super::toasts::Toasts;
 use super::{Bindings, LineEditor, Palette, Search};
 
 /// How the connection to the engine stands.
@@ -78,7 +81,8 @@ impl EngineState {
 }
 
 /// What the screen shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum View {
     /// The landscape, the loss, the next token, the gradient and the log.
     #[default]
@@ -115,7 +119,8 @@ impl Pane {
 }
 
 /// What the cells of the landscape are made of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Marker {
     /// Braille dots: contours over colours, or shades where there is no colour.
     #[default]
@@ -140,7 +145,8 @@ impl Marker {
 }
 
 /// How the colours are spread over the losses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stretch {
     /// Equal differences are equal steps of colour.
     #[default]
@@ -161,7 +167,12 @@ impl Stretch {
         }
     }
 
-    fn next(self) -> Self {
+    /// What a screen says of it.
+    pub(super) fn told(self) -> Hint {
+        Hint::Answer(format!("colours: {}", self.name()))
+    }
+
+    pub(super) fn next(self) -> Self {
         match self {
             Self::Linear => Self::Log,
             Self::Log => Self::Rank,
@@ -171,7 +182,7 @@ impl Stretch {
 }
 
 /// From where the landscape is seen when it is shown as a surface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewpoint {
     /// Degrees by which it is turned, from 0 to 345; seen from above, it turns against the clock.
     pub turn: u16,
@@ -188,6 +199,12 @@ impl Default for Viewpoint {
 impl Viewpoint {
     /// Degrees of a press of a key.
     const STEP: u16 = 15;
+
+    /// The nearest one that keys lead to.
+    pub(super) fn whole(self) -> Self {
+        let step = |degrees: u16| degrees / Self::STEP * Self::STEP;
+        Self { turn: step(self.turn % 360), tilt: step(self.tilt).clamp(15, 75) }
+    }
 
     /// So many presses on.
     fn moved(self, turn: i32, tilt: i32) -> Self {
@@ -273,6 +290,17 @@ fn nearest(values: &[f64], wanted: f64) -> usize {
     (0..values.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
 }
 
+/// What a picture of the screen cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    /// Bytes that went to the terminal.
+    pub bytes: usize,
+    /// Milliseconds that it took to draw it and to find what has changed.
+    pub milliseconds: f64,
+    /// Pictures within the last second.
+    pub per_second: usize,
+}
+
 /// What the person looks at, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ViewState {
@@ -298,6 +326,10 @@ pub struct ViewState {
     pub modal: Option<Modal>,
     /// The answer to the last key.
     pub hint: Option<Hint>,
+    /// Notes over a corner.
+    pub toasts: Toasts,
+    /// What the last picture cost is told.
+    pub costs: bool,
     /// The commands that were typed and run, the newest last.
     pub history: Vec<String>,
 }
@@ -316,6 +348,8 @@ impl Default for ViewState {
             landscape: LandscapeView::default(),
             modal: None,
             hint: None,
+            toasts: Toasts::default(),
+            costs: false,
             history: Vec::new(),
         }
     }
@@ -366,7 +400,7 @@ impl LandscapeView {
     /// Spreads the colours in the next way; what that is comes back.
     pub(super) fn next_stretch(&mut self) -> Hint {
         self.stretch = self.stretch.next();
-        Hint::Answer(format!("colours: {}", self.stretch.name()))
+        self.stretch.told()
     }
 
     /// Shows the map as a surface, or the surface as a map.

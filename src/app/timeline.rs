@@ -2,10 +2,10 @@
 
 use crate::protocol::{Slice, Timeline};
 
-use super::Hint;
+use super::{Hint, Stretch};
 
 /// Which slices of a run are shown.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TimelineView {
     /// The step of the selected slice; without one it is the newest, whichever that is.
     step: Option<u64>,
@@ -13,6 +13,15 @@ pub struct TimelineView {
     marked: Option<u64>,
     /// Where there is room for one picture it is the difference, not the slice.
     pub difference: bool,
+    /// How the colours are spread over the losses of all slices.
+    pub stretch: Stretch,
+}
+
+impl Default for TimelineView {
+    fn default() -> Self {
+        // The first slice of a run is far above all others: on a linear scale these would look the same.
+        Self { step: None, marked: None, difference: false, stretch: Stretch::Rank }
+    }
 }
 
 impl TimelineView {
@@ -54,6 +63,12 @@ impl TimelineView {
         let newest = slices.len() - 1;
         let index = now.saturating_add_signed(by).min(newest);
         self.step = (index < newest).then(|| slices[index].step);
+    }
+
+    /// Spreads the colours in the next way; what that is comes back.
+    pub(super) fn next_stretch(&mut self) -> Hint {
+        self.stretch = self.stretch.next();
+        self.stretch.told()
     }
 
     /// Goes to the newest slice, and on to each that comes.

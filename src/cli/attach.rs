@@ -13,7 +13,7 @@ pub(super) struct Args {
     #[arg(long)]
     read_only: bool,
     #[command(flatten)]
-    screen: screen::Args,
+    pub(super) screen: screen::Args,
 }
 
 impl Args {
@@ -24,6 +24,6 @@ impl Args {
         let name = dir.settings()?.name;
         let look = self.screen.look()?;
         let options = Options { read_only: self.read_only, bindings, ..Options::default() };
-        screen::watch(&socket, &name, look, options)
+        screen::watch(&dir, &socket, &name, look, options)
     }
 }

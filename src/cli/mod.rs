@@ -144,8 +144,24 @@ fn given(matches: &ArgMatches) -> impl Iterator<Item = &str> {
 
 impl Cli {
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let cli = Self::from_arg_matches(matches).map_err(|error| error.format(&mut Self::command()))?;
+        let mut cli = Self::from_arg_matches(matches).map_err(|error| error.format(&mut Self::command()))?;
+        let own = matches.subcommand().map_or(matches, |(_, own)| own);
+        if given(own).any(|flag| flag == "theme")
+            && let Some(screen) = cli.screen()
+        {
+            screen.theme_is_asked_for = true;
+        }
         Ok(Self { name: matches.subcommand_name().unwrap_or("train").to_owned(), ..cli })
+    }
+
+    /// The flags of the screen on which a run is watched.
+    fn screen(&mut self) -> Option<&mut screen::Args> {
+        match &mut self.command {
+            None => Some(&mut self.train.screen),
+            Some(Command::Train(args)) => Some(&mut args.screen),
+            Some(Command::Attach(args)) => Some(&mut args.screen),
+            Some(_) => None,
+        }
     }
 
     /// The name of the command that was asked for.

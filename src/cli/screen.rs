@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use etcetera::BaseStrategy;
 
-use crate::app::{Action, Bindings, Leave, Options, View, comparison};
+use crate::app::{Action, Bindings, Leave, Options, Remembered, View, comparison};
 use crate::protocol::Outcome;
 use crate::run::client;
 use crate::run::comparison::Host;
@@ -16,6 +16,9 @@ use crate::run::{panics, replay};
 use crate::terminal::{self, Look, Terminal};
 use crate::theme::{self, ColorDepth};
 use crate::ui::text;
+
+/// The file in the folder of a run that says how it was looked at.
+const REMEMBERED: &str = "screen.json";
 
 /// How the screen looks.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,6 +31,9 @@ pub(super) struct Args {
     /// Colours: as the terminal says, always, or never
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: When,
+    /// The theme stands on the command line, not in the settings file.
+    #[arg(skip)]
+    pub(super) theme_is_asked_for: bool,
     /// Leave the mouse to the terminal, to select text; without this flag Shift selects in most terminals
     #[arg(long)]
     no_mouse: bool,
@@ -52,7 +58,7 @@ impl Args {
         let themes = config_folder().map(|folder| folder.join("themes"));
         let look = Look::new(self.theme.as_deref(), depth, themes)
             .map_err(|error| anyhow::anyhow!("--theme: {}", text::escape(&error.to_string())))?;
-        Ok(look.with_mouse(!self.no_mouse))
+        Ok(look.with_mouse(!self.no_mouse).with_fixed(self.theme_is_asked_for))
     }
 }
 
@@ -99,11 +105,12 @@ fn block_on<T>(screen: impl Future<Output = T>) -> std::io::Result<T> {
 pub(super) fn replay(dir: &RunDir, look: Look, bindings: Bindings<Action>) -> anyhow::Result<()> {
     block_on(async {
         let link = replay::replay(dir)?;
+        let remembered = Remembered { view: View::Timeline, ..Remembered::default() };
         let mut terminal = Terminal::open(&look)?;
-        let options = Options { read_only: true, shown: View::Timeline, bindings, ..Options::default() };
+        let options = Options { read_only: true, remembered, bindings, ..Options::default() };
         let leave = terminal::show(&mut terminal, link, look, options).await;
         terminal.close();
-        match leave? {
+        match leave?.0 {
             Leave::Lost(reason) => Err(anyhow::Error::msg(reason)),
             Leave::Detach | Leave::Closed(_) => Ok(()),
         }
@@ -111,15 +118,33 @@ pub(super) fn replay(dir: &RunDir, look: Look, bindings: Bindings<Action>) -> an
 }
 
 /// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
-pub(super) fn watch(socket: &Path, name: &str, look: Look, options: Options) -> anyhow::Result<()> {
+pub(super) fn watch(
+    dir: &RunDir,
+    socket: &Path,
+    name: &str,
+    look: Look,
+    options: Options,
+) -> anyhow::Result<()> {
     panics::concern(name, None);
-    let leave = block_on(async {
+    let read_only = options.read_only;
+    // Nothing is lost where it can't be read.
+    let remembered: Remembered = dir.read_json(REMEMBERED).unwrap_or_default();
+    let look = match &remembered.theme {
+        Some(theme) => look.recalled(theme),
+        None => look,
+    };
+    let (leave, looked) = block_on(async {
         let link = client::connect(socket, options.read_only).await.context("the engine can't be reached")?;
         let mut terminal = Terminal::open(&look)?;
-        let leave = terminal::show(&mut terminal, link, look, options).await;
+        let options = Options { remembered: remembered.clone(), ..options };
+        let left = terminal::show(&mut terminal, link, look, options).await;
         terminal.close();
-        anyhow::Ok(leave?)
+        anyhow::Ok(left?)
     })??;
+    if !read_only && looked != remembered {
+        // The run may have ended with its folder.
+        let _ = dir.write_json(REMEMBERED, &looked);
+    }
     match leave {
         Leave::Detach => {
             tell(&format!("{name} goes on training; `llamascape attach {name}` comes back to it"));

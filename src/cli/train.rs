@@ -146,7 +146,7 @@ pub(super) struct Args {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
-    screen: screen::Args,
+    pub(super) screen: screen::Args,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -276,7 +276,7 @@ impl Args {
                 dir.discard();
             }
         })?;
-        screen::watch(&socket, &settings.name, look, Options { bindings, ..Options::default() })
+        screen::watch(&dir, &socket, &settings.name, look, Options { bindings, ..Options::default() })
     }
 
     /// The settings of a run that goes on, with what the flags change of them.

@@ -302,14 +302,16 @@ impl RunDir {
         self.0.join(format!("checkpoint-{step}"))
     }
 
-    fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, RunError> {
+    /// What a file of the folder says.
+    pub fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, RunError> {
         let path = self.0.join(name);
         let text = read(&path).map_err(io(&path))?;
         serde_json::from_str(&text)
             .map_err(|error| RunError::Broken { path, reason: brief(&error.to_string()) })
     }
 
-    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunError> {
+    /// Writes a file of the folder in one stroke.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunError> {
         let broken = |error: serde_json::Error| RunError::Broken {
             path: self.0.join(name),
             reason: format!("can't be written: {error}"),

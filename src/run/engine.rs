@@ -10,6 +10,7 @@ use super::board::Board;
 use super::dir::{RunDir, RunState, StateFile};
 use super::host::Mode;
 use super::input::Input;
+use super::journal::NOTICE;
 use super::kept::{Kept, State};
 use super::pace::Pace;
 use super::pictures::Pictures;
@@ -431,7 +432,7 @@ impl<'a> Engine<'a> {
         let (Some(patience), Some(best)) = (self.settings.early_stop, self.saver.best()) else { return };
         if step.saturating_sub(best.step) / self.settings.eval_every >= patience {
             let Best { step, eval_loss } = best;
-            log::info!("the held-out loss was best at step {step}, {eval_loss:.4}: training ends");
+            log::info!(target: NOTICE, "the held-out loss was best at step {step}, {eval_loss:.4}: training ends");
             self.activity = Activity::Finished;
         }
     }

@@ -16,6 +16,9 @@ pub const FILE: &str = "engine.log";
 /// Characters of a message at most. What is longer quotes a text that somebody sent.
 const LONGEST: usize = 4096;
 
+/// The target of lines that are to be seen at once: see [`LogLevel::Notice`].
+pub const NOTICE: &str = "llamascape::notice";
+
 struct Journal {
     file: Mutex<File>,
     board: Arc<Board>,
@@ -84,6 +87,7 @@ impl Log for Journal {
         let level = match record.level() {
             Level::Error => LogLevel::Error,
             Level::Warn => LogLevel::Warn,
+            Level::Info if record.target() == NOTICE => LogLevel::Notice,
             Level::Info => LogLevel::Info,
             Level::Debug | Level::Trace => LogLevel::Debug,
         };

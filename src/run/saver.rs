@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::dir::RunDir;
+use super::journal::NOTICE;
 use crate::model::chat::ChatTemplate;
 use crate::model::checkpoint::{remove, sweep};
 use crate::model::tokenizer::Tokenizer;
@@ -163,7 +164,7 @@ impl<'a> Saver<'a> {
             format!("checkpoint-{step} is not saved: {error}")
         })?;
         self.saved = Some(snapshot.progress);
-        log::info!("checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+        log::info!(target: NOTICE, "checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
         self.prune();
         Ok(())
     }

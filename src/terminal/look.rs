@@ -40,6 +40,8 @@ pub struct Look {
     pub(super) themes: Themes,
     /// The screen has the mouse.
     pub(super) mouse: bool,
+    /// The theme was asked for this time: what a run was looked at with does not count.
+    fixed: bool,
 }
 
 impl Look {
@@ -54,7 +56,7 @@ impl Look {
             None if depth == ColorDepth::None => (default("mono")?, None),
             None => (default("dark")?, Some(default("light")?)),
         };
-        let mut look = Self { names: themes.names(), themes, theme, light, mouse: true };
+        let mut look = Self { names: themes.names(), themes, theme, light, mouse: true, fixed: false };
         look.begin_with_shown();
         Ok(look)
     }
@@ -63,6 +65,24 @@ impl Look {
     #[must_use]
     pub fn with_mouse(self, mouse: bool) -> Self {
         Self { mouse, ..self }
+    }
+
+    /// The same, with a theme that was asked for this time, or was not.
+    #[must_use]
+    pub fn with_fixed(self, fixed: bool) -> Self {
+        Self { fixed, ..self }
+    }
+
+    /// The same with the theme that a run was looked at with, if that can be had and none was asked for this time.
+    #[must_use]
+    pub fn recalled(mut self, name: &str) -> Self {
+        if !self.fixed
+            && let Ok(theme) = self.themes.load(name)
+        {
+            (self.theme, self.light) = (theme, None);
+            self.begin_with_shown();
+        }
+        self
     }
 
     /// Whether it depends on the terminal's background.
@@ -217,6 +237,20 @@ mod tests {
             let error = Look::new(Some(name), ColorDepth::True, Some(themes.clone())).unwrap_err();
             assert!(matches!(error, LookError::Theme(ThemeError::Unknown { .. })), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn a_run_is_looked_at_as_before_unless_another_theme_is_asked_for() {
+        let folder = folder(&[]);
+        let shown = |look: Look, name| {
+            let look = look.recalled(name).on(true);
+            (look.theme.name, look.names[0].clone())
+        };
+        let both = |name: &str| (name.to_owned(), name.to_owned());
+        assert_eq!(shown(look(None, &folder).unwrap(), "nord"), both("nord"));
+        assert_eq!(shown(look(Some("dark"), &folder).unwrap(), "nord"), both("nord"), "a setting is no wish");
+        assert_eq!(shown(look(Some("dark"), &folder).unwrap().with_fixed(true), "nord"), both("dark"));
+        assert_eq!(shown(look(None, &folder).unwrap(), "gone"), both("light"));
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(super) fn prediction() -> Prediction {
 }
 
 /// A run at step 412.
-pub(super) fn status() -> Status {
+pub(crate) fn status() -> Status {
     Status {
         phase: Phase::Running,
         step: 412,
@@ -200,9 +200,12 @@ impl Child {
         choices[usize::from(self.below(choices.len() as u16))]
     }
 
-    /// A screen around the smallest size.
+    /// A screen, mostly of a size that people have, and sometimes of any.
     pub(super) fn screen(&mut self) -> Rect {
-        Rect::new(0, 0, 70 + self.below(100), 20 + self.below(40))
+        match self.below(8) {
+            0 => Rect::new(0, 0, 1 + self.below(500), 1 + self.below(200)),
+            _ => Rect::new(0, 0, 70 + self.below(100), 20 + self.below(40)),
+        }
     }
 
     /// A key, or the mouse anywhere on the screen.

@@ -30,6 +30,7 @@ mod status;
 mod surface;
 pub mod text;
 mod timeline;
+mod toasts;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -157,6 +158,7 @@ impl Widget for Screen<'_> {
         let bindings = &app.options.bindings;
         let label = |binding: &Binding<Action>| self.label(binding);
         footer::Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
+        toasts::Toasts { toasts: &app.view.toasts, theme }.render(middle, buffer);
         match &app.view.modal {
             Some(Modal::Help { scroll }) => {
                 help::Help { bindings, scroll: *scroll, theme }.render(area, buffer);
@@ -236,6 +238,6 @@ fn popup(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> Rect {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::app::{App, Hint, Link};
+use crate::app::{App, Cost, Hint, Link};
 use crate::protocol::Outcome;
 use crate::theme::Theme;
 
@@ -109,6 +109,12 @@ impl StatusLine<'_> {
                 Some(Line::from(Span::styled(text, self.theme.palette.accent)))
             }
             (_, Some(answer)) => Some(hint(answer, room, self.theme)),
+            (_, None) if self.app.view.costs => {
+                let Cost { bytes, milliseconds, per_second } = self.app.cost;
+                let kilobytes = bytes as f64 / 1e3;
+                let text = format!("{kilobytes:.1} KB · {milliseconds:.1} ms · {per_second} a second");
+                Some(Line::from(Span::styled(text::shorten(&text, room), self.theme.palette.muted)))
+            }
             _ => None,
         }
     }

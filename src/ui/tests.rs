@@ -448,10 +448,10 @@ fn the_surface_takes_the_place_of_the_map_and_keeps_what_is_said_of_it() {
 #[test]
 fn nothing_that_is_pressed_or_clicked_makes_it_panic() {
     let mut child = fixture::Child::new();
-    for _ in 0..20 {
+    for _ in 0..50 {
         let mut app = fixture::app();
+        let mut screen = child.screen();
         for _ in 0..200 {
-            let screen = child.screen();
             let message = match child.event(screen) {
                 Event::Key(key) => Some(Message::Key(key)),
                 Event::Mouse(mouse) => pointed(&app, screen, mouse).map(Message::Mouse),
@@ -460,7 +460,8 @@ fn nothing_that_is_pressed_or_clicked_makes_it_panic() {
             if let Some(message) = message {
                 app.update(message);
             }
-            if child.below(16) == 0 {
+            if child.below(10) == 0 {
+                screen = child.screen();
                 drawn(&app, screen.width, screen.height);
             }
         }

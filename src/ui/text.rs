@@ -41,7 +41,7 @@ pub fn logged(line: &LogLine, zone: Option<&TimeZone>) -> (log::Level, String) {
     let level = match line.level {
         LogLevel::Error => log::Level::Error,
         LogLevel::Warn => log::Level::Warn,
-        LogLevel::Info => log::Level::Info,
+        LogLevel::Notice | LogLevel::Info => log::Level::Info,
         LogLevel::Debug => log::Level::Debug,
     };
     let zone = zone.cloned().unwrap_or(TimeZone::UTC);

@@ -68,7 +68,7 @@ impl Widget for Timeline<'_> {
             return;
         };
         let compared = view.timeline.compared(timeline);
-        let scales = Scales::of(slices, view.landscape.stretch);
+        let scales = Scales::of(slices, view.timeline.stretch);
         let difference = difference(slices, selected, compared);
         match &difference {
             Ok(difference) => {

@@ -1,0 +1,162 @@
+//! What lies over the screen and takes the keys: the questions, the help, the prompt and the command line.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::palette::Typed;
+use super::{Action, App, Effect, Hint, Leave, Link, Modal, Pane, keys};
+use crate::protocol::{Command, Phase};
+
+impl App {
+    /// Leaves at once where there is nothing to decide, and asks otherwise.
+    pub(super) fn quit(&mut self) -> Vec<Effect> {
+        let finished = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Finished);
+        match &self.link {
+            Link::Ended(outcome) => vec![Effect::Leave(Leave::Closed(outcome.clone()))],
+            _ if self.options.read_only || finished => vec![Effect::Leave(Leave::Detach)],
+            _ => {
+                self.view.modal = Some(Modal::Leave);
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn leave_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match key.code {
+            KeyCode::Char('c') if control => vec![Effect::Leave(Leave::Detach)],
+            KeyCode::Char('d' | 'D') | KeyCode::Enter => vec![Effect::Leave(Leave::Detach)],
+            KeyCode::Char('s') if self.link != Link::Stopping => {
+                self.view.modal = None;
+                self.link = Link::Stopping;
+                self.view.hint = Some(Hint::Asked("saving a checkpoint, then the engine ends".into()));
+                vec![Effect::Send(Command::SaveAndStop)]
+            }
+            KeyCode::Esc => {
+                self.view.modal = None;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn ask_to_move(&mut self) -> Vec<Effect> {
+        let running = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
+        let view = &mut self.view;
+        if running {
+            view.hint = Some(Hint::Refused("pause first: the picture changes while it trains".into()));
+        } else if view.focus == Pane::Landscape && view.landscape.chosen.is_some() {
+            view.modal = Some(Modal::Move);
+        } else {
+            view.hint = Some(Hint::Refused("arrows or hjkl choose a place on the landscape first".into()));
+        }
+        Vec::new()
+    }
+
+    pub(super) fn move_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        match key.code {
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                self.view.modal = None;
+                self.quit()
+            }
+            // Enter has opened the question: held down, it must not answer it.
+            KeyCode::Char('y' | 'Y') => {
+                self.view.modal = None;
+                if let Some(reason) = self.cannot_command() {
+                    self.view.hint = Some(Hint::Refused(reason));
+                    return Vec::new();
+                }
+                let to = self.view.landscape.chosen.take().zip(self.engine.slice.as_ref());
+                let Some((to, slice)) = to else { return Vec::new() };
+                self.view.hint = Some(Hint::Asked("moving the training there".into()));
+                let (place, slice) = ([to.alpha, to.beta], (slice.step, slice.generation));
+                vec![Effect::Send(Command::MoveTo { place, slice })]
+            }
+            KeyCode::Esc | KeyCode::Char('n' | 'q') => {
+                self.view.modal = None;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn help_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let Some(Modal::Help { scroll }) = &mut self.view.modal else { return Vec::new() };
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            self.view.modal = None;
+            return self.quit();
+        }
+        match keys::scroll_help(&self.options.bindings, *scroll, key) {
+            Some(lines) => *scroll = lines,
+            None => self.view.modal = None,
+        }
+        Vec::new()
+    }
+
+    pub(super) fn prompt_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let Some(Modal::Prompt(editor)) = &mut self.view.modal else { return Vec::new() };
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match key.code {
+            KeyCode::Enter if editor.text().trim().is_empty() => {
+                self.view.hint =
+                    Some(Hint::Refused("a prompt needs a text; its last token is the target".into()));
+            }
+            KeyCode::Enter => {
+                let text = editor.text();
+                self.view.modal = None;
+                return self.set_prompt(text);
+            }
+            KeyCode::Esc => self.view.modal = None,
+            KeyCode::Char('c') if control => {
+                self.view.modal = None;
+                return self.quit();
+            }
+            _ => editor.key(key),
+        }
+        Vec::new()
+    }
+
+    fn set_prompt(&mut self, text: String) -> Vec<Effect> {
+        self.view.hint = Some(Hint::Asked("predicting the last token of the new prompt".into()));
+        vec![Effect::Send(Command::SetPrompt(text))]
+    }
+
+    pub(super) fn commands_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let Some(Modal::Commands(palette)) = &mut self.view.modal else { return Vec::new() };
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            self.view.modal = None;
+            return self.quit();
+        }
+        match palette.key(&self.options.bindings, &mut self.view.history, key) {
+            Typed::Line => {}
+            Typed::Closed => self.view.modal = None,
+            Typed::Refused(why) => self.view.hint = Some(Hint::Refused(why)),
+            Typed::Run(action, more) => {
+                self.view.modal = None;
+                return self.run(action, more);
+            }
+        }
+        Vec::new()
+    }
+
+    /// Does what was typed: an action, and what follows its name.
+    fn run(&mut self, action: Action, more: String) -> Vec<Effect> {
+        if more.is_empty() {
+            return self.act(action);
+        }
+        if action == Action::Export {
+            return self.export(&more);
+        }
+        let refused = match (self.cannot_command(), action, more.parse::<u64>()) {
+            (Some(reason), _, _) => reason,
+            (None, Action::Prompt, _) => return self.set_prompt(more),
+            (None, _, Ok(1)) => return self.act(action),
+            (None, _, Ok(steps @ 2..)) => {
+                self.view.hint = Some(Hint::Asked(format!("{steps} steps")));
+                return vec![Effect::Send(Command::Step(steps))];
+            }
+            (None, _, _) => "what may follow step is a number of steps".to_owned(),
+        };
+        self.view.hint = Some(Hint::Refused(refused));
+        Vec::new()
+    }
+}
