@@ -114,6 +114,8 @@ pub struct App {
     pub recent: Recent,
     /// What the last picture cost.
     pub cost: Cost,
+    /// That is told.
+    pub tells_cost: bool,
     /// A theme was chosen on this screen.
     chose_theme: bool,
 }
@@ -126,6 +128,7 @@ impl App {
             engine: EngineState::default(),
             view: options.remembered.clone().view(),
             cost: Cost::default(),
+            tells_cost: false,
             chose_theme: false,
             options,
             log: TuiWidgetState::new(),
@@ -239,7 +242,7 @@ impl App {
             }
             Action::Search => return self.begin_search(),
             Action::Export => return self.begin_export(),
-            Action::Costs => view.costs = !view.costs,
+            Action::Costs => self.tells_cost = !self.tells_cost,
             Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
             Action::Suspend => return vec![Effect::Suspend],

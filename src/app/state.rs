@@ -328,8 +328,6 @@ pub struct ViewState {
     pub hint: Option<Hint>,
     /// Notes over a corner.
     pub toasts: Toasts,
-    /// What the last picture cost is told.
-    pub costs: bool,
     /// The commands that were typed and run, the newest last.
     pub history: Vec<String>,
 }
@@ -349,7 +347,6 @@ impl Default for ViewState {
             modal: None,
             hint: None,
             toasts: Toasts::default(),
-            costs: false,
             history: Vec::new(),
         }
     }

@@ -201,6 +201,9 @@ impl Screen<'_> {
         match binding.action {
             action if !commands && action.commands() => None,
             Action::RunPause if running => Some("pause"),
+            Action::Observatory if app.view.shown == View::Observatory => None,
+            Action::Layers if app.view.shown == View::Layers => None,
+            Action::Timeline if app.view.shown == View::Timeline => None,
             _ => Some(binding.label),
         }
     }

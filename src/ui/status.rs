@@ -109,7 +109,7 @@ impl StatusLine<'_> {
                 Some(Line::from(Span::styled(text, self.theme.palette.accent)))
             }
             (_, Some(answer)) => Some(hint(answer, room, self.theme)),
-            (_, None) if self.app.view.costs => {
+            (_, None) if self.app.tells_cost => {
                 let Cost { bytes, milliseconds, per_second } = self.app.cost;
                 let kilobytes = bytes as f64 / 1e3;
                 let text = format!("{kilobytes:.1} KB · {milliseconds:.1} ms · {per_second} a second");
