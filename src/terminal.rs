@@ -45,7 +45,7 @@ pub use abilities::{Abilities, abilities};
 use background::{Background, Late};
 use export::Subject;
 pub use look::{Look, LookError};
-use svg::Ground;
+pub use svg::{Ground, svg};
 
 /// Frames a second at most: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(100);

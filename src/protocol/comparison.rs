@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Drift, OptimizerKind, Prediction, Slice, Stage, Token};
 
@@ -81,7 +81,7 @@ pub enum Ask {
 }
 
 /// The plane on which the losses of both are looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlaneChoice {
     /// The same random numbers for both, scaled to each model's own weights.
     #[default]
@@ -114,7 +114,7 @@ impl PlaneChoice {
 }
 
 /// All that the engine tells.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scene {
     /// What it is doing.
     pub phase: Phase,
@@ -145,7 +145,7 @@ pub struct Scene {
 }
 
 /// What the engine of a comparison is doing.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Phase {
     /// Getting both models.
     Preparing(Vec<Stage>),
@@ -162,7 +162,7 @@ impl Default for Phase {
 }
 
 /// A line for the person at the screen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Counts the notes, so that two of the same words are two.
     pub number: u64,
@@ -173,7 +173,7 @@ pub struct Note {
 }
 
 /// One model as it is shown.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SideView {
     /// What it is called; empty while it is not there.
     pub name: String,
@@ -203,7 +203,7 @@ pub struct SideView {
 }
 
 /// Whether a model reads inside its chat template.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Template {
     /// It has none.
     #[default]
@@ -215,7 +215,7 @@ pub enum Template {
 }
 
 /// A text that a model writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// What it writes on from.
     pub prompt: String,
@@ -226,7 +226,7 @@ pub struct Sample {
 }
 
 /// What only both models together have.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Between {
     /// Why they can't be compared token by token, if they can't.
     pub caveat: Option<String>,
@@ -243,7 +243,7 @@ pub struct Between {
 }
 
 /// A token as two models expect it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Place {
     /// The token.
     pub token: Token,
@@ -255,7 +255,7 @@ pub struct Place {
 }
 
 /// The mean loss of a text at the weights `(1 - t) A + t B`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathLoss {
     /// From 0 to 1.
     pub t: Vec<f64>,

@@ -43,14 +43,14 @@ const SIXTEEN: [Rgb; 16] = [
 
 /// What the terminal's own colours are taken to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ground {
+pub struct Ground {
     ink: Rgb,
     paper: Rgb,
 }
 
 impl Ground {
     /// Those of a terminal that is light, or is not.
-    pub(super) fn new(is_light: bool) -> Self {
+    pub fn new(is_light: bool) -> Self {
         let (dark, light) = ([13, 17, 23], [246, 248, 250]);
         if is_light { Self { ink: dark, paper: light } } else { Self { ink: light, paper: dark } }
     }
@@ -72,7 +72,7 @@ pub(super) fn text(buffer: &Buffer) -> String {
 }
 
 /// A screen as a document of SVG with a title.
-pub(super) fn svg(buffer: &Buffer, title: &str, ground: Ground) -> String {
+pub fn svg(buffer: &Buffer, title: &str, ground: Ground) -> String {
     let area = buffer.area;
     let rows: Vec<Vec<Seen>> = (area.top()..area.bottom()).map(|y| row(buffer, y, ground)).collect();
     let page = commonest(&rows).unwrap_or(ground.paper);

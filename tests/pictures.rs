@@ -1,0 +1,225 @@
+//! The pictures of the README are what the program draws of what it has told its screens.
+//!
+//! `tests/fixtures/screens/` holds what the engines told: of a nano from seed 0, trained on two threads in pieces of 25
+//! steps with a slice after each, and of the two toys that `compare` trains. To tell and draw it all again:
+//!
+//! ```sh
+//! LLAMASCAPE_RECORD=1 cargo test --release --test pictures
+//! ```
+
+// What fails to unwrap fails the test.
+#![allow(clippy::unwrap_used)]
+
+mod pty;
+
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+use std::sync::Arc;
+
+use llamascape::app::comparison::{self, Comparison};
+use llamascape::app::{App, Bindings, Message, Options, Remembered, View};
+use llamascape::generate::Sampling;
+use llamascape::model::device::DeviceChoice;
+use llamascape::protocol::comparison::{Phase as ComparisonPhase, Scene};
+use llamascape::protocol::{Command, Phase, Status, ToScreen, Update};
+use llamascape::run::client;
+use llamascape::run::comparison::{Host, Settings};
+use llamascape::run::dir::RunDir;
+use llamascape::run::metrics;
+use llamascape::run::wire;
+use llamascape::terminal::{Ground, svg};
+use llamascape::theme::{ColorDepth, Theme};
+use llamascape::ui;
+use pty::Pty;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Columns and rows.
+const SIZE: (u16, u16) = (120, 33);
+/// Steps of the run, and how many are taken at a time.
+const STEPS: u64 = 900;
+const PIECE: u64 = 25;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn told(name: &str) -> PathBuf {
+    root().join("tests/fixtures/screens").join(name)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn write<T: Serialize>(name: &str, value: &T) {
+    let mut bytes = Vec::new();
+    runtime().block_on(wire::write(&mut bytes, value)).unwrap();
+    std::fs::create_dir_all(told("")).unwrap();
+    std::fs::write(told(name), bytes).unwrap();
+}
+
+fn read<T: DeserializeOwned>(name: &str) -> T {
+    let bytes = std::fs::read(told(name)).unwrap();
+    runtime().block_on(wire::read(&mut bytes.as_slice())).unwrap()
+}
+
+/// Trains a nano and writes down what a screen is told at its last step.
+fn record_run() {
+    let home = tempfile::tempdir().unwrap();
+    let steps = STEPS.to_string();
+    let arguments =
+        ["train", "--paused", "--name", "tidy-otter", "--threads", "2", "--seed", "0", "--steps", &steps];
+    let mut pty =
+        Pty::start(home.path(), 120, 40, &[&arguments[..], &["--no-config", "--grid", "33"]].concat());
+    pty.until("the model", |text| text.contains("paused"));
+    let runs = home.path().join("llamascape/runs");
+    let dir = RunDir::open(&std::fs::read_dir(runs).unwrap().next().unwrap().unwrap().path()).unwrap();
+    let update = runtime().block_on(async {
+        let mut link = client::connect(&dir.socket().unwrap(), false).await.unwrap();
+        let mut app = App::new(Options::default());
+        let mut asked = 0;
+        loop {
+            app.update(Message::Engine(link.frames.recv().await.unwrap().unwrap()));
+            let engine = &app.engine;
+            let Some(status) = &engine.status else { continue };
+            let seen = engine.slice.as_ref().is_some_and(|slice| slice.step == status.step && slice.finest);
+            let read = engine.prediction.as_ref().is_some_and(|prediction| prediction.step == status.step);
+            let waits = matches!(status.phase, Phase::Paused | Phase::Finished);
+            if !(waits && seen && read && status.step == asked) {
+                continue;
+            }
+            if asked + PIECE == STEPS {
+                break;
+            }
+            asked += PIECE;
+            link.commands.send(Command::Step(PIECE)).unwrap();
+        }
+        let engine = app.engine;
+        let status = engine.status.unwrap();
+        Update {
+            run: engine.run,
+            status: Some(Status { phase: Phase::Running, slicing: false, viewers: 1, ..status }),
+            history: Some(engine.history),
+            layers: Some(engine.layers),
+            tensor_names: Some(engine.tensor_names),
+            tensor_history: Some(engine.tensors),
+            slice: engine.slice,
+            timeline: Some(engine.timeline),
+            prediction: engine.prediction,
+            ..Update::default()
+        }
+    });
+    pty.press("qs");
+    assert_eq!(pty.end().0, 0);
+    write("run", &update);
+}
+
+/// Compares the two toys and writes down what a screen is told in the end.
+fn record_comparison() {
+    let host = Host::start(Settings {
+        models: None,
+        text: None,
+        templates: [false; 2],
+        device: DeviceChoice::Cpu,
+        threads: 2,
+        learning_rate: None,
+        grid: 33,
+        sampling: Sampling { temperature: 0.0, top_p: 1.0, seed: 0 },
+    })
+    .unwrap();
+    let mut scenes = host.scenes();
+    let scene = runtime().block_on(async {
+        let done = |scene: &Scene| {
+            scene.phase == ComparisonPhase::Live
+                && scene.path.is_some()
+                && scene.sides.iter().all(|side| {
+                    side.grad_norm.is_some() && side.slice.as_ref().is_some_and(|slice| slice.finest)
+                })
+        };
+        scenes.wait_for(done).await.unwrap().clone()
+    });
+    let barrier_at = scene.path.as_ref().unwrap().barrier_at;
+    write("comparison", &(scene, barrier_at));
+}
+
+fn theme() -> Theme {
+    Theme::named("dark", ColorDepth::True).unwrap()
+}
+
+fn drawn(draw: impl FnOnce(&mut ratatui::Frame)) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap();
+    terminal.draw(draw).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn of_run(view: View) -> Buffer {
+    let remembered = Remembered { view, ..Remembered::default() };
+    let mut app = App::new(Options { remembered, ..Options::default() });
+    app.update(Message::Engine(ToScreen::Update(Box::new(read("run")))));
+    drawn(|frame| ui::view(&app, &theme(), frame))
+}
+
+fn of_comparison() -> Buffer {
+    let (mut scene, barrier_at): (Scene, f64) = read("comparison");
+    if let Some(path) = &mut scene.path {
+        Arc::make_mut(path).barrier_at = barrier_at;
+    }
+    let mut app = Comparison::new(Vec::new(), Bindings::default());
+    app.update(comparison::Message::Scene(Box::new(scene)));
+    drawn(|frame| ui::comparison::view(&app, &theme(), frame))
+}
+
+#[test]
+fn the_pictures_of_the_readme_are_what_the_program_draws() {
+    let records = std::env::var_os("LLAMASCAPE_RECORD").is_some();
+    if records {
+        record_run();
+        record_comparison();
+    }
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let pictures = [
+        ("observatory", of_run(View::Observatory)),
+        ("layers", of_run(View::Layers)),
+        ("timeline", of_run(View::Timeline)),
+        ("compare", of_comparison()),
+    ];
+    for (name, buffer) in pictures {
+        let drawn = svg(&buffer, &format!("llamascape: {name}"), Ground::new(false));
+        let path = Path::new(".github").join(format!("{name}.svg"));
+        assert!(readme.contains(path.to_str().unwrap()), "{name} is not in the README");
+        if records {
+            std::fs::write(root().join(&path), &drawn).unwrap();
+        }
+        let there = std::fs::read_to_string(root().join(&path)).unwrap();
+        assert!(there == drawn, "{} is another picture: see the head of this test", path.display());
+    }
+}
+
+#[test]
+fn what_the_pictures_show_comes_from_the_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let trained = Process::new(env!("CARGO_BIN_EXE_llamascape"))
+        .args(["train", "--headless", "--seed", "0", "--steps", "30"])
+        .args(["--no-config", "--quiet", "--threads", "2", "--run-dir"])
+        .arg(&run)
+        .env("XDG_RUNTIME_DIR", folder.path())
+        .status()
+        .unwrap();
+    assert!(trained.success());
+    let told: Update = read("run");
+    let history = told.history.unwrap();
+    let mut compared = 0;
+    for line in metrics::lines(&run.join(metrics::FILE)).unwrap() {
+        let point = metrics::point(&line).unwrap();
+        let there = history.points().iter().find(|there| there.step == point.step).unwrap();
+        // Another processor adds in another order.
+        assert!((there.loss - point.loss).abs() < 2e-2, "step {}: {} {}", point.step, there.loss, point.loss);
+        compared += 1;
+    }
+    assert_eq!(compared, 30);
+}
