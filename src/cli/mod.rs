@@ -74,7 +74,7 @@ enum Command {
     Replay(replay::Args),
     /// List the runs of this user, or delete some
     Runs(runs::Args),
-    /// The metrics of a run as a table
+    /// What a run has kept: its metrics as a table or arrays, its slices as arrays or pictures, its screen as a film
     Export(export::Args),
     /// Loss and next-token probabilities of a text
     Eval(eval::Args),

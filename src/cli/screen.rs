@@ -14,7 +14,7 @@ use crate::run::comparison::Host;
 use crate::run::dir::RunDir;
 use crate::run::{panics, replay};
 use crate::terminal::{self, Look, Terminal};
-use crate::theme::{self, ColorDepth};
+use crate::theme::{self, ColorDepth, Theme};
 use crate::ui::text;
 
 /// The file in the folder of a run that says how it was looked at.
@@ -55,11 +55,20 @@ impl Args {
             When::Always => colors(false),
             When::Never => colors(true),
         };
-        let themes = config_folder().map(|folder| folder.join("themes"));
-        let look = Look::new(self.theme.as_deref(), depth, themes)
-            .map_err(|error| anyhow::anyhow!("--theme: {}", text::escape(&error.to_string())))?;
-        Ok(look.with_mouse(!self.no_mouse).with_fixed(self.theme_is_asked_for))
+        let look = look(self.theme.as_deref(), depth)?.with_mouse(!self.no_mouse);
+        Ok(look.with_fixed(self.theme_is_asked_for))
     }
+}
+
+/// The theme of that name in all its colours, for a picture that no terminal has to show; without one `dark`.
+pub(super) fn theme(name: Option<&str>) -> anyhow::Result<Theme> {
+    Ok(look(name, ColorDepth::True)?.into_theme())
+}
+
+fn look(name: Option<&str>, depth: ColorDepth) -> anyhow::Result<Look> {
+    let themes = config_folder().map(|folder| folder.join("themes"));
+    Look::new(name, depth, themes)
+        .map_err(|error| anyhow::anyhow!("--theme: {}", text::escape(&error.to_string())))
 }
 
 /// Whether the environment asks for no colours.

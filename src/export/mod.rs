@@ -1,5 +1,8 @@
 //! Results as files that other programs read.
 
+pub mod arrays;
+pub mod asciicast;
+pub mod film;
 pub mod metrics;
 pub mod picture;
 pub mod surface;

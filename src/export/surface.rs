@@ -240,11 +240,7 @@ impl Surface {
             Format::Json => file.write_all(json(self).as_bytes()),
             Format::Csv => file.write_all(self.csv().as_bytes()),
             Format::Vtp => file.write_all(self.vtp().as_bytes()),
-            // A disk that fills at the very end shows only when the file is opened again.
-            Format::Npz => {
-                let written = self.npz(file.path()).and_then(|()| NpzTensors::new(file.path()));
-                written.map(|_| ()).map_err(std::io::Error::other)
-            }
+            Format::Npz => super::arrays::fill(file, &self.arrays().map_err(std::io::Error::other)?),
         }
     }
 
@@ -303,19 +299,16 @@ impl Surface {
         Ok(Self { caption, alphas, betas, loss })
     }
 
-    fn npz(&self, path: &Path) -> candle_core::Result<()> {
+    fn arrays(&self) -> candle_core::Result<Vec<(&'static str, Tensor)>> {
         let losses: Vec<f64> = self.loss.iter().flatten().map(|loss| loss.unwrap_or(f64::NAN)).collect();
         let shape = (self.betas.len(), self.alphas.len());
         let caption = json(&self.caption);
-        Tensor::write_npz(
-            &[
-                ("alphas", Tensor::new(self.alphas.as_slice(), &Device::Cpu)?),
-                ("betas", Tensor::new(self.betas.as_slice(), &Device::Cpu)?),
-                ("loss", Tensor::from_vec(losses, shape, &Device::Cpu)?),
-                ("caption", Tensor::new(caption.as_bytes(), &Device::Cpu)?),
-            ],
-            path,
-        )
+        Ok(vec![
+            ("alphas", Tensor::new(self.alphas.as_slice(), &Device::Cpu)?),
+            ("betas", Tensor::new(self.betas.as_slice(), &Device::Cpu)?),
+            ("loss", Tensor::from_vec(losses, shape, &Device::Cpu)?),
+            ("caption", Tensor::new(caption.as_bytes(), &Device::Cpu)?),
+        ])
     }
 
     fn from_npz(path: &Path) -> candle_core::Result<Self> {

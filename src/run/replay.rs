@@ -13,7 +13,9 @@ use super::dir::{RunDir, RunError, RunState};
 use super::prepare::announce;
 use super::tail::Tail;
 use super::{journal, metrics, slices};
-use crate::protocol::{LogLevel, LogLine, Outcome, Phase, Point, RunInfo, Status, ToScreen, Update, VERSION};
+use crate::protocol::{
+    LogLevel, LogLine, Outcome, Phase, Point, RunInfo, Slice, Status, ToScreen, Update, VERSION,
+};
 use crate::settings::Settings;
 
 /// How often the folder is looked at while an engine writes to it.
@@ -45,6 +47,36 @@ pub fn replay(dir: &RunDir) -> Result<Link, RunError> {
     let spawned = thread::Builder::new().name("replay".to_owned()).spawn(tell);
     spawned.map_err(|source| RunError::Io { path: dir.path().to_owned(), source })?;
     Ok(Link { frames: inbox, commands })
+}
+
+/// The run told from slice to slice: what a screen hears with each of them is where the run stood, and the steps since
+/// the one before. The slices ascend.
+pub fn scenes(dir: &RunDir, slices: Vec<Slice>) -> Result<Vec<Update>, RunError> {
+    let mut reader = Reader::new(dir.clone(), dir.settings()?);
+    let mut steps: Vec<(Point, _)> = Vec::new();
+    let read = reader.metrics.read(|line| {
+        let Ok(line) = serde_json::from_slice(line) else { return };
+        let Some(point) = metrics::point(&line) else { return };
+        while steps.pop_if(|(before, _)| before.step >= point.step).is_some() {}
+        steps.push((point, line));
+    });
+    read.map_err(|source| RunError::Io { path: dir.path().join(metrics::FILE), source })?;
+    let mut told = 0;
+    let scene = |slice: Slice| {
+        let until = steps.partition_point(|(point, _)| point.step <= slice.step);
+        let news = steps.get(told..until).unwrap_or_default();
+        told = until;
+        reader.last = news.last().map(|(point, _)| *point).or(reader.last);
+        Update {
+            run: Some(announce(&reader.settings, dir.path())),
+            status: Some(Status { step: slice.step, ..reader.status(Phase::Running) }),
+            points: news.iter().map(|(point, _)| *point).collect(),
+            layers: news.last().map(|(_, line)| metrics::layers(line)),
+            slice: Some(slice),
+            ..Update::default()
+        }
+    };
+    Ok(slices.into_iter().map(scene).collect())
 }
 
 /// What the folder of a run has told so far.

@@ -74,11 +74,23 @@ impl Line {
 }
 
 /// The file's name in the folder of a run.
-pub(super) const FILE: &str = "slices.jsonl";
+pub const FILE: &str = "slices.jsonl";
 
 /// The slice on a line; `None` where it is torn or something else.
 pub(super) fn slice(line: &[u8]) -> Option<Slice> {
     serde_json::from_slice(line).ok().and_then(Line::slice)
+}
+
+/// All slices of the run in `folder`, at the steps where it went on, oldest first.
+pub fn all(folder: &Path) -> std::io::Result<Vec<Slice>> {
+    let mut slices: Vec<Slice> = Vec::new();
+    Tail::new(folder.join(FILE)).read(|line| {
+        if let Some(slice) = slice(line) {
+            while slices.pop_if(|before| before.step >= slice.step).is_some() {}
+            slices.push(slice);
+        }
+    })?;
+    Ok(slices)
 }
 
 /// The slices in a file, and the number of its lines. A line that is no slice is passed over.
@@ -192,6 +204,8 @@ mod tests {
         assert_eq!(steps(&timeline), [1, 2, 3]);
         file.append(&slice(2)).unwrap();
         assert_eq!(steps(&read(&folder.path().join(FILE)).unwrap().0), [1, 2]);
+        let all: Vec<u64> = all(folder.path()).unwrap().iter().map(|slice| slice.step).collect();
+        assert_eq!(all, [1, 2]);
     }
 
     #[test]

@@ -85,6 +85,11 @@ impl Look {
         self
     }
 
+    /// The theme to begin with, where there is no terminal that may be light.
+    pub fn into_theme(self) -> Theme {
+        self.theme
+    }
+
     /// Whether it depends on the terminal's background.
     pub(super) fn asks_for_background(&self) -> bool {
         self.light.is_some()
