@@ -13,6 +13,7 @@ mod layers;
 mod mouse;
 mod palette;
 mod search;
+pub mod start;
 mod state;
 mod timeline;
 
