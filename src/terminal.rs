@@ -4,14 +4,16 @@
 mod abilities;
 mod background;
 mod export;
+mod inputs;
 mod look;
 mod query;
 mod shapes;
+mod start;
 mod svg;
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,20 +21,19 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
-use ratatui::crossterm::event::{self, Event, KeyEvent, MouseEvent};
+use ratatui::crossterm::event::{Event, KeyEvent, MouseEvent};
 use ratatui::crossterm::style::Print;
 use ratatui::crossterm::{cursor, execute, queue, terminal as tty};
 use ratatui::layout::Rect;
 use ratatui::prelude::CrosstermBackend;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, getpgrp, getsid, kill_current_process_group};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::app::comparison::{self, Comparison};
 use crate::app::{
-    self, App, Bindings, Cost, Effect, ExportFormat, Exported, Gesture, Leave, Message, Options, Remembered,
+    self, App, Bindings, Cost, Effect, ExportFormat, Exported, Leave, Message, Options, Remembered,
 };
 use crate::protocol::comparison::{Phase, Scene};
 use crate::protocol::{LogLine, Slice, ToScreen};
@@ -44,7 +45,9 @@ use crate::ui::{self, SMALLEST, text};
 pub use abilities::{Abilities, abilities};
 use background::{Background, Late};
 use export::Subject;
+use inputs::Inputs;
 pub use look::{Look, LookError};
+pub use start::choose;
 pub use svg::{Ground, svg};
 
 /// Frames a second at most: where the terminal is near, and over SSH.
@@ -527,7 +530,7 @@ async fn run<S: Shown>(
     look: Look,
 ) -> Result<Option<S::Leave>, TerminalError> {
     let mut theme = look.theme;
-    let mut inputs = read_inputs(Late::new(terminal.background))?;
+    let mut inputs = Inputs::read(Late::new(terminal.background))?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     let mut ends = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
@@ -545,7 +548,7 @@ async fn run<S: Shown>(
         // What a person does is answered at once; what the engine says waits for the next frame.
         let (soonest, effects) = tokio::select! {
             biased;
-            input = inputs.recv() => match input {
+            input = inputs.next() => match input {
                 Some(Event::Key(key)) => (Instant::now(), shown.press(key)),
                 Some(Event::Mouse(mouse)) => (Instant::now(), shown.point(mouse, terminal.area())),
                 Some(_) => continue,
@@ -602,44 +605,6 @@ async fn at(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// Reads keys and the mouse on a thread of its own. The channel ends when the terminal does: crossterm alone would spin
-/// on a terminal that is gone.
-fn read_inputs(mut late: Late) -> io::Result<mpsc::UnboundedReceiver<Event>> {
-    let terminal = if io::stdin().is_terminal() {
-        File::from(rustix::io::dup(rustix::stdio::stdin())?)
-    } else {
-        File::open("/dev/tty")?
-    };
-    let (sender, inputs) = mpsc::unbounded_channel();
-    let pump = move || -> io::Result<()> {
-        loop {
-            let mut polled = [PollFd::new(&terminal, PollFlags::IN)];
-            match poll(&mut polled, None) {
-                Err(rustix::io::Errno::INTR) => continue,
-                result => result?,
-            };
-            if polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-                return Ok(());
-            }
-            // crossterm reads nothing at all in no time.
-            while event::poll(Duration::from_millis(1))? {
-                let event = event::read()?;
-                let tells = match event {
-                    Event::Key(key) => !late.swallows(key),
-                    Event::Mouse(mouse) => Gesture::of(mouse).is_some(),
-                    _ => false,
-                };
-                if tells && sender.send(event).is_err() {
-                    return Ok(());
-                }
-            }
-        }
-    };
-    // The thread ends with the process, or with the terminal, which the closed channel reports.
-    std::thread::Builder::new().name("keys".to_owned()).spawn(pump)?;
-    Ok(inputs)
 }
 
 fn start_log() {

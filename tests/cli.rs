@@ -177,6 +177,44 @@ fn a_piped_run_trains_and_says_so_in_json_and_metrics() {
 }
 
 #[test]
+fn a_log_has_plain_lines_of_steps_and_a_summary_and_with_quiet_nothing() {
+    let home = TempDir::new().unwrap();
+    let run = home.path().join("run");
+    let folder = run.to_str().unwrap();
+    let output = llamascape(home.path(), &["train", "--steps", "4", "--run-dir", folder, "--name", "logged"]);
+    assert!(output.status.success());
+    assert!(!output.stderr.contains(&0x1b) && !output.stderr.contains(&b'\r'));
+    let told = String::from_utf8(output.stderr).unwrap();
+    let steps: Vec<&str> = told.lines().filter(|line| line.starts_with("step ")).collect();
+    assert_eq!(steps.len(), 4, "{told}");
+    for (line, step) in steps.iter().zip(1..) {
+        assert!(line.starts_with(&format!("step {step}/4  loss ")) && line.contains(" tok/s"), "{line}");
+    }
+    assert!(steps[0].contains(" left") && !steps[3].contains(" left"), "{told}");
+    let summary = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = summary.lines().collect();
+    assert!(lines[0].starts_with("logged: 4 steps in "), "{summary}");
+    assert_eq!(lines[1..], [format!("folder      {folder}"), format!("checkpoint  {folder}/checkpoint-4")]);
+
+    let on = ["train", "--resume", folder, "--steps", "5", "--log-level", "error"];
+    let output = llamascape(home.path(), &on);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("step 5/5  loss ") && !told.contains(" INFO ") && !told.contains(" WARN "),
+        "{told}"
+    );
+
+    let on = ["train", "--resume", folder, "--steps", "6", "--quiet"];
+    let output = llamascape(home.path(), &on);
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    let log = std::fs::read_to_string(run.join("engine.log")).unwrap();
+    assert!(log.contains(" INFO "), "the run's own log is not quiet: {log}");
+    let refused = llamascape(home.path(), &on);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stderr).unwrap().starts_with("llamascape: "), "errors are told");
+}
+
+#[test]
 fn two_runs_of_one_seed_are_the_same_and_slices_and_threads_change_nothing() {
     let home = TempDir::new().unwrap();
     let train = |name: &str, flags: &[&str]| {

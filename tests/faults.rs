@@ -86,7 +86,7 @@ impl Home {
 
     /// A new run without a screen that trains.
     fn unwatched(&self, name: &str, more: &[&str]) -> (Child, Run) {
-        let endless = ["--headless", "--quiet", "--steps", "1000000000"];
+        let endless = ["--headless", "--steps", "1000000000"];
         let engine = self.command(&[&quick(name)[..], &endless[..], more].concat()).spawn().unwrap();
         until("a run", || self.folder().is_some_and(|run| run.join("metrics.jsonl").is_file()));
         (engine, self.run())

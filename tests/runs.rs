@@ -192,6 +192,34 @@ fn runs_are_deleted_by_name_beginning_and_folder_and_without_a_terminal_only_wit
 }
 
 #[test]
+fn a_run_of_a_later_format_is_refused_and_one_without_a_number_is_read() {
+    let home = Home::new();
+    let (run, settings) = (home.run("20260101-000000-later", "later", RunState::Stopped, 1), "settings.json");
+    let text = fs::read_to_string(run.path().join(settings)).unwrap();
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["format"], 1);
+    value.as_object_mut().unwrap().remove("format");
+    fs::write(run.path().join(settings), value.to_string()).unwrap();
+    assert_eq!(run.settings().unwrap(), example::settings("later"));
+
+    // What else such a program writes there need not be known.
+    fs::write(run.path().join(settings), "{\"format\": 2, \"name\": {\"en\": \"later\"}}").unwrap();
+    let reason = format!("{}/settings.json: the run's format is 2, ", run.path().display());
+    assert!(run.settings().unwrap_err().to_string().starts_with(&reason));
+    let (code, table, told) = home.say(&[]);
+    assert!(code == 0 && table.contains("unclear") && told.contains(&reason), "{table}{told}");
+    let attached = Command::new(env!("CARGO_BIN_EXE_llamascape"))
+        .args(["attach", "later"])
+        .env("XDG_STATE_HOME", home.0.path())
+        .env("XDG_CONFIG_HOME", home.0.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(attached.stderr).unwrap();
+    assert_eq!((attached.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+    assert!(error.contains(&reason) && error.contains("take a newer one"), "{error}");
+}
+
+#[test]
 fn neither_a_living_run_nor_what_a_link_leads_to_nor_a_folder_of_others_is_deleted() {
     let home = Home::new();
     let alive = home.run("1", "alive", RunState::Running, 1);

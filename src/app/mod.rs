@@ -15,6 +15,7 @@ mod mouse;
 mod palette;
 mod remembered;
 mod search;
+pub mod start;
 mod state;
 mod timeline;
 mod toasts;

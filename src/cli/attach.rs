@@ -3,6 +3,7 @@
 use crate::app::{Action, Bindings, Options};
 use crate::cli::screen;
 use crate::run::dir::RunDir;
+use crate::terminal::Look;
 
 /// Come back to a run that is being trained.
 #[derive(Debug, clap::Args)]
@@ -20,10 +21,15 @@ impl Args {
     /// Opens a screen on the run.
     pub(super) fn run(self, bindings: Bindings<Action>) -> anyhow::Result<()> {
         let dir = RunDir::find(self.run.as_deref())?;
-        let socket = dir.socket()?;
-        let name = dir.settings()?.name;
         let look = self.screen.look()?;
         let options = Options { read_only: self.read_only, bindings, ..Options::default() };
-        screen::watch(&dir, &socket, &name, look, options)
+        come_back(&dir, look, options)
     }
+}
+
+/// Opens a screen on the run of this folder.
+pub(super) fn come_back(dir: &RunDir, look: Look, options: Options) -> anyhow::Result<()> {
+    let socket = dir.socket()?;
+    let name = dir.settings()?.name;
+    screen::watch(dir, &socket, &name, look, options)
 }

@@ -24,7 +24,7 @@ const MOST_BYTES: u64 = 1 << 20;
 const OF_ONE_RUN: [&str; 5] = ["name", "run-dir", "resume", "json", "paused"];
 
 /// What of the file counts for a run that goes on. The rest of its settings is kept with it.
-const OF_THE_CALL: [&str; 3] = ["threads", "headless", "quiet"];
+const OF_THE_CALL: [&str; 4] = ["threads", "headless", "quiet", "log-level"];
 
 /// A table of the file that names flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::LogLevel;
 use crate::run::dir::RunDir;
 use crate::run::host::{Begin, Mode, host};
+use crate::run::journal::Logs;
 use crate::settings::Settings;
 
 /// How far an engine stands back behind what a person waits for, of 19.
@@ -24,6 +26,8 @@ pub(super) struct Args {
     /// Go on with a run that is there: from this step's checkpoint, or from the beginning with 0
     #[arg(long)]
     from: Option<u64>,
+    #[arg(long, default_value = "info")]
+    log_level: LogLevel,
 }
 
 /// The one line that an engine prints: where it listens, or why it can't begin.
@@ -56,7 +60,9 @@ impl Args {
         let result = serde_json::from_reader(std::io::stdin()).context("the settings can't be read");
         let result = result.and_then(|settings: Settings| {
             let dir = RunDir::open(&self.dir)?;
-            Ok(host(&dir, &settings, Mode::ForScreens, Begin::of(self.from), ready, &mut |_, _| {})?)
+            let logs = Logs { level: self.log_level.filter(), ..Logs::default() };
+            let begin = Begin::of(self.from);
+            Ok(host(&dir, &settings, Mode::ForScreens, begin, logs, ready, &mut |_, _| {})?)
         });
         match result {
             // A screen that is connected has been told.

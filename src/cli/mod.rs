@@ -23,6 +23,7 @@ mod resume;
 mod runs;
 mod screen;
 mod slice;
+mod start;
 mod train;
 
 use std::ffi::OsString;
@@ -33,7 +34,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use log::LevelFilter;
 
 use crate::run::journal::printable;
 use crate::ui::text;
@@ -42,7 +44,7 @@ use defaults::{Defaults, Table};
 /// See how a language model learns.
 ///
 /// Without a command: `train`, which trains a small Llama on facts about countries and shows it on this
-/// terminal.
+/// terminal. With no flag either, and with runs that are being trained, those are listed first.
 #[derive(Debug, Parser)]
 #[command(name = "llamascape", version)]
 pub struct Cli {
@@ -60,6 +62,9 @@ pub struct Cli {
     /// The name of the command.
     #[arg(skip)]
     name: String,
+    /// Neither a command nor a flag was given.
+    #[arg(skip)]
+    is_bare: bool,
     #[command(flatten)]
     train: train::Args,
 }
@@ -145,13 +150,15 @@ fn given(matches: &ArgMatches) -> impl Iterator<Item = &str> {
 impl Cli {
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut cli = Self::from_arg_matches(matches).map_err(|error| error.format(&mut Self::command()))?;
+        let name = matches.subcommand_name();
+        let is_bare = name.is_none() && given(matches).next().is_none();
         let own = matches.subcommand().map_or(matches, |(_, own)| own);
         if given(own).any(|flag| flag == "theme")
             && let Some(screen) = cli.screen()
         {
             screen.theme_is_asked_for = true;
         }
-        Ok(Self { name: matches.subcommand_name().unwrap_or("train").to_owned(), ..cli })
+        Ok(Self { name: name.unwrap_or("train").to_owned(), is_bare, ..cli })
     }
 
     /// The flags of the screen on which a run is watched.
@@ -207,6 +214,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let threads = self.threads();
         match self.command {
+            None if self.is_bare => start::start(self.train, threads, self.defaults.remapped.keys.training),
             None => self.train.run(threads, self.defaults.remapped.keys.training),
             Some(Command::Train(args)) => args.run(threads, self.defaults.remapped.keys.training),
             Some(Command::Attach(args)) => args.run(self.defaults.remapped.keys.training),
@@ -222,6 +230,31 @@ impl Cli {
             Some(Command::Config(args)) => args.run(&self.defaults),
             Some(Command::Engine(args)) => args.run(),
         }
+    }
+}
+
+/// The lines of an engine's log that are kept: those of this level and the graver ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+impl LogLevel {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Error => LevelFilter::Error,
+            Self::Warn => LevelFilter::Warn,
+            Self::Info => LevelFilter::Info,
+            Self::Debug => LevelFilter::Debug,
+        }
+    }
+
+    /// As it is typed.
+    fn name(self) -> String {
+        self.filter().as_str().to_lowercase()
     }
 }
 

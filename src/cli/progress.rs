@@ -4,25 +4,102 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::run::journal::printable;
+use crate::ui::text;
+
+/// Stderr: on a terminal a line that renews itself below lines that stay, elsewhere lines that all stay.
+#[derive(Debug)]
+pub(super) struct Console {
+    terminal: bool,
+    /// The line that renews itself, as it is on the terminal now.
+    renewed: Mutex<String>,
+}
+
+impl Console {
+    /// Nothing is said yet.
+    pub(super) fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), renewed: Mutex::default() }
+    }
+
+    /// Whether a line can take the place of another.
+    pub(super) fn renews(&self) -> bool {
+        self.terminal
+    }
+
+    /// Says a line that takes the place of the last one like it, where that can be.
+    pub(super) fn renew(&self, text: &str) {
+        let text = printable(text);
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.terminal {
+            // What goes over two rows could not be taken back.
+            *renewed = text::shorten(&text, columns().saturating_sub(1));
+            put(&format!("\r\x1b[K{renewed}"));
+        } else {
+            put(&format!("{text}\n"));
+        }
+    }
+
+    /// Says a line that stays, above the one that renews itself.
+    pub(super) fn say(&self, text: &str) {
+        let text = printable(text);
+        let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.terminal {
+            put(&format!("\r\x1b[K{text}\n{renewed}"));
+        } else {
+            put(&format!("{text}\n"));
+        }
+    }
+
+    /// Leaves the line that renews itself as it is, and goes below it.
+    pub(super) fn leave(&self) {
+        if !self.take().is_empty() {
+            put("\n");
+        }
+    }
+
+    /// Takes the line back that renews itself.
+    pub(super) fn clear(&self) {
+        if !self.take().is_empty() {
+            put("\r\x1b[K");
+        }
+    }
+
+    fn take(&self) -> String {
+        std::mem::take(&mut *self.renewed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Columns of the terminal behind stderr, where it has a width.
+fn columns() -> usize {
+    let columns = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(0, |size| size.ws_col);
+    if columns == 0 { usize::MAX } else { usize::from(columns) }
+}
+
+fn put(text: &str) {
+    // Nobody can be told where stderr itself is gone.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Where a command is.
 #[derive(Debug)]
 pub(super) struct Progress {
     quiet: bool,
-    terminal: bool,
+    console: Console,
     shown: Mutex<Option<Instant>>,
 }
 
 impl Progress {
     /// Nothing shown yet; nothing ever where it is to be quiet.
     pub(super) fn new(quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
+        let console = Console::new();
         // In a log, what is over soon needs no line.
-        Self { quiet, terminal, shown: Mutex::new((!terminal).then(Instant::now)) }
+        let shown = Mutex::new((!console.renews()).then(Instant::now));
+        Self { quiet, console, shown }
     }
 
     /// Shows a line if the last one has stood long enough.
     pub(super) fn show_if_due(&self, text: impl FnOnce() -> String) {
-        let interval = Duration::from_millis(if self.terminal { 100 } else { 5000 });
+        let interval = Duration::from_millis(if self.console.renews() { 100 } else { 5000 });
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if self.quiet || shown.is_some_and(|shown| shown.elapsed() < interval) {
             return;
@@ -34,18 +111,13 @@ impl Progress {
 
     /// Shows a line.
     pub(super) fn show(&self, text: &str) {
-        if self.quiet {
-            return;
+        if !self.quiet {
+            self.console.renew(text);
         }
-        let mut stderr = std::io::stderr().lock();
-        // Nobody can be told where stderr itself is gone.
-        let _ = if self.terminal { write!(stderr, "\r\x1b[K{text}") } else { writeln!(stderr, "{text}") };
     }
 
     /// Makes room for what follows.
     pub(super) fn end(&self) {
-        if self.terminal && !self.quiet {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
+        self.console.clear();
     }
 }

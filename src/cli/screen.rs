@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use etcetera::BaseStrategy;
 
+use crate::app::start::{Choice, Row};
 use crate::app::{Action, Bindings, Leave, Options, Remembered, View, comparison};
 use crate::protocol::Outcome;
 use crate::run::client;
@@ -99,6 +100,16 @@ pub(super) fn compare(
         let failed = terminal::compare(&mut terminal, host, look, bindings).await;
         terminal.close();
         anyhow::Ok(failed?)
+    })?
+}
+
+/// Shows the runs that `rows` tells, again and again, until the person chooses.
+pub(super) fn choose(look: Look, rows: impl FnMut() -> Vec<Row>) -> anyhow::Result<Choice> {
+    block_on(async {
+        let mut terminal = Terminal::open(&look)?;
+        let choice = terminal::choose(&mut terminal, look, rows).await;
+        terminal.close();
+        anyhow::Ok(choice?)
     })?
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use super::engine::Greeting;
-use super::{headless, resume, screen};
+use super::{LogLevel, headless, resume, screen};
 use crate::app::{Action, Bindings, Options};
 use crate::model::checkpoint::Place;
 use crate::model::device::DeviceChoice;
@@ -19,6 +19,7 @@ use crate::run::dir::{RunDir, name_from};
 use crate::run::host::Begin;
 use crate::run::journal;
 use crate::settings::{DataSource, HIGHEST_RATE, ModelSource, Precision, Settings, SliceEvery};
+use crate::terminal::Look;
 use crate::train::preset::Preset;
 use crate::train::schedule::Shape;
 
@@ -142,9 +143,12 @@ pub(super) struct Args {
     /// Without a screen: print one JSON object at the end
     #[arg(long)]
     json: bool,
-    /// Without a screen: no progress
+    /// Without a screen: no word but errors
     #[arg(long)]
     quiet: bool,
+    /// What goes into the run's log, and without a screen to stderr
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: LogLevel,
     #[command(flatten)]
     pub(super) screen: screen::Args,
 }
@@ -249,10 +253,20 @@ impl Args {
         self.threads
     }
 
+    /// Whether there is to be no screen.
+    pub(super) fn is_headless(&self) -> bool {
+        self.headless || !std::io::stdout().is_terminal()
+    }
+
+    /// How a screen looks.
+    pub(super) fn look(&self) -> anyhow::Result<Look> {
+        self.screen.look()
+    }
+
     /// Trains; a screen has these keys.
     pub(super) fn run(self, threads: usize, bindings: Bindings<Action>) -> anyhow::Result<()> {
-        let headless = self.headless || !std::io::stdout().is_terminal();
-        let look = self.screen.look()?;
+        let headless = self.is_headless();
+        let look = self.look()?;
         if self.json && !headless {
             bail!("--json prints a summary at the end of a run without a screen: add --headless");
         }
@@ -269,9 +283,9 @@ impl Args {
             (dir, Begin::New, settings)
         };
         if headless {
-            return headless::train(&dir, &settings, begin, self.json, self.quiet);
+            return headless::train(&dir, &settings, begin, self.log_level, self.json, self.quiet);
         }
-        let socket = start_engine(&dir, &settings, begin).inspect_err(|_| {
+        let socket = start_engine(&dir, &settings, begin, self.log_level).inspect_err(|_| {
             if begin == Begin::New {
                 dir.discard();
             }
@@ -405,14 +419,19 @@ fn existing(path: &Path, flag: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Starts the process that trains, and waits until it listens or says why it can't.
-fn start_engine(dir: &RunDir, settings: &Settings, begin: Begin) -> anyhow::Result<PathBuf> {
+fn start_engine(
+    dir: &RunDir,
+    settings: &Settings,
+    begin: Begin,
+    log_level: LogLevel,
+) -> anyhow::Result<PathBuf> {
     let log = dir.path().join(journal::FILE);
     let errors = File::options().create(true).append(true).open(&log);
     let errors = errors.with_context(|| log.display().to_string())?;
     let program = std::env::current_exe().context("the program can't find itself")?;
     let mut engine = Command::new(program)
         .arg("engine")
-        .args(["--threads", &settings.threads.to_string()])
+        .args(["--threads", &settings.threads.to_string(), "--log-level", &log_level.name()])
         .args(begin.step().map(|step| format!("--from={step}")))
         .arg(dir.path())
         .stdin(Stdio::piped())

@@ -2,7 +2,8 @@
 //!
 //! A run folder holds `settings.json` (how it was made), `state.json` (where it stands), `metrics.jsonl` (one
 //! object a step), `engine.log`, `checkpoint-N/` folders, `socket` (where its engine listens, while it does)
-//! and `engine.lock`, which a living engine holds.
+//! and `engine.lock`, which a living engine holds. All of this together has a number, [`FORMAT`], which
+//! `settings.json` gives.
 
 mod deletion;
 mod listing;
@@ -20,8 +21,11 @@ use super::journal::brief;
 use crate::settings::Settings;
 
 pub use deletion::{Doomed, sweep};
-pub use listing::{Listing, Summary, Unclear, list};
+pub use listing::{Listing, Summary, Unclear, list, living};
 
+/// The number of the format of a run folder. It grows when a file changes so that earlier programs would misread it;
+/// what is only added leaves it as it is.
+pub const FORMAT: u64 = 1;
 /// How often the lock of a run is tried for, and the time between.
 const LOCK_TRIES: usize = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
@@ -46,6 +50,17 @@ pub enum RunError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A later program has made the run.
+    #[error(
+        "{path}: the run's format is {format}, this llamascape knows {} at most: take a newer one",
+        FORMAT
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The number of its format.
+        format: u64,
     },
     /// `--run-dir` names a folder in use.
     #[error("{0}: the folder is not empty; --run-dir takes a new or an empty one")]
@@ -139,6 +154,25 @@ pub struct StateFile {
     pub started: String,
 }
 
+/// The number of a format, as `settings.json` gives it. Files without one are of the first.
+#[derive(Deserialize)]
+struct Format {
+    #[serde(default = "first")]
+    format: u64,
+}
+
+fn first() -> u64 {
+    1
+}
+
+/// A file with the number of its format.
+#[derive(Serialize)]
+struct Numbered<'a, T> {
+    format: u64,
+    #[serde(flatten)]
+    rest: &'a T,
+}
+
 /// A run folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDir(PathBuf);
@@ -166,7 +200,7 @@ impl RunDir {
 
     /// Writes `settings.json`.
     pub fn write_settings(&self, settings: &Settings) -> Result<(), RunError> {
-        self.write_json("settings.json", settings)
+        self.write_json("settings.json", &Numbered { format: FORMAT, rest: settings })
     }
 
     /// An existing run folder.
@@ -179,7 +213,7 @@ impl RunDir {
 
     /// The run of that name, prefix of a name, or folder; without a name the newest one, running ones first.
     pub fn find(name: Option<&str>) -> Result<Self, RunError> {
-        let runs = list()?.runs;
+        let Listing { runs, unclear } = list()?;
         let Some(name) = name else {
             let alive = runs.iter().find(|run| matches!(run.state, RunState::Running | RunState::Paused));
             let newest = alive.or(runs.first());
@@ -194,10 +228,19 @@ impl RunDir {
             .find(|run| run.name == name)
             .or_else(|| runs.iter().find(folder))
             .or_else(|| runs.iter().find(|run| run.name.starts_with(name)));
-        found.map(|run| Self(run.path.clone())).ok_or_else(|| RunError::Unknown {
-            name: name.to_owned(),
-            near: runs.iter().find(|run| run.name.contains(name)).map(|run| run.name.clone()),
-        })
+        if let Some(run) = found {
+            return Ok(Self(run.path.clone()));
+        }
+        // Its name can't be read, but that of the folder ends with it.
+        let newer = |run: &Unclear| {
+            let is_called = run.name == name || run.name.ends_with(&format!("-{name}"));
+            is_called && matches!(run.reason, RunError::Newer { .. })
+        };
+        if let Some(run) = unclear.into_iter().find(newer) {
+            return Err(run.reason);
+        }
+        let near = runs.iter().find(|run| run.name.contains(name)).map(|run| run.name.clone());
+        Err(RunError::Unknown { name: name.to_owned(), near })
     }
 
     /// The folder.
@@ -205,8 +248,13 @@ impl RunDir {
         &self.0
     }
 
-    /// How the run was made.
+    /// How the run was made. Fails where a later program has made it in another format.
     pub fn settings(&self) -> Result<Settings, RunError> {
+        // What a later program means by its settings may not even be read.
+        let Format { format } = self.read_json("settings.json")?;
+        if format > FORMAT {
+            return Err(RunError::Newer { path: self.0.join("settings.json"), format });
+        }
         self.read_json("settings.json")
     }
 

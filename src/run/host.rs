@@ -13,7 +13,7 @@ use super::board::Board;
 use super::dir::{RunDir, RunError, RunState, StateFile, socket_folder};
 use super::engine::Engine;
 use super::input::Input;
-use super::journal::{self, printable};
+use super::journal::{self, Logs, printable};
 use super::panics;
 use super::prepare::{PrepareError, announce, prepare};
 use super::server::{Server, Shared};
@@ -23,7 +23,7 @@ use crate::settings::Settings;
 /// How an engine is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Without a screen of its own: it ends with its last step, and its log goes to stderr too.
+    /// Without a screen of its own: it ends with its last step.
     Headless,
     /// For a screen: after its last step it stays until nobody watches.
     ForScreens,
@@ -103,13 +103,15 @@ pub struct Report {
 }
 
 /// Runs the engine of `dir` to its end. `ready` is called with the socket's path once screens can connect;
-/// `watch` with every new status. A new run that can't be prepared leaves no folder behind; an old one stays as it
-/// is, and takes on other `settings` only once it can go on with them. Screens are told of a panic, too.
+/// `watch` with every new status; `logs` says what is logged. A new run that can't be prepared leaves no folder behind;
+/// an old one stays as it is, and takes on other `settings` only once it can go on with them. Screens are told of a
+/// panic, too.
 pub fn host(
     dir: &RunDir,
     settings: &Settings,
     mode: Mode,
     begin: Begin,
+    logs: Logs,
     ready: impl FnOnce(&Path),
     watch: &mut dyn FnMut(&RunInfo, &Status),
 ) -> Result<Report, HostError> {
@@ -123,7 +125,7 @@ pub fn host(
 
     let board = Arc::new(Board::default());
     let log = dir.path().join(journal::FILE);
-    journal::install(&log, Arc::clone(&board), mode == Mode::Headless).map_err(io("engine.log"))?;
+    journal::install(&log, Arc::clone(&board), logs).map_err(io("engine.log"))?;
     let (inputs, inbox) = mpsc::channel();
     let viewers = Arc::new(AtomicU32::new(0));
     let shared = Shared { board: Arc::clone(&board), inputs: inputs.clone(), viewers: Arc::clone(&viewers) };

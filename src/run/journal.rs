@@ -1,5 +1,5 @@
-//! The engine's logger: every line goes to the run's `engine.log`, to the board, and, in the foreground, to
-//! stderr.
+//! The engine's logger: every line goes to the run's `engine.log`, to the board, and, in the foreground, to whoever
+//! tells people.
 
 use std::fs::File;
 use std::io::Write;
@@ -18,18 +18,35 @@ const LONGEST: usize = 4096;
 
 /// The target of lines that are to be seen at once: see [`LogLevel::Notice`].
 pub const NOTICE: &str = "llamascape::notice";
+/// Hears a line of the log as the file has it, without its end.
+pub type Listener = Box<dyn Fn(Level, &str) + Send + Sync>;
+
+/// What is logged, and who hears it besides the run's folder and its screens.
+pub struct Logs {
+    /// What is less grave is not logged.
+    pub level: LevelFilter,
+    /// Hears every line.
+    pub listener: Option<Listener>,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { level: LevelFilter::Info, listener: None }
+    }
+}
 
 struct Journal {
     file: Mutex<File>,
     board: Arc<Board>,
-    to_stderr: bool,
+    listener: Option<Listener>,
 }
 
 /// Makes this process log to `path` and the board. A process has one logger: a second call changes nothing.
-pub fn install(path: &Path, board: Arc<Board>, to_stderr: bool) -> std::io::Result<()> {
+pub fn install(path: &Path, board: Arc<Board>, logs: Logs) -> std::io::Result<()> {
     let file = Mutex::new(File::options().create(true).append(true).open(path)?);
-    if log::set_boxed_logger(Box::new(Journal { file, board, to_stderr })).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+    let Logs { level, listener } = logs;
+    if log::set_boxed_logger(Box::new(Journal { file, board, listener })).is_ok() {
+        log::set_max_level(level);
     }
     Ok(())
 }
@@ -77,13 +94,14 @@ impl Log for Journal {
         }
         let now = jiff::Timestamp::now();
         let message = brief(&record.args().to_string());
-        let line = format!("{now:.0} {:5} {message}\n", record.level());
+        let mut line = format!("{now:.0} {:5} {message}", record.level());
+        if let Some(listener) = &self.listener {
+            listener(record.level(), &line);
+        }
+        line.push('\n');
         // Where the journal can't be written there is no better place to say so.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = file.write_all(line.as_bytes());
-        if self.to_stderr {
-            let _ = std::io::stderr().write_all(line.as_bytes());
-        }
         let level = match record.level() {
             Level::Error => LogLevel::Error,
             Level::Warn => LogLevel::Warn,

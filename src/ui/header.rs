@@ -73,33 +73,9 @@ impl Header<'_> {
         }
         if let Some(status) = status {
             let plural = if status.viewers == 1 { "" } else { "s" };
-            let rest = format!("  {} viewer{plural}  {}", status.viewers, elapsed(status.seconds));
+            let rest = format!("  {} viewer{plural}  {}", status.viewers, text::clock(status.seconds));
             line.push_span(Span::styled(rest, palette.muted));
         }
         line
-    }
-}
-
-/// Minutes and seconds, and hours where there are any.
-fn elapsed(seconds: f64) -> String {
-    let seconds = if seconds.is_finite() { seconds.max(0.0) as u64 } else { 0 };
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes:02}:{seconds:02}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_is_written_as_on_a_clock() {
-        assert_eq!(
-            [42.9, 61.0, 7325.0, -1.0, f64::NAN].map(elapsed),
-            ["00:42", "01:01", "2:02:05", "00:00", "00:00"]
-        );
     }
 }

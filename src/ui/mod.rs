@@ -26,6 +26,7 @@ mod pointer;
 mod preparing;
 mod prompt;
 mod relief;
+pub mod start;
 mod status;
 mod surface;
 pub mod text;

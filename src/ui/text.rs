@@ -83,7 +83,7 @@ pub fn width(text: &str) -> usize {
 }
 
 /// Cuts safe text to so many columns; an ellipsis says that something is missing.
-pub(super) fn shorten(text: &str, columns: usize) -> String {
+pub fn shorten(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.into();
     }
@@ -236,6 +236,27 @@ pub(super) fn count(value: f64) -> String {
     }
 }
 
+/// A time in whole units, the largest that fits.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        86_400.. => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Minutes and seconds, and hours where there are any.
+pub fn clock(seconds: f64) -> String {
+    let seconds = if seconds.is_finite() { seconds.max(0.0) as u64 } else { 0 };
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes:02}:{seconds:02}")
+    }
+}
+
 /// `.5` for `0.5`.
 fn without_zero(text: &str) -> String {
     text.replacen("0.", ".", usize::from(text.trim_start_matches(['+', '-']).starts_with("0.")))
@@ -303,5 +324,14 @@ mod tests {
         assert_eq!(change(0.11, 0.111), None);
         assert_eq!([0.001, 0.25, 2e-6].map(percent), ["0.1 %", "25.0 %", "2e-4 %"]);
         assert_eq!([812.0, 19_800.0, 1_040_000.0].map(count), ["812", "19.8k", "1.0M"]);
+    }
+
+    #[test]
+    fn time_is_told_in_the_unit_that_fits_or_as_on_a_clock() {
+        assert_eq!([59, 3599, 86_399, 31 * 86_400].map(span), ["59 s", "59 min", "23 h", "31 d"]);
+        assert_eq!(
+            [42.9, 61.0, 7325.0, -1.0, f64::NAN].map(clock),
+            ["00:42", "01:01", "2:02:05", "00:00", "00:00"]
+        );
     }
 }

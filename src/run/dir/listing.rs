@@ -53,16 +53,8 @@ pub struct Unclear {
 
 /// All runs of this user. Files, hidden folders and folders without any file of a run are passed over.
 pub fn list() -> Result<Listing, RunError> {
-    let folder = runs_folder()?;
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Listing::default()),
-        Err(source) => return Err(RunError::Io { path: folder, source }),
-    };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
     let mut listing = Listing::default();
-    for path in paths.into_iter().rev() {
+    for path in newest_first()? {
         match summary(&path) {
             Ok(Some(run)) => listing.runs.push(run),
             Ok(None) => {}
@@ -70,6 +62,28 @@ pub fn list() -> Result<Listing, RunError> {
         }
     }
     Ok(listing)
+}
+
+/// The runs of this user that have an engine, newest folder first. What can't be read is passed over.
+pub fn living() -> Result<Vec<Summary>, RunError> {
+    let mut paths = newest_first()?;
+    // Of the others nothing is read: there may be many, and this is asked again and again.
+    paths.retain(|path| RunDir(path.clone()).is_alive());
+    let runs = paths.iter().filter_map(|path| summary(path).ok().flatten());
+    Ok(runs.filter(|run| matches!(run.state, RunState::Running | RunState::Paused)).collect())
+}
+
+/// What lies in the folder of runs.
+fn newest_first() -> Result<Vec<PathBuf>, RunError> {
+    let folder = runs_folder()?;
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(RunError::Io { path: folder, source }),
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort_by(|a, b| b.cmp(a));
+    Ok(paths)
 }
 
 fn summary(path: &Path) -> Result<Option<Summary>, RunError> {
