@@ -4,14 +4,16 @@
 mod abilities;
 mod background;
 mod export;
+mod inputs;
 mod look;
+mod pictures;
 mod query;
 mod shapes;
 mod svg;
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,30 +21,31 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
-use ratatui::crossterm::event::{self, Event, KeyEvent, MouseEvent};
+use ratatui::crossterm::event::{Event, KeyEvent, MouseEvent};
 use ratatui::crossterm::style::Print;
 use ratatui::crossterm::{cursor, execute, queue, terminal as tty};
 use ratatui::layout::Rect;
 use ratatui::prelude::CrosstermBackend;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, getpgrp, getsid, kill_current_process_group};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::app::comparison::{self, Comparison};
-use crate::app::{self, App, Bindings, Effect, ExportFormat, Exported, Gesture, Leave, Message, Options};
+use crate::app::{self, App, Bindings, Effect, ExportFormat, Exported, Leave, Message, Options};
 use crate::protocol::comparison::{Phase, Scene};
 use crate::protocol::{LogLine, Slice, ToScreen};
 use crate::run::client::Link;
 use crate::run::comparison::Host;
 use crate::theme::Theme;
-use crate::ui::{self, SMALLEST, text};
+use crate::ui::{self, PixelMap, SMALLEST, text};
 
 pub use abilities::{Abilities, abilities};
 use background::{Background, Late};
 use export::Subject;
 pub use look::{Look, LookError};
+pub use pictures::Graphics;
+use pictures::Pictures;
 use svg::Ground;
 
 /// Frames a second at most: where the terminal is near, and over SSH.
@@ -96,6 +99,7 @@ pub struct Terminal {
     /// What stdout and stderr were: while the screen is up, nothing else may print on it.
     streams: Option<[OwnedFd; 2]>,
     background: Background,
+    pictures: Pictures,
 }
 
 /// The bytes of one picture, collected so that they leave in one write.
@@ -121,20 +125,20 @@ impl Write for Frame {
 
 impl Terminal {
     /// Takes the terminal over: its other screen, raw input, no cursor, and the mouse if the look asks for it. Before,
-    /// it is asked for its background where the look depends on that.
+    /// it is asked for its background and its pictures, where the look has colours.
     pub fn open(look: &Look) -> Result<Self, TerminalError> {
         check_size()?;
         let output = File::from(rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?);
         let frame = Frame::default();
         let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()))?;
-        let background = Background::default();
+        let (background, pictures) = (Background::default(), Pictures::default());
         tty::enable_raw_mode()?;
         IS_TAKEN.store(true, Ordering::Relaxed);
         // From here on it is given back whatever fails.
         let mouse = look.mouse;
-        let mut terminal = Self { screen, frame, output, mouse, streams: None, background };
-        if look.asks_for_background() {
-            terminal.background = background::ask(&mut terminal.output);
+        let mut terminal = Self { screen, frame, output, mouse, streams: None, background, pictures };
+        if look.has_color() {
+            (terminal.background, terminal.pictures) = background::ask(&mut terminal.output);
         }
         terminal.cover()?;
         Ok(terminal)
@@ -179,7 +183,9 @@ impl Terminal {
 
     fn restore(&mut self) {
         if IS_TAKEN.swap(false, Ordering::Relaxed) {
+            self.pictures.forget();
             // A terminal that is gone needs no restoring.
+            let _ = self.output.write_all(self.pictures.farewell().as_bytes());
             let _ = give_back(&mut self.output);
         }
         if let Some([stdout, stderr]) = self.streams.take() {
@@ -224,8 +230,16 @@ impl Terminal {
             return Ok(());
         }
         queue!(self.frame, tty::BeginSynchronizedUpdate)?;
-        self.screen.draw(|frame| shown.draw(theme, frame))?;
-        queue!(self.frame, tty::EndSynchronizedUpdate)?;
+        let pictures = &mut self.pictures;
+        self.screen.draw(|frame| {
+            shown.draw(theme, frame);
+            if let Some(map) = shown.pixel_map(theme, frame.area()) {
+                pictures.measure(pictures::cell_of_window());
+                pictures.draw(&map, theme, frame.buffer_mut());
+            }
+        })?;
+        let farewell = pictures.farewell();
+        queue!(self.frame, Print(farewell), tty::EndSynchronizedUpdate)?;
         self.output.write_all(&self.frame.take())
     }
 }
@@ -270,7 +284,8 @@ pub async fn show(
     start_log();
     let look = look.on(terminal.background.is_light);
     let zone = Some(TimeZone::system());
-    let app = App::new(Options { themes: look.names.clone(), zone, ..options });
+    let pictures = terminal.pictures.are_shown();
+    let app = App::new(Options { themes: look.names.clone(), zone, pictures, ..options });
     let leave = run(terminal, &mut Training { app, link }, look).await?;
     Ok(leave.unwrap_or(Leave::Detach))
 }
@@ -303,6 +318,10 @@ trait Shown {
     /// The mouse did something on a screen of this size.
     fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Self::Leave>>;
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame);
+    /// The map to be drawn in pixels over what is drawn on a screen of this size.
+    fn pixel_map(&self, _theme: &Theme, _screen: Rect) -> Option<PixelMap<'_>> {
+        None
+    }
     /// What is shown, in a few words.
     fn title(&self) -> String;
     /// The slice that is exported from here, and the model that is at its middle.
@@ -382,6 +401,10 @@ impl Shown for Training {
 
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
         ui::view(&self.app, theme, frame);
+    }
+
+    fn pixel_map(&self, theme: &Theme, screen: Rect) -> Option<PixelMap<'_>> {
+        ui::pixel_map(&self.app, theme, screen)
     }
 
     fn title(&self) -> String {
@@ -482,7 +505,8 @@ async fn run<S: Shown>(
     look: Look,
 ) -> Result<Option<S::Leave>, TerminalError> {
     let mut theme = look.theme;
-    let mut inputs = read_inputs(Late::new(terminal.background))?;
+    let late = Late::new(terminal.background.is_awaited, terminal.pictures.is_awaited);
+    let mut inputs = inputs::read(late)?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     let mut ends = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
@@ -547,44 +571,6 @@ async fn at(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// Reads keys and the mouse on a thread of its own. The channel ends when the terminal does: crossterm alone would spin
-/// on a terminal that is gone.
-fn read_inputs(mut late: Late) -> io::Result<mpsc::UnboundedReceiver<Event>> {
-    let terminal = if io::stdin().is_terminal() {
-        File::from(rustix::io::dup(rustix::stdio::stdin())?)
-    } else {
-        File::open("/dev/tty")?
-    };
-    let (sender, inputs) = mpsc::unbounded_channel();
-    let pump = move || -> io::Result<()> {
-        loop {
-            let mut polled = [PollFd::new(&terminal, PollFlags::IN)];
-            match poll(&mut polled, None) {
-                Err(rustix::io::Errno::INTR) => continue,
-                result => result?,
-            };
-            if polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-                return Ok(());
-            }
-            // crossterm reads nothing at all in no time.
-            while event::poll(Duration::from_millis(1))? {
-                let event = event::read()?;
-                let tells = match event {
-                    Event::Key(key) => !late.swallows(key),
-                    Event::Mouse(mouse) => Gesture::of(mouse).is_some(),
-                    _ => false,
-                };
-                if tells && sender.send(event).is_err() {
-                    return Ok(());
-                }
-            }
-        }
-    };
-    // The thread ends with the process, or with the terminal, which the closed channel reports.
-    std::thread::Builder::new().name("keys".to_owned()).spawn(pump)?;
-    Ok(inputs)
 }
 
 fn start_log() {

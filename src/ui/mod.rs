@@ -22,6 +22,7 @@ mod loss;
 mod palette;
 mod panel;
 mod picture;
+mod pixels;
 mod pointer;
 mod preparing;
 mod prompt;
@@ -38,9 +39,11 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::{Action, App, Binding, Link, Modal, Pane, Pointed, View};
+use crate::app::{Action, App, Binding, Link, Marker, Modal, Pane, Pointed, View};
 use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
+
+pub use pixels::PixelMap;
 
 /// The smallest screen that is drawn: columns and rows.
 pub const SMALLEST: (u16, u16) = (80, 24);
@@ -106,6 +109,16 @@ pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Pan
         Pane::Landscape => landscape::cells(app, area),
         _ => None,
     })
+}
+
+/// The map of the landscape on a screen of this size, to be drawn in pixels over what [`view`] draws; none where the
+/// person has not chosen that, there is no map, or something lies over the screen.
+pub fn pixel_map<'a>(app: &'a App, theme: &Theme, screen: Rect) -> Option<PixelMap<'a>> {
+    if app.view.landscape.marker != Marker::Picture || app.view.modal.is_some() || !theme.has_color {
+        return None;
+    }
+    let (_, area) = layout(app, screen).into_iter().find(|(pane, _)| *pane == Pane::Landscape)?;
+    landscape::pixel_map(app, theme, area)
 }
 
 /// The header, the panes, the status line and the keys.
@@ -236,6 +249,6 @@ fn popup(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> Rect {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
