@@ -6,6 +6,7 @@ mod background;
 mod export;
 mod inputs;
 mod look;
+mod pictures;
 mod query;
 mod shapes;
 mod start;
@@ -40,13 +41,15 @@ use crate::protocol::{LogLine, Slice, ToScreen};
 use crate::run::client::Link;
 use crate::run::comparison::Host;
 use crate::theme::Theme;
-use crate::ui::{self, SMALLEST, text};
+use crate::ui::{self, PixelMap, SMALLEST, text};
 
 pub use abilities::{Abilities, abilities};
 use background::{Background, Late};
 use export::Subject;
 use inputs::Inputs;
 pub use look::{Look, LookError};
+pub use pictures::Graphics;
+use pictures::Pictures;
 pub use start::choose;
 pub use svg::{Ground, svg};
 
@@ -104,6 +107,7 @@ pub struct Terminal {
     /// What stdout and stderr were: while the screen is up, nothing else may print on it.
     streams: Option<[OwnedFd; 2]>,
     background: Background,
+    pictures: Pictures,
     /// When the pictures of the last second were drawn.
     drawn: Vec<Instant>,
     cost: Cost,
@@ -132,13 +136,13 @@ impl Write for Frame {
 
 impl Terminal {
     /// Takes the terminal over: its other screen, raw input, no cursor, and the mouse if the look asks for it. Before,
-    /// it is asked for its background where the look depends on that.
+    /// it is asked for its background and its pictures, where the look has colours.
     pub fn open(look: &Look) -> Result<Self, TerminalError> {
         check_size()?;
         let output = File::from(rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?);
         let frame = Frame::default();
         let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()))?;
-        let background = Background::default();
+        let (background, pictures) = (Background::default(), Pictures::default());
         tty::enable_raw_mode()?;
         IS_TAKEN.store(true, Ordering::Relaxed);
         // From here on it is given back whatever fails.
@@ -150,11 +154,12 @@ impl Terminal {
             mouse,
             streams: None,
             background,
+            pictures,
             drawn: Vec::new(),
             cost: Cost::default(),
         };
-        if look.asks_for_background() {
-            terminal.background = background::ask(&mut terminal.output);
+        if look.has_color() {
+            (terminal.background, terminal.pictures) = background::ask(&mut terminal.output);
         }
         terminal.cover()?;
         Ok(terminal)
@@ -199,7 +204,9 @@ impl Terminal {
 
     fn restore(&mut self) {
         if IS_TAKEN.swap(false, Ordering::Relaxed) {
+            self.pictures.forget();
             // A terminal that is gone needs no restoring.
+            let _ = self.output.write_all(self.pictures.farewell().as_bytes());
             let _ = give_back(&mut self.output);
         }
         if let Some([stdout, stderr]) = self.streams.take() {
@@ -245,8 +252,16 @@ impl Terminal {
         }
         let begun = Instant::now();
         queue!(self.frame, tty::BeginSynchronizedUpdate)?;
-        self.screen.draw(|frame| shown.draw(theme, frame))?;
-        queue!(self.frame, tty::EndSynchronizedUpdate)?;
+        let pictures = &mut self.pictures;
+        self.screen.draw(|frame| {
+            shown.draw(theme, frame);
+            if let Some(map) = shown.pixel_map(theme, frame.area()) {
+                pictures.measure(pictures::cell_of_window());
+                pictures.draw(&map, theme, frame.buffer_mut());
+            }
+        })?;
+        let farewell = pictures.farewell();
+        queue!(self.frame, Print(farewell), tty::EndSynchronizedUpdate)?;
         let bytes = self.frame.take();
         let seconds = begun.elapsed().as_secs_f64();
         self.drawn.retain(|at| at.elapsed() < Duration::from_secs(1));
@@ -297,7 +312,8 @@ pub async fn show(
     start_log();
     let look = look.on(terminal.background.is_light);
     let zone = Some(TimeZone::system());
-    let app = App::new(Options { themes: look.names.clone(), zone, ..options });
+    let pictures = terminal.pictures.are_shown();
+    let app = App::new(Options { themes: look.names.clone(), zone, pictures, ..options });
     let mut training = Training { app, link };
     let leave = run(terminal, &mut training, look).await?;
     Ok((leave.unwrap_or(Leave::Detach), training.app.remembered()))
@@ -339,6 +355,10 @@ trait Shown {
     }
     /// A while has gone by.
     fn fade(&mut self) {}
+    /// The map to be drawn in pixels over what is drawn on a screen of this size.
+    fn pixel_map(&self, _theme: &Theme, _screen: Rect) -> Option<PixelMap<'_>> {
+        None
+    }
     /// What is shown, in a few words.
     fn title(&self) -> String;
     /// The slice that is exported from here, and the model that is at its middle.
@@ -430,6 +450,10 @@ impl Shown for Training {
 
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
         ui::view(&self.app, theme, frame);
+    }
+
+    fn pixel_map(&self, theme: &Theme, screen: Rect) -> Option<PixelMap<'_>> {
+        ui::pixel_map(&self.app, theme, screen)
     }
 
     fn title(&self) -> String {
@@ -530,7 +554,8 @@ async fn run<S: Shown>(
     look: Look,
 ) -> Result<Option<S::Leave>, TerminalError> {
     let mut theme = look.theme;
-    let mut inputs = Inputs::read(Late::new(terminal.background))?;
+    let late = Late::new(terminal.background.is_awaited, terminal.pictures.is_awaited);
+    let mut inputs = Inputs::read(late)?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     let mut ends = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);

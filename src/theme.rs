@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 pub use color::{ColorDepth, color_depth, luminance};
 use color::{contrast, interpolate, is_light, reduce, reduce_ink, rgb_color, seen};
-pub(crate) use color::{indexed_rgb, mix};
+pub(crate) use color::{mix, rgb};
 
 /// Steps of a colour map.
 pub const LEVELS: usize = 12;

@@ -359,7 +359,8 @@ impl Comparison {
                 Vec::new()
             }
             Action::MarkerStyle => {
-                view.marker = view.marker.next();
+                // Two landscapes side by side are cells alone.
+                view.marker = view.marker.next(false);
                 Vec::new()
             }
             Action::Theme => {

@@ -225,7 +225,7 @@ bindings! {
         [key('{')] TiltDown "tilt-down" 0 "tilt down" "see it from nearer the ground"
         [key('}')] TiltUp "tilt-up" 0 "tilt up" "see it from farther above"
         [key('c')] ColorMap "colours" 11 "colours" "next colour map"
-        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters"
+        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters, or a picture"
         [key('T')] Theme "theme" 16 "theme" "next theme"
     Screen:
         [key('1')] Observatory "observatory" 4 "observatory" "the landscape, the loss, the next token and the gradient"

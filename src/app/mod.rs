@@ -48,6 +48,8 @@ use crate::protocol::{Command, LogLevel, LogLine, Outcome, Phase, ToScreen};
 pub struct Options {
     /// Watch only: what would change the engine is refused on the spot.
     pub read_only: bool,
+    /// The terminal can show pictures.
+    pub pictures: bool,
     /// The themes that can be had, the one on show first.
     pub themes: Vec<String>,
     /// The time zone of the times in the log; UTC without one.
@@ -225,7 +227,7 @@ impl App {
             Action::TiltDown => view.hint = Some(view.landscape.turn(0, -1, keys)),
             Action::TiltUp => view.hint = Some(view.landscape.turn(0, 1, keys)),
             Action::ColorMap => view.landscape.map = view.landscape.map.wrapping_add(1),
-            Action::MarkerStyle => view.landscape.marker = view.landscape.marker.next(),
+            Action::MarkerStyle => view.landscape.marker = view.landscape.marker.next(self.options.pictures),
             Action::Theme => return self.next_theme(),
             Action::Observatory => view.shown = View::Observatory,
             Action::Layers => view.shown = View::Layers,

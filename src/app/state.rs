@@ -131,15 +131,19 @@ pub enum Marker {
     Octant,
     /// Plain characters.
     Ascii,
+    /// A picture in pixels where there is a map and the terminal can show one, and braille dots elsewhere.
+    Picture,
 }
 
 impl Marker {
-    pub(super) fn next(self) -> Self {
+    /// The next kind; pictures are among them where the terminal has them.
+    pub(super) fn next(self, pictures: bool) -> Self {
         match self {
             Self::Braille => Self::HalfBlock,
             Self::HalfBlock => Self::Octant,
             Self::Octant => Self::Ascii,
-            Self::Ascii => Self::Braille,
+            Self::Ascii if pictures => Self::Picture,
+            Self::Ascii | Self::Picture => Self::Braille,
         }
     }
 }
@@ -473,6 +477,20 @@ mod tests {
         let mut view = LandscapeView::default();
         let hints = [(); 3].map(|()| view.next_stretch().text().to_owned());
         assert_eq!(hints, ["colours: logarithmic", "colours: by rank", "colours: linear"]);
+    }
+
+    #[test]
+    fn pictures_are_among_the_markers_where_the_terminal_has_them() {
+        use Marker::{Ascii, Braille, HalfBlock, Octant, Picture};
+        let circle = |pictures| {
+            let mut app = App::new(Options { pictures, ..Options::default() });
+            [(); 5].map(|()| {
+                press(&mut app, KeyCode::Char('m'));
+                app.view.landscape.marker
+            })
+        };
+        assert_eq!(circle(true), [HalfBlock, Octant, Ascii, Picture, Braille]);
+        assert_eq!(circle(false), [HalfBlock, Octant, Ascii, Braille, HalfBlock]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::model::checkpoint::hub::Hub;
 use crate::model::device::{self, DeviceChoice};
 use crate::model::memory::available;
 use crate::run::dir::{cache_folder, runs_folder};
-use crate::terminal::{Abilities, abilities};
+use crate::terminal::{Abilities, Graphics, abilities};
 use crate::theme::{ColorDepth, luminance};
 use crate::ui::{SMALLEST, text};
 
@@ -57,6 +57,7 @@ struct Screen {
     light: Option<bool>,
     synchronized: Option<bool>,
     braille_columns: Option<u16>,
+    pictures: Option<&'static str>,
 }
 
 /// Where something is kept.
@@ -189,7 +190,7 @@ impl Report {
     /// What only a terminal can tell.
     fn terminal_lines(&self) -> Vec<Line> {
         let Some(screen) = &self.terminal else {
-            let names = ["size", "background", "synchronized", "braille"];
+            let names = ["size", "background", "synchronized", "braille", "pictures"];
             return names.map(|name| Line(name, "no terminal".to_owned(), None)).into();
         };
         let is_small = screen.columns < SMALLEST.0 || screen.rows < SMALLEST.1;
@@ -217,14 +218,21 @@ impl Report {
             }
             None => Line("braille", "not told".to_owned(), None),
         };
+        let pictures = match (screen.pictures, self.multiplexer) {
+            (Some(graphics), _) => {
+                Line("pictures", format!("{graphics}: m on the screen draws the landscape so"), None)
+            }
+            (None, Some(multiplexer)) => Line("pictures", format!("not inside {multiplexer}"), None),
+            (None, None) => Line("pictures", "none: the landscape is drawn in cells".to_owned(), None),
+        };
         let size = Line("size", format!("{}x{}", screen.columns, screen.rows), enlarge);
-        vec![size, background, synchronized, braille]
+        vec![size, background, synchronized, braille, pictures]
     }
 }
 
 impl Screen {
     fn new(found: Abilities) -> Self {
-        let Abilities { columns, rows, background, synchronized, braille } = found;
+        let Abilities { columns, rows, background, synchronized, braille, pictures } = found;
         Self {
             columns,
             rows,
@@ -232,6 +240,7 @@ impl Screen {
             light: background.map(|color| luminance(color) > 0.5),
             synchronized,
             braille_columns: braille,
+            pictures: pictures.map(Graphics::name),
         }
     }
 }

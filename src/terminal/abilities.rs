@@ -7,6 +7,7 @@ use std::time::Duration;
 use ratatui::crossterm::terminal as tty;
 
 use super::background::can_tell_color;
+use super::pictures::{self, Graphics};
 use super::query::{Answer, COLOR, IDENTITY, POSITION, SYNCHRONIZED, converse};
 
 /// How long all answers together may take.
@@ -25,6 +26,8 @@ pub struct Abilities {
     pub synchronized: Option<bool>,
     /// Columns that a braille character takes.
     pub braille: Option<u16>,
+    /// How it shows pictures, if it does.
+    pub pictures: Option<Graphics>,
 }
 
 /// Gives the terminal its modes back in any case.
@@ -60,13 +63,14 @@ pub fn abilities() -> io::Result<Option<Abilities>> {
         converse(&mut output, &questions(), PATIENCE, PATIENCE)?
     };
     let braille = answer.column.map(|column| column.saturating_sub(1));
+    let pictures = Graphics::of(&answer, pictures::variable);
     let Answer { color: background, synchronized, .. } = answer;
-    Ok(Some(Abilities { columns, rows, background, synchronized, braille }))
+    Ok(Some(Abilities { columns, rows, background, synchronized, braille, pictures }))
 }
 
 /// All questions. The line of the braille character is empty again before the answers come.
 fn questions() -> Vec<u8> {
     let color = if can_tell_color() { COLOR } else { &[] };
     let braille = "\r\u{28ff}".as_bytes();
-    [color, SYNCHRONIZED, braille, POSITION, b"\r\x1b[K", IDENTITY].concat()
+    [color, SYNCHRONIZED, &pictures::questions(), braille, POSITION, b"\r\x1b[K", IDENTITY].concat()
 }

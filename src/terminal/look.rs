@@ -90,9 +90,9 @@ impl Look {
         self.theme
     }
 
-    /// Whether it depends on the terminal's background.
-    pub(super) fn asks_for_background(&self) -> bool {
-        self.light.is_some()
+    /// Whether there are colours. Without them neither the terminal's background nor its pictures matter.
+    pub(super) fn has_color(&self) -> bool {
+        self.themes.depth != ColorDepth::None
     }
 
     /// The look on a terminal that is light, or is not.
@@ -263,13 +263,12 @@ mod tests {
         let folder = folder(&[]);
         let first = |look: Look| (look.theme.name, look.names[0].clone());
         let both = |name: &str| (name.to_owned(), name.to_owned());
-        assert!(look(None, &folder).unwrap().asks_for_background());
+        assert!(look(None, &folder).unwrap().has_color());
         assert_eq!(first(look(None, &folder).unwrap().on(true)), both("light"));
         assert_eq!(first(look(None, &folder).unwrap().on(false)), both("dark"));
-        assert!(!look(Some("nord"), &folder).unwrap().asks_for_background());
         assert_eq!(first(look(Some("nord"), &folder).unwrap().on(true)), both("nord"));
         let colorless = Look::new(None, ColorDepth::None, None).unwrap();
-        assert!(!colorless.asks_for_background());
+        assert!(!colorless.has_color());
         assert_eq!(first(colorless.on(true)), both("mono"));
     }
 

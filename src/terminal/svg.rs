@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use ratatui::buffer::{Buffer, Cell};
-use ratatui::style::{Color, Modifier};
+use ratatui::style::Modifier;
 use ratatui::text::Span;
 
 use super::shapes::{self, HEIGHT, Paths, WIDTH};
-use crate::theme::{indexed_rgb, mix};
+use crate::theme::{mix, rgb};
 
 type Rgb = [u8; 3];
 
@@ -20,26 +20,6 @@ const BASELINE: u32 = 12;
 /// Letters of most monospaced fonts are 0.6 times as wide as they are high: this size makes them as wide as a cell.
 const FONT: &str = "font-family=\"ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',\
                     monospace\" font-size=\"13.3\"";
-
-/// The 16 colours of ANSI as xterm has them.
-const SIXTEEN: [Rgb; 16] = [
-    [0, 0, 0],
-    [205, 0, 0],
-    [0, 205, 0],
-    [205, 205, 0],
-    [0, 0, 238],
-    [205, 0, 205],
-    [0, 205, 205],
-    [229, 229, 229],
-    [127, 127, 127],
-    [255, 0, 0],
-    [0, 255, 0],
-    [255, 255, 0],
-    [92, 92, 255],
-    [255, 0, 255],
-    [0, 255, 255],
-    [255, 255, 255],
-];
 
 /// What the terminal's own colours are taken to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,32 +139,6 @@ fn row(buffer: &Buffer, y: u16, ground: Ground) -> Vec<Seen<'_>> {
 /// Whether XML may hold the character, and a terminal that shows the file does nothing for it.
 fn is_legal(character: char) -> bool {
     !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}')
-}
-
-/// What a colour looks like; `reset` is what the terminal's own one does.
-fn rgb(color: Color, reset: Rgb) -> Rgb {
-    let index = match color {
-        Color::Reset => return reset,
-        Color::Rgb(r, g, b) => return [r, g, b],
-        Color::Indexed(index) => index,
-        Color::Black => 0,
-        Color::Red => 1,
-        Color::Green => 2,
-        Color::Yellow => 3,
-        Color::Blue => 4,
-        Color::Magenta => 5,
-        Color::Cyan => 6,
-        Color::Gray => 7,
-        Color::DarkGray => 8,
-        Color::LightRed => 9,
-        Color::LightGreen => 10,
-        Color::LightYellow => 11,
-        Color::LightBlue => 12,
-        Color::LightMagenta => 13,
-        Color::LightCyan => 14,
-        Color::White => 15,
-    };
-    SIXTEEN.get(usize::from(index)).copied().unwrap_or_else(|| indexed_rgb(index))
 }
 
 fn hex([r, g, b]: Rgb) -> String {
@@ -318,7 +272,7 @@ fn group<'a>(svg: &mut String, attributes: &str, paint: &str, paths: impl Iterat
 #[cfg(test)]
 mod tests {
     use ratatui::layout::Rect;
-    use ratatui::style::Style;
+    use ratatui::style::{Color, Style};
 
     use super::*;
 

@@ -2,6 +2,26 @@
 
 use ratatui::style::Color;
 
+/// The 16 colours of ANSI as xterm has them.
+const SIXTEEN: [[u8; 3]; 16] = [
+    [0, 0, 0],
+    [205, 0, 0],
+    [0, 205, 0],
+    [205, 205, 0],
+    [0, 0, 238],
+    [205, 0, 205],
+    [0, 205, 205],
+    [229, 229, 229],
+    [127, 127, 127],
+    [255, 0, 0],
+    [0, 255, 0],
+    [255, 255, 0],
+    [92, 92, 255],
+    [255, 0, 255],
+    [0, 255, 255],
+    [255, 255, 255],
+];
+
 /// How many colours a terminal has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ColorDepth {
@@ -165,13 +185,39 @@ fn hue_of_sixteen(rgb: [u8; 3], bright: bool) -> Color {
 }
 
 /// The colours of xterm by number, from 16: a cube with six steps a side, and greys.
-pub(crate) fn indexed_rgb(index: u8) -> [u8; 3] {
+pub(super) fn indexed_rgb(index: u8) -> [u8; 3] {
     let cube = |step: u8| if step == 0 { 0 } else { 55 + 40 * step };
     if index >= 232 {
         return [8 + 10 * (index - 232); 3];
     }
     let index = index.saturating_sub(16);
     [cube(index / 36), cube(index / 6 % 6), cube(index % 6)]
+}
+
+/// What a colour looks like; `reset` is what the terminal's own one does.
+pub(crate) fn rgb(color: Color, reset: [u8; 3]) -> [u8; 3] {
+    let index = match color {
+        Color::Reset => return reset,
+        Color::Rgb(r, g, b) => return [r, g, b],
+        Color::Indexed(index) => index,
+        Color::Black => 0,
+        Color::Red => 1,
+        Color::Green => 2,
+        Color::Yellow => 3,
+        Color::Blue => 4,
+        Color::Magenta => 5,
+        Color::Cyan => 6,
+        Color::Gray => 7,
+        Color::DarkGray => 8,
+        Color::LightRed => 9,
+        Color::LightGreen => 10,
+        Color::LightYellow => 11,
+        Color::LightBlue => 12,
+        Color::LightMagenta => 13,
+        Color::LightCyan => 14,
+        Color::White => 15,
+    };
+    SIXTEEN.get(usize::from(index)).copied().unwrap_or_else(|| indexed_rgb(index))
 }
 
 /// Squared distance in Oklab (<https://bottosson.github.io/posts/oklab/>), where equal steps look equal. Hue counts

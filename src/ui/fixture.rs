@@ -143,7 +143,7 @@ pub(super) fn tensor_norms(parameters: usize, step: u64) -> TensorNorms {
 }
 
 /// A screen that knows everything.
-pub(super) fn app() -> App {
+pub(crate) fn app() -> App {
     let mut app = App::new(Options::default());
     let point = |step: u64| Point {
         step,

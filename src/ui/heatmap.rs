@@ -13,7 +13,7 @@ use crate::app::{Chosen, Marker};
 use crate::theme::{ColorMap, LEVELS, Theme};
 
 use super::braille::Dots;
-use super::surface::Surface;
+use super::surface::{Dot, Surface};
 
 /// Thresholds of an ordered dither: the Bayer matrix of order 4.
 const BAYER: [[usize; 4]; 4] = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]];
@@ -50,34 +50,7 @@ pub(super) struct Mark {
     pub(super) symbol: &'static str,
 }
 
-/// What a dot shows.
-#[derive(Clone, Copy, PartialEq)]
-enum Dot {
-    Level(usize),
-    /// Beyond an end of the scale, whose level this is.
-    Clipped(usize),
-    NotFinite,
-}
-
-impl Dot {
-    fn level(self) -> Option<usize> {
-        match self {
-            Self::Level(level) | Self::Clipped(level) => Some(level),
-            Self::NotFinite => None,
-        }
-    }
-}
-
 impl Heatmap<'_> {
-    fn dot(&self, u: f64, v: f64) -> Dot {
-        let scale = &self.surface.scale;
-        match self.surface.loss(u, v) {
-            None => Dot::NotFinite,
-            Some(loss) if scale.cuts_off(loss) => Dot::Clipped(scale.level(loss)),
-            Some(loss) => Dot::Level(scale.level(loss)),
-        }
-    }
-
     /// Draws the cells of an area inside the buffer, and nothing over them.
     pub(super) fn cells(&self, area: Rect, buffer: &mut Buffer) {
         let (width, height) = (usize::from(area.width), usize::from(area.height));
@@ -86,7 +59,7 @@ impl Heatmap<'_> {
             for column in 0..width {
                 let at = |right: f64, down: f64| {
                     let u = (column as f64 + right) / width as f64;
-                    self.dot(u, 1.0 - (row as f64 + down) / height as f64)
+                    self.surface.dot(u, 1.0 - (row as f64 + down) / height as f64)
                 };
                 let cell = &mut buffer[(area.x + column as u16, area.y + row as u16)];
                 let (character, style) = match (at(0.5, 0.5), self.marker) {
@@ -161,7 +134,8 @@ impl Heatmap<'_> {
     /// dither.
     fn contours(&self, area: Rect) -> Dots {
         let mut dots = Dots::new(area.width, area.height);
-        if self.marker != Marker::Braille && self.theme.has_color || self.marker == Marker::Ascii {
+        let dotted = matches!(self.marker, Marker::Braille | Marker::Picture);
+        if !dotted && self.theme.has_color || self.marker == Marker::Ascii {
             return dots;
         }
         let (columns, rows) = dots.size();
@@ -169,7 +143,9 @@ impl Heatmap<'_> {
         let every = if area.height < 18 { 2 } else { 1 };
         let field: Vec<Dot> = (0..rows)
             .flat_map(|y| (0..columns).map(move |x| (x, y)))
-            .map(|(x, y)| self.dot((x as f64 + 0.5) / columns as f64, 1.0 - (y as f64 + 0.5) / rows as f64))
+            .map(|(x, y)| {
+                self.surface.dot((x as f64 + 0.5) / columns as f64, 1.0 - (y as f64 + 0.5) / rows as f64)
+            })
             .collect();
         for y in 0..rows {
             for x in 0..columns {

@@ -10,6 +10,7 @@ use crate::theme::Theme;
 
 use super::panel::{self, Panel};
 use super::picture::{self, Picture};
+use super::pixels::PixelMap;
 use super::surface::Surface;
 use super::{honesty, text};
 
@@ -28,6 +29,16 @@ pub(super) fn cells(app: &App, area: Rect) -> Option<Rect> {
     let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
     let honesty = honesty::parts(surface.slice, drift);
     Some(picture::places(surface.slice, &honesty, false, panel::inside(area)).cells)
+}
+
+/// The map in the pane of this area, to be drawn in pixels, where there is a map.
+pub(super) fn pixel_map<'a>(app: &'a App, theme: &Theme, area: Rect) -> Option<PixelMap<'a>> {
+    let (cells, view) = (cells(app, area)?, &app.view.landscape);
+    let surface = Surface::new(app.engine.slice.as_ref()?, view.stretch)?;
+    let map = theme.maps.get(view.map % theme.maps.len().max(1))?;
+    let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
+    let weights = drift.map_or([0.0; 2], |drift| drift.inside);
+    Some(PixelMap::new(cells, surface, (map, theme), weights, view.chosen))
 }
 
 impl Widget for Landscape<'_> {

@@ -22,6 +22,7 @@ mod loss;
 mod palette;
 mod panel;
 mod picture;
+mod pixels;
 mod pointer;
 mod preparing;
 mod prompt;
@@ -40,9 +41,11 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::{Action, App, Binding, Link, Modal, Pane, Pointed, View};
+use crate::app::{Action, App, Binding, Link, Marker, Modal, Pane, Pointed, View};
 use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
+
+pub use pixels::PixelMap;
 
 /// The smallest screen that is drawn: columns and rows.
 pub const SMALLEST: (u16, u16) = (80, 24);
@@ -108,6 +111,18 @@ pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Pan
         Pane::Landscape => landscape::cells(app, area),
         _ => None,
     })
+}
+
+/// The map of the landscape on a screen of this size, to be drawn in pixels over what [`view`] draws; none where the
+/// person has not chosen that, there is no map, or something lies over the screen.
+pub fn pixel_map<'a>(app: &'a App, theme: &Theme, screen: Rect) -> Option<PixelMap<'a>> {
+    // What lies over the map would be under the picture.
+    let covered = app.view.modal.is_some() || app.view.toasts.lines().len() > 0;
+    if app.view.landscape.marker != Marker::Picture || covered || !theme.has_color {
+        return None;
+    }
+    let (_, area) = layout(app, screen).into_iter().find(|(pane, _)| *pane == Pane::Landscape)?;
+    landscape::pixel_map(app, theme, area)
 }
 
 /// The header, the panes, the status line and the keys.

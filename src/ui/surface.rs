@@ -128,6 +128,24 @@ fn rank(borders: &[f64], loss: f64) -> usize {
     borders.partition_point(|border| *border < loss)
 }
 
+/// What a point of a surface shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dot {
+    Level(usize),
+    /// Beyond an end of the scale, whose level this is.
+    Clipped(usize),
+    NotFinite,
+}
+
+impl Dot {
+    pub(super) fn level(self) -> Option<usize> {
+        match self {
+            Self::Level(level) | Self::Clipped(level) => Some(level),
+            Self::NotFinite => None,
+        }
+    }
+}
+
 /// A slice that fits together, and its scale.
 pub(super) struct Surface<'a> {
     pub(super) slice: &'a Slice,
@@ -168,6 +186,15 @@ impl<'a> Surface<'a> {
             }
         }
         sum.is_finite().then_some(sum)
+    }
+
+    /// What there is to show at a place, as [`Self::loss`] has it.
+    pub(super) fn dot(&self, u: f64, v: f64) -> Dot {
+        match self.loss(u, v) {
+            None => Dot::NotFinite,
+            Some(loss) if self.scale.cuts_off(loss) => Dot::Clipped(self.scale.level(loss)),
+            Some(loss) => Dot::Level(self.scale.level(loss)),
+        }
     }
 
     /// How high a loss is on the scale, from 0 to 1; what is beyond an end is at that end.

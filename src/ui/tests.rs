@@ -51,6 +51,38 @@ fn the_smallest_screen_shows_every_picture() {
 }
 
 #[test]
+fn a_picture_in_pixels_lies_on_the_map_where_nothing_lies_over_it() {
+    let dark = Theme::named("dark", ColorDepth::True).unwrap();
+    let mut app = fixture::app();
+    let cells = |app: &App| pixel_map(app, &dark, Rect::new(0, 0, 100, 30)).map(|map| map.cells);
+    assert_eq!(cells(&app), None, "nobody has chosen it");
+    let braille = drawn(&app, 100, 30);
+    app.view.landscape.marker = Marker::Picture;
+    assert_eq!(drawn(&app, 100, 30), braille, "below it, and in exports, are cells");
+    let (_, pane) = layout(&app, Rect::new(0, 0, 100, 30))[0];
+    let map = cells(&app).unwrap();
+    assert!(map.area() > pane.area() / 2 && pane.union(map) == pane, "{map} {pane}");
+
+    for modal in [Modal::Help { scroll: 0 }, Modal::Leave, Modal::Commands(Palette::default())] {
+        app.view.modal = Some(modal);
+        assert_eq!(cells(&app), None);
+    }
+    app.view.modal = None;
+    app.view.landscape.relief = true;
+    assert_eq!(cells(&app), None, "a surface is drawn in cells");
+    app.view.landscape.relief = false;
+    app.view.shown = View::Layers;
+    assert_eq!(cells(&app), None);
+    app.view.shown = View::Observatory;
+    assert_eq!(cells(&app), Some(map));
+    let mono = Theme::named("mono", ColorDepth::None).unwrap();
+    assert!(pixel_map(&app, &mono, Rect::new(0, 0, 100, 30)).is_none());
+    assert!(pixel_map(&app, &dark, Rect::new(0, 0, 79, 24)).is_none(), "too small");
+    app.engine.slice = None;
+    assert_eq!(cells(&app), None);
+}
+
+#[test]
 fn the_log_is_shown_where_there_is_room_and_seven_turns_it_round() {
     let mut app = fixture::app();
     let has_log = |app: &App, height| text_of(&drawn(app, 100, height)).contains(" Log ");
