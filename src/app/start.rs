@@ -138,8 +138,8 @@ mod tests {
         effect
     }
 
-    fn run(name: &str) -> Option<Effect> {
-        Some(Effect::Leave(Choice::Run(row(name).folder)))
+    fn run(name: &str) -> Effect {
+        Effect::Leave(Choice::Run(row(name).folder))
     }
 
     const NEW: Option<Effect> = Some(Effect::Leave(Choice::New));
@@ -148,17 +148,17 @@ mod tests {
     #[test]
     fn enter_comes_back_to_the_run_under_the_cursor_and_the_last_entry_is_a_new_one() {
         use KeyCode::{Char, Down, Enter, Up};
-        assert_eq!(pressed(&mut list(&["a", "b"]), &[Enter]), run("a"));
-        assert_eq!(pressed(&mut list(&["a", "b"]), &[Down, Enter]), run("b"));
+        assert_eq!(pressed(&mut list(&["a", "b"]), &[Enter]), Some(run("a")));
+        assert_eq!(pressed(&mut list(&["a", "b"]), &[Down, Enter]), Some(run("b")));
         assert_eq!(pressed(&mut list(&["a", "b"]), &[Char('j'), Char('j'), Enter]), NEW);
-        assert_eq!(pressed(&mut list(&["a", "b"]), &[Down, Down, Down, Down, Up, Enter]), run("b"));
-        assert_eq!(pressed(&mut list(&["a", "b"]), &[Char('j'), Char('k'), Up, Enter]), run("a"));
+        assert_eq!(pressed(&mut list(&["a", "b"]), &[Down, Down, Down, Down, Up, Enter]), Some(run("b")));
+        assert_eq!(pressed(&mut list(&["a", "b"]), &[Char('j'), Char('k'), Up, Enter]), Some(run("a")));
     }
 
     #[test]
     fn a_digit_comes_back_to_its_run_and_n_trains_a_new_one_at_once() {
         let press = |key| pressed(&mut list(&["a", "b"]), &[KeyCode::Char(key)]);
-        assert_eq!(['1', '2', '3', '0', 'n'].map(press), [run("a"), run("b"), None, None, NEW]);
+        assert_eq!(['1', '2', '3', '0', 'n'].map(press), [Some(run("a")), Some(run("b")), None, None, NEW]);
     }
 
     #[test]

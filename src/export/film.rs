@@ -70,7 +70,9 @@ mod tests {
         let scale = Scale::shared(&slices, vec![[0, 0, 0], [250, 200, 100]]);
         let mut file = Vec::new();
         let mut film = Film::begin(&mut file, 16, 20, &scale).unwrap();
-        slices.iter().for_each(|slice| film.show(slice).unwrap());
+        for slice in &slices {
+            film.show(slice).unwrap();
+        }
         film.end().unwrap();
 
         assert!(file.starts_with(b"GIF89a"));

@@ -1,0 +1,133 @@
+//! The screen of a training.
+
+use jiff::tz::TimeZone;
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+use ratatui::layout::Rect;
+
+use super::{Look, Next, Shown, Terminal, TerminalError, run, start_log};
+use crate::app::{self, App, Cost, Effect, Exported, Leave, Message, Options, Remembered};
+use crate::protocol::{LogLine, Slice, ToScreen};
+use crate::run::client::Link;
+use crate::theme::Theme;
+use crate::ui::{self, PixelMap, text};
+
+/// Shows what `link` tells until the person leaves or it ends; how it was looked at comes back, too. The look says
+/// which themes there are.
+pub async fn show(
+    terminal: &mut Terminal,
+    link: Link,
+    look: Look,
+    options: Options,
+) -> Result<(Leave, Remembered), TerminalError> {
+    start_log();
+    let look = look.on(terminal.background.is_light);
+    let zone = Some(TimeZone::system());
+    let pictures = terminal.pictures.are_shown();
+    let app = App::new(Options { themes: look.names.clone(), zone, pictures, ..options });
+    let mut training = Training { app, link };
+    let leave = run(terminal, &mut training, look).await?;
+    Ok((leave.unwrap_or(Leave::Detach), training.app.remembered()))
+}
+
+/// A run and its engine, wherever that is.
+struct Training {
+    app: App,
+    link: Link,
+}
+
+impl Training {
+    /// The name of the run.
+    fn name(&self) -> &str {
+        self.app.engine.run.as_ref().map_or("", |run| &run.name)
+    }
+
+    fn update(&mut self, message: Message) -> Vec<Next<Leave>> {
+        let carry_out = |effect| match effect {
+            Effect::Send(command) => {
+                // Where the connection is gone, its own message tells.
+                let _ = self.link.commands.send(command);
+                None
+            }
+            Effect::UseTheme(name) => Some(Next::UseTheme(name)),
+            Effect::Export(format, name) => Some(Next::Export(format, name)),
+            Effect::Suspend => Some(Next::Suspend),
+            Effect::Leave(leave) => Some(Next::Leave(leave)),
+        };
+        self.app.update(message).into_iter().filter_map(carry_out).collect()
+    }
+}
+
+impl Shown for Training {
+    type News = Message;
+    type Leave = Leave;
+
+    async fn news(&mut self) -> Message {
+        match self.link.frames.recv().await {
+            Some(Ok(frame)) => Message::Engine(frame),
+            Some(Err(error)) => Message::Lost(error.to_string()),
+            // The last picture stays until the person leaves.
+            None if matches!(self.app.link, app::Link::Ended(_)) => std::future::pending().await,
+            None => Message::Lost("the connection has ended".to_owned()),
+        }
+    }
+
+    fn hear(&mut self, news: Message) -> Vec<Next<Leave>> {
+        if let Message::Engine(ToScreen::Update(update)) = &news {
+            let zone = self.app.options.zone.as_ref();
+            for line in &update.log {
+                feed(line, zone);
+            }
+            tui_logger::move_events();
+        }
+        self.update(news)
+    }
+
+    fn press(&mut self, key: KeyEvent) -> Vec<Next<Leave>> {
+        self.update(Message::Key(key))
+    }
+
+    fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Leave>> {
+        let pointed = ui::pointed(&self.app, screen, mouse);
+        pointed.map_or_else(Vec::new, |pointed| self.update(Message::Mouse(pointed)))
+    }
+
+    fn cost(&mut self, cost: Cost) {
+        self.app.cost = cost;
+    }
+
+    fn fades(&self) -> bool {
+        self.app.view.toasts.fade()
+    }
+
+    fn fade(&mut self) {
+        self.app.fade();
+    }
+
+    fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
+        ui::view(&self.app, theme, frame);
+    }
+
+    fn pixel_map(&self, theme: &Theme, screen: Rect) -> Option<PixelMap<'_>> {
+        ui::pixel_map(&self.app, theme, screen)
+    }
+
+    fn title(&self) -> String {
+        let step = self.app.engine.status.as_ref().map_or(0, |status| status.step);
+        format!("llamascape: {}, step {step}", self.name())
+    }
+
+    fn slice(&self) -> Option<(String, &Slice)> {
+        let slice = self.app.engine.slice.as_ref()?;
+        Some((format!("{}@{}", self.name(), slice.step), slice))
+    }
+
+    fn exported(&mut self, exported: Exported) {
+        self.app.update(Message::Exported(exported));
+    }
+}
+
+/// Hands a line of the engine's log to the log pane, with the time at which it was written.
+fn feed(line: &LogLine, zone: Option<&TimeZone>) {
+    let (level, text) = text::logged(line, zone);
+    log::log!(target: "engine", level, "{text}");
+}
