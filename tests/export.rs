@@ -23,8 +23,9 @@ impl Kept {
     fn new(slices: &[(u64, usize)]) -> Self {
         let kept = Self(TempDir::new().unwrap());
         RunDir::create(Some(&kept.run()), &example::settings("otter")).unwrap();
-        let lines =
-            |values: Vec<Value>| -> String { values.iter().map(|value| format!("{value}\n")).collect() };
+        let lines = |values: Vec<Value>| -> String {
+            values.iter().fold(String::new(), |lines, value| lines + &format!("{value}\n"))
+        };
         std::fs::write(kept.run().join("metrics.jsonl"), lines((1..=12).map(step).collect())).unwrap();
         if !slices.is_empty() {
             let slices = lines(slices.iter().map(|(step, side)| slice(*step, *side)).collect());
@@ -147,7 +148,9 @@ fn a_recording_is_as_long_as_large_and_as_fast_as_asked_for() {
     assert_eq!([&header["width"], &header["height"]], [&json!(80), &json!(24)]);
     assert_eq!(events.iter().map(|(time, _)| *time).collect::<Vec<_>>(), [0.0, 0.25]);
     let mut terminal = terminal(80, 24);
-    events.iter().for_each(|(_, sent)| terminal.process(sent.as_bytes()));
+    for (_, sent) in &events {
+        terminal.process(sent.as_bytes());
+    }
     let text = terminal.screen().contents();
     assert!(text.contains("as of step 12") && text.lines().count() <= 24, "{text}");
 }

@@ -172,7 +172,13 @@ impl App {
             ToScreen::Refused { reason } => return vec![Effect::Leave(Leave::Lost(reason))],
             ToScreen::Update(update) => {
                 self.read_log(&update.log);
+                let phase = |app: &Self| app.engine.status.as_ref().map(|status| status.phase.clone());
+                let before = phase(self);
                 self.engine.apply(*update);
+                // What was asked for has come about.
+                if phase(self) != before && matches!(self.view.hint, Some(Hint::Asked(_))) {
+                    self.view.hint = None;
+                }
                 // A place that is out of sight is no place to read.
                 let slice = self.engine.slice.as_ref();
                 if self.view.landscape.chosen.zip(slice).is_some_and(|(chosen, slice)| !chosen.is_on(slice)) {

@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
     use crate::app::{App, Hint, Message, Options};
-    use crate::protocol::{ToScreen, Update};
+    use crate::protocol::{Phase, ToScreen, Update};
 
     fn said(app: &mut App, level: LogLevel, message: &str) {
         let log = vec![LogLine { milliseconds: 0, level, message: message.to_owned() }];
@@ -105,5 +105,24 @@ mod tests {
         said(&mut app, LogLevel::Notice, "checkpoint-7 saved");
         assert_eq!(app.view.hint, Some(Hint::Answer("checkpoint-7 saved".into())));
         assert!(shown(&app).is_empty());
+    }
+
+    #[test]
+    fn a_request_is_told_until_it_has_come_about() {
+        let mut app = App::new(Options::default());
+        app.link = crate::app::Link::Live;
+        let mut status = crate::ui::fixture::status();
+        let mut tell = |app: &mut App, phase| {
+            status.phase = phase;
+            let update = Update { status: Some(status.clone()), ..Update::default() };
+            app.update(Message::Engine(ToScreen::Update(Box::new(update))));
+        };
+        tell(&mut app, Phase::Running);
+        press(&mut app, ' ');
+        assert_eq!(app.view.hint, Some(Hint::Asked("pausing after this step".into())));
+        tell(&mut app, Phase::Running);
+        assert!(app.view.hint.is_some());
+        tell(&mut app, Phase::Paused);
+        assert_eq!(app.view.hint, None);
     }
 }

@@ -131,3 +131,31 @@ fn feed(line: &LogLine, zone: Option<&TimeZone>) {
     let (level, text) = text::logged(line, zone);
     log::log!(target: "engine", level, "{text}");
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::protocol::Outcome;
+
+    #[test]
+    fn after_the_end_of_the_engine_there_is_nothing_to_wake_for() {
+        let (frames, inbox) = mpsc::channel(2);
+        let (commands, _asked) = mpsc::unbounded_channel();
+        let app = App::new(Options::default());
+        let mut training = Training { app, link: Link { frames: inbox, commands } };
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+            let outcome = Outcome::Stopped { step: 7, checkpoint: None };
+            frames.send(Ok(ToScreen::Closed(outcome))).await.unwrap();
+            drop(frames);
+            let news = training.news().await;
+            assert!(training.hear(news).is_empty(), "the last picture stays");
+            tokio::select! {
+                biased;
+                news = training.news() => panic!("{news:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        });
+    }
+}
