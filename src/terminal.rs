@@ -43,6 +43,10 @@ pub use training::show;
 /// Frames a second at most: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_millis(150);
+/// Bytes a second that pictures take at most on average while nobody presses a key, and how long what was not taken
+/// can be made up for: after a large one the next one waits.
+const RATE: f64 = 14e3;
+const CREDIT: Duration = Duration::from_secs(2);
 
 /// How long a notice stays.
 const FADE: Duration = Duration::from_secs(4);
@@ -107,6 +111,8 @@ async fn run<S: Shown>(
 
     terminal.draw(shown, &theme)?;
     let mut drawn = Instant::now();
+    // Until when the bytes so far are within the rate.
+    let mut paid = drawn;
     // When to draw again, if anything has changed.
     let mut due: Option<Instant> = None;
     let mut fade: Option<Instant> = None;
@@ -133,6 +139,8 @@ async fn run<S: Shown>(
                 drawn = Instant::now();
                 match terminal.draw(shown, &theme) {
                     Ok(()) => {
+                        let bytes = terminal.cost.bytes as f64;
+                        paid = paid.max(drawn - CREDIT) + Duration::from_secs_f64(bytes / RATE);
                         shown.cost(terminal.cost);
                         continue;
                     }
@@ -145,7 +153,7 @@ async fn run<S: Shown>(
                 shown.fade();
                 (Instant::now(), Vec::new())
             }
-            news = shown.news() => (drawn + interval, shown.hear(news)),
+            news = shown.news() => (paid.max(drawn + interval), shown.hear(news)),
         };
         fade = if shown.fades() { fade.or_else(|| Some(Instant::now() + FADE)) } else { None };
         due = Some(due.map_or(soonest, |due| due.min(soonest)));
