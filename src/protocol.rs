@@ -10,6 +10,7 @@
 
 pub mod comparison;
 mod thinned;
+pub mod wormhole;
 
 use serde::{Deserialize, Serialize};
 

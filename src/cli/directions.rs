@@ -26,6 +26,15 @@ pub(super) fn save(plane: &Plane, path: &Path) -> anyhow::Result<()> {
     replace(path, write).with_context(at)
 }
 
+/// Refuses two directions that span no plane.
+pub(super) fn check(plane: &Plane) -> anyhow::Result<()> {
+    let cosine = plane.info().cosine;
+    if cosine.abs() > 1.0 - 1e-6 {
+        bail!("the two directions are the same but for their length (cosine {cosine}): give other --seeds");
+    }
+    Ok(())
+}
+
 /// Reads a plane through a model's weights; a line needs the first direction alone.
 pub(super) fn load(
     path: &Path,

@@ -218,7 +218,7 @@ fn lines(dir: &RunDir) -> anyhow::Result<Vec<IndexMap<String, Value>>> {
 }
 
 /// The colours of the theme's first map, from the least loss to the greatest.
-fn stops(theme: &Theme) -> Vec<[u8; 3]> {
+pub(super) fn stops(theme: &Theme) -> Vec<[u8; 3]> {
     let levels =
         theme.maps.iter().take(1).flat_map(|map| (0..LEVELS).map(move |level| map.background(level)));
     let rgb = |color: Color| match color {

@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use crate::landscape::survey::Survey;
 use crate::model::memory::available;
 
 /// A number of bytes, such as `800M`, `2G` or `2GiB`.
@@ -38,6 +39,18 @@ pub(super) fn check(what: &str, needed: u64, budget: u64) -> anyhow::Result<()> 
         );
     }
     Ok(())
+}
+
+/// Points that a worker takes on at once within the budget, of which so many bytes are taken already by what is named.
+pub(super) fn points_at_once(survey: &Survey, what: &str, taken: u64, budget: u64) -> anyhow::Result<usize> {
+    let threads = rayon::current_num_threads();
+    let needed = |points: usize| (survey.bytes(points) * threads) as u64;
+    check(&format!("{what} and one point a thread"), taken + needed(1), budget)?;
+    let mut most = survey.points_at_once();
+    while most > 1 && needed(most) > budget.saturating_sub(taken) {
+        most /= 2;
+    }
+    Ok(most)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod attach;
 mod bench;
+mod choices;
 mod compare;
 mod config;
 mod defaults;
@@ -25,6 +26,7 @@ mod screen;
 mod slice;
 mod start;
 mod train;
+mod wormhole;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -89,6 +91,8 @@ enum Command {
     Slice(Box<slice::Args>),
     /// Sweep one or two single parameters of a model
     Probe(Box<probe::Args>),
+    /// Train a model off a plateau, and see the plane through its weights open under them, to a file
+    Wormhole(Box<wormhole::Args>),
     /// What this machine does: training, slices, screen
     Bench(bench::Args),
     /// What this terminal and this machine can do, and what to set where that is little
@@ -195,6 +199,7 @@ impl Cli {
             Some(Command::Compare(args)) => args.threads(),
             Some(Command::Slice(args)) => args.threads(),
             Some(Command::Probe(args)) => args.threads(),
+            Some(Command::Wormhole(args)) => args.threads(),
             Some(Command::Bench(args)) => args.threads(),
             Some(Command::Engine(args)) => args.threads(),
             Some(
@@ -225,6 +230,7 @@ impl Cli {
             Some(Command::Compare(args)) => args.run(threads, self.defaults.remapped.keys.comparison),
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),
+            Some(Command::Wormhole(args)) => args.run(threads),
             Some(Command::Bench(args)) => args.run(threads),
             Some(Command::Doctor(args)) => args.run(threads),
             Some(Command::Config(args)) => args.run(&self.defaults),

@@ -193,7 +193,8 @@ impl SelectionArgs {
     }
 }
 
-fn text_batch(text: &str, checkpoint: &Checkpoint) -> anyhow::Result<Batch> {
+/// A text as a batch of one row.
+pub(super) fn text_batch(text: &str, checkpoint: &Checkpoint) -> anyhow::Result<Batch> {
     let prompt = super::eval::prompt(checkpoint, text, false)?;
     Ok(Batch::new(vec![prompt.ids().to_vec()]))
 }

@@ -7,10 +7,10 @@ use anyhow::{Context, bail};
 use candle_core::{DType, Device};
 use serde::Serialize;
 
+use super::choices::ObjectiveName;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::range;
-use super::slice::ObjectiveName;
 use crate::export::surface::finite;
 use crate::landscape::directions::LossFunction;
 use crate::landscape::evaluator::Objective;

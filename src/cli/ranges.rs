@@ -1,5 +1,9 @@
 //! Ranges, grids and places as a person types them.
 
+use anyhow::bail;
+
+use crate::landscape::survey::evenly;
+
 /// Nothing is to be seen farther out, in units of the directions.
 const FAR: f64 = 1e6;
 
@@ -35,6 +39,20 @@ pub(super) fn grid(text: &str) -> Result<(usize, usize), String> {
         Some(_) => Err("a grid has 1 to 16777216 points".to_owned()),
         None => Err("not a grid such as 25x25".to_owned()),
     }
+}
+
+/// The coordinates of a grid over its ranges, along the first direction and the second.
+pub(super) fn coordinates(
+    ranges: [(f64, f64); 2],
+    (columns, rows): (usize, usize),
+) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+    let along = |(low, high): (f64, f64), count: usize| -> anyhow::Result<Vec<f64>> {
+        if count > 1 && low >= high {
+            bail!("--range {low}:{high}: {count} points need a width; --grid 1x1 is one point");
+        }
+        Ok(evenly(low, high, count))
+    };
+    Ok((along(ranges[0], columns)?, along(ranges[1], rows)?))
 }
 
 /// A place by its alpha and beta.

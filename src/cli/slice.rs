@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use candle_core::{DType, Device};
-use clap::ValueEnum;
 
+use super::choices::{MethodName, NormName, ObjectiveName};
 use super::directions;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
-use super::ranges::{grid, offset, ranges};
+use super::ranges::{coordinates, grid, offset, ranges};
 use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite, note};
 use crate::export::writable;
 use crate::landscape::directions::{
@@ -21,7 +21,7 @@ use crate::landscape::directions::{
 };
 use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Normalization, Plane};
-use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
+use crate::landscape::survey::{Control, Grid, Method, Survey};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device::{self, DeviceChoice};
 use crate::model::llama::Llama;
@@ -124,34 +124,6 @@ fn kind(text: &str) -> Result<Kind, String> {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum NormName {
-    Filter,
-    Layer,
-    None,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ObjectiveName {
-    Mean,
-    Last,
-}
-
-impl From<ObjectiveName> for Objective {
-    fn from(name: ObjectiveName) -> Self {
-        match name {
-            ObjectiveName::Mean => Self::Mean,
-            ObjectiveName::Last => Self::Last,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MethodName {
-    Stack,
-    Materialise,
-}
-
 /// What is evaluated: gathered before the first point.
 struct Task {
     survey: Survey,
@@ -242,15 +214,10 @@ impl Args {
     }
 
     fn coordinates(&self) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
-        let along = |(low, high): (f64, f64), count: usize, shift: f64| -> anyhow::Result<Vec<f64>> {
-            if count > 1 && low >= high {
-                bail!("--range {low}:{high}: {count} points need a width; --grid 1x1 is one point");
-            }
-            Ok(evenly(low, high, count).into_iter().map(|x| x + shift).collect())
-        };
-        let (columns, rows) = self.grid;
         // A line lies in the middle of what its second direction would show.
-        Ok((along(self.range[0], columns, self.offset.0)?, along(self.range[1], rows, self.offset.1)?))
+        let (alphas, betas) = coordinates(self.range, self.grid)?;
+        let moved = |values: Vec<f64>, shift: f64| values.into_iter().map(|x| x + shift).collect();
+        Ok((moved(alphas, self.offset.0), moved(betas, self.offset.1)))
     }
 
     #[expect(clippy::too_many_arguments, reason = "what the flags and the model come to, gathered once")]
@@ -267,10 +234,7 @@ impl Args {
         let Checkpoint { name, config, params, .. } = checkpoint;
         let llama = Llama::new(config, DType::F32, device)?;
         let objective = Objective::from(self.objective);
-        let method = self.method.map(|name| match name {
-            MethodName::Stack => Method::Stack,
-            MethodName::Materialise => Method::Materialise,
-        });
+        let method = self.method.map(Method::from);
         let budget = super::memory::budget(self.memory);
         let mut plane = match &self.load_directions {
             Some(path) => directions::load(path, checkpoint, self.grid.1 == 1, device)?,
@@ -289,22 +253,12 @@ impl Args {
         if self.orthogonal && !line {
             plane = plane.orthogonalise()?;
         }
-        let PlaneInfo { parameters, cosine, .. } = *plane.info();
-        if self.grid.1 > 1 && cosine.abs() > 1.0 - 1e-6 {
-            bail!(
-                "the two directions are the same but for their length (cosine {cosine}): give other --seeds"
-            );
+        if self.grid.1 > 1 {
+            directions::check(&plane)?;
         }
+        let taken = 2 * plane.info().parameters * DType::F32.size_in_bytes() as u64;
         let survey = Survey::new(llama, params.clone(), plane, batch, objective, method, device)?;
-        let threads = rayon::current_num_threads();
-        let directions = 2 * parameters * DType::F32.size_in_bytes() as u64;
-        let left = budget.saturating_sub(directions);
-        let needed = |points: usize| (survey.bytes(points) * threads) as u64;
-        super::memory::check("the directions and one point a thread", directions + needed(1), budget)?;
-        let mut most = survey.points_at_once();
-        while most > 1 && needed(most) > left {
-            most /= 2;
-        }
+        let most = super::memory::points_at_once(&survey, "the directions", taken, budget)?;
         let batch =
             BatchInfo { tokens: batch.predicted(), sha256: batch.sha256(), source: source.to_owned() };
         let middle = (
@@ -315,11 +269,7 @@ impl Args {
     }
 
     fn normalization(&self) -> Normalization {
-        match self.norm {
-            None | Some(NormName::Filter) => Normalization::Filter,
-            Some(NormName::Layer) => Normalization::Layer,
-            Some(NormName::None) => Normalization::None,
-        }
+        self.norm.map_or(Normalization::Filter, Normalization::from)
     }
 
     fn make_plane(

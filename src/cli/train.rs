@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
+use super::choices::OptimizerName;
 use super::engine::Greeting;
 use super::{LogLevel, headless, resume, screen};
 use crate::app::{Action, Bindings, Options};
@@ -158,13 +159,6 @@ pub(super) enum PresetName {
     Nano,
     Micro,
     Mini,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OptimizerName {
-    Adamw,
-    Adam,
-    Sgd,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -358,11 +352,7 @@ impl Args {
             model,
             data,
             steps: self.steps.map(NonZero::get),
-            optimizer: match self.optimizer {
-                Some(OptimizerName::Adamw) | None => OptimizerKind::AdamW,
-                Some(OptimizerName::Adam) => OptimizerKind::Adam,
-                Some(OptimizerName::Sgd) => OptimizerKind::Sgd,
-            },
+            optimizer: self.optimizer.map_or(OptimizerKind::AdamW, OptimizerKind::from),
             learning_rate: self.lr.unwrap_or(rate),
             weight_decay: self.weight_decay.unwrap_or(0.1),
             schedule: schedule.shape(),

@@ -6,6 +6,7 @@ pub mod film;
 pub mod metrics;
 pub mod picture;
 pub mod surface;
+pub mod wormhole;
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::PermissionsExt;

@@ -55,6 +55,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// What the directions of the film "How Models Learn" turn: the matrices and norm gains of the first half of so many
+    /// layers.
+    pub fn first_half(layers: usize) -> Self {
+        Self { layers: Some(0..(layers / 2).max(1)), norms: true, ..Self::default() }
+    }
+
     /// A half-open range of layers, such as `0..8`.
     pub fn parse_layers(text: &str) -> Result<Range<usize>, SelectionError> {
         let range =
@@ -150,6 +156,19 @@ mod tests {
         );
         let all = Selection { norms: true, embeddings: true, ..Selection::default() };
         assert_eq!(names(all).len(), params().len());
+    }
+
+    #[test]
+    fn the_first_half_of_the_layers_is_turned_with_its_norms_and_never_none() {
+        let names = Selection::first_half(2).names(&params()).unwrap();
+        assert!(
+            names.iter().all(|name| name.starts_with("model.layers.0.")) && names.len() == 3,
+            "{names:?}"
+        );
+        assert_eq!(
+            [1, 16, 30].map(|layers| Selection::first_half(layers).layers),
+            [Some(0..1), Some(0..8), Some(0..15)]
+        );
     }
 
     #[test]

@@ -28,3 +28,4 @@ pub mod standing;
 pub mod tail;
 pub mod tensorboard;
 pub mod wire;
+pub mod wormhole;
