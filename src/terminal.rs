@@ -43,10 +43,10 @@ pub use training::show;
 /// Frames a second at most: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_millis(150);
-/// Bytes a second that pictures take at most on average while nobody presses a key, and how long what was not taken
-/// can be made up for: after a large one the next one waits.
+/// Bytes a second that pictures take at most on average while nobody presses a key: after a large one the next one
+/// waits. What was not taken, or was taken for keys, counts for so long.
 const RATE: f64 = 14e3;
-const CREDIT: Duration = Duration::from_secs(2);
+const CREDIT: Duration = Duration::from_secs(1);
 
 /// How long a notice stays.
 const FADE: Duration = Duration::from_secs(4);
@@ -140,7 +140,8 @@ async fn run<S: Shown>(
                 match terminal.draw(shown, &theme) {
                     Ok(()) => {
                         let bytes = terminal.cost.bytes as f64;
-                        paid = paid.max(drawn - CREDIT) + Duration::from_secs_f64(bytes / RATE);
+                        let cost = Duration::from_secs_f64(bytes / RATE);
+                        paid = (paid.max(drawn - CREDIT) + cost).min(drawn + CREDIT);
                         shown.cost(terminal.cost);
                         continue;
                     }
