@@ -10,8 +10,6 @@ use crate::protocol::OptimizerKind;
 
 /// Decay of the mean of the gradients.
 const BETA1: f64 = 0.9;
-/// Decay of the mean of their squares.
-const BETA2: f64 = 0.95;
 /// Keeps the division by a small root finite.
 const EPSILON: f64 = 1e-8;
 /// Sum of the squares of a gradient beyond which the moments that are made of them would be no numbers.
@@ -193,6 +191,11 @@ impl Optimizer {
         vars.iter().enumerate().map(|(place, (_, var))| kept(place).then(|| pair(var)).transpose()).collect()
     }
 
+    /// Decay of the mean of the gradients' squares: as Adam's authors have it, and as language models are trained.
+    fn beta2(&self) -> f64 {
+        if self.kind == OptimizerKind::AdamW { 0.95 } else { 0.999 }
+    }
+
     /// The norm of the gradient and what scales it down.
     fn clipping(&self, squares: &[f64]) -> (f64, f64) {
         let norm = squares.iter().sum::<f64>().sqrt();
@@ -203,12 +206,13 @@ impl Optimizer {
     fn adam(&self, updates: u64, rank: usize, clip: f64, rate: f64) -> kernels::Adam {
         let updates = i32::try_from(updates).unwrap_or(i32::MAX);
         let decays = self.kind == OptimizerKind::AdamW && rank == 2;
+        let beta2 = self.beta2();
         kernels::Adam {
             beta1: BETA1 as f32,
-            beta2: BETA2 as f32,
+            beta2: beta2 as f32,
             clip: clip as f32,
             rate: (rate / (1.0 - BETA1.powi(updates))) as f32,
-            root: (1.0 / (1.0 - BETA2.powi(updates)).sqrt()) as f32,
+            root: (1.0 / (1.0 - beta2.powi(updates)).sqrt()) as f32,
             keep: if decays { (1.0 - rate * self.weight_decay) as f32 } else { 1.0 },
             epsilon: EPSILON as f32,
         }
@@ -277,7 +281,7 @@ impl Optimizer {
         } else {
             None
         };
-        let updates = self.updates + 1;
+        let (updates, beta2) = (self.updates + 1, self.beta2());
         let mut next = Vec::with_capacity(gradients.len());
         let (mut changes, mut weights) = (Vec::new(), Vec::new());
         for (((_, var), moments), gradient) in vars.iter().zip(&self.moments).zip(gradients) {
@@ -297,7 +301,7 @@ impl Optimizer {
                 Some([first, second]) => {
                     let adam = self.adam(updates, weight.rank(), 1.0, rate);
                     let first = ((first * BETA1)? + (&gradient * (1.0 - BETA1))?)?;
-                    let second = ((second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
+                    let second = ((second * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
                     let root = ((second.sqrt()? * f64::from(adam.root))? + EPSILON)?;
                     let step = (first.div(&root)? * f64::from(adam.rate))?;
                     (((&weight * f64::from(adam.keep))? - step)?, Some([first, second]))
