@@ -1,10 +1,12 @@
 //! The pictures of the README are what the program draws of what it has told its screens.
 //!
 //! `tests/fixtures/screens/` holds what the engines told: of a nano from seed 0, trained on two threads in pieces of 25
-//! steps with a slice after each, and of the two toys that `compare` trains. To tell and draw it all again:
+//! steps with a slice after each, and of the two toys that `compare` trains. To draw it again where the screen has
+//! changed, or to tell and draw it all again:
 //!
 //! ```sh
-//! LLAMASCAPE_RECORD=1 cargo test --release --test pictures
+//! LLAMASCAPE_RECORD=pictures cargo test --test pictures
+//! LLAMASCAPE_RECORD=runs cargo test --release --test pictures
 //! ```
 
 // What fails to unwrap fails the test.
@@ -175,8 +177,8 @@ fn of_comparison() -> Buffer {
 
 #[test]
 fn the_pictures_of_the_readme_are_what_the_program_draws() {
-    let records = std::env::var_os("LLAMASCAPE_RECORD").is_some();
-    if records {
+    let record = std::env::var("LLAMASCAPE_RECORD").ok();
+    if record.as_deref() == Some("runs") {
         record_run();
         record_comparison();
     }
@@ -191,7 +193,7 @@ fn the_pictures_of_the_readme_are_what_the_program_draws() {
         let drawn = svg(&buffer, &format!("llamascape: {name}"), Ground::new(false));
         let path = Path::new(".github").join(format!("{name}.svg"));
         assert!(readme.contains(path.to_str().unwrap()), "{name} is not in the README");
-        if records {
+        if record.is_some() {
             std::fs::write(root().join(&path), &drawn).unwrap();
         }
         let there = std::fs::read_to_string(root().join(&path)).unwrap();

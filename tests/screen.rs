@@ -136,7 +136,10 @@ fn a_run_is_deleted_when_a_person_says_so_after_seeing_what_will_go() {
 fn a_run_goes_on_without_a_screen_and_is_come_back_to() {
     let home = tempfile::tempdir().unwrap();
     let mut pty = Pty::start(home.path(), 100, 30, &["--name", "second", "--threads", "1"]);
-    pty.until("a step", |text| text.contains("step 2 "));
+    // A screen need not show every step.
+    pty.until("the second step or a later one", |text| {
+        text.contains("tok/s") && !text.contains("step 0 ") && !text.contains("step 1 ")
+    });
     pty.press("D");
     let (code, text) = pty.end();
     assert_eq!(code, 0, "{text}");

@@ -19,7 +19,7 @@ fn where_runs_are_trained_a_person_comes_back_to_one_or_trains_another_or_leaves
     let home = home.path();
     let arguments = ["train", "--name", "first", "--slice-every", "off", "--threads", "1"];
     let mut pty = Pty::start(home, 100, 30, &arguments);
-    pty.until("a step", |text| text.contains("step 2 "));
+    pty.until("a step", |text| text.contains("tok/s"));
     pty.press("D");
     assert_eq!(pty.end().0, 0);
 
@@ -48,7 +48,7 @@ fn where_runs_are_trained_a_person_comes_back_to_one_or_trains_another_or_leaves
         text.lines().any(|line| line.contains("1  first") && line.contains("paused"))
     });
     pty.press("n");
-    pty.until("a new run", |text| text.contains("step 2 "));
+    pty.until("a new run", |text| text.contains("tok/s"));
     pty.press("qs");
     assert_eq!((pty.end().0, runs(home)), (0, 2));
 

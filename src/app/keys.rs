@@ -271,8 +271,8 @@ pub(super) fn direction(code: KeyCode) -> Option<(i32, i32)> {
 
 /// How far the help of these keys is scrolled after a key; `None` when the key closes it.
 pub(super) fn scroll_help<A>(bindings: &[Binding<A>], scroll: usize, key: KeyEvent) -> Option<usize> {
-    // One line a binding, and a title and a gap for each chapter.
-    let last = bindings.len() + 2 * Group::ALL.len() - 2;
+    // Two lines of what is shown; one a binding, and a gap and a title for each chapter.
+    let last = bindings.len() + 2 * Group::ALL.len();
     let closes = |binding: &Binding<A>| matches!(binding.name(), "help" | "quit");
     match key.code {
         KeyCode::Down | KeyCode::Char('j') => Some((scroll + 1).min(last)),

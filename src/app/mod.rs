@@ -238,6 +238,9 @@ impl App {
             Action::Observatory => view.shown = View::Observatory,
             Action::Layers => view.shown = View::Layers,
             Action::Timeline => view.shown = View::Timeline,
+            Action::Log if view.shown != View::Observatory => {
+                (view.shown, view.focus) = (View::Observatory, Pane::Log);
+            }
             Action::Log if view.focus == Pane::Log => view.focus = Pane::Landscape,
             Action::Log => view.log_flipped = !view.log_flipped,
             Action::FocusNext => view.focus = view.focus.after(1),
@@ -295,8 +298,9 @@ impl App {
         let wrong = log.iter().rfind(|line| line.level <= LogLevel::Warn);
         if matches!(self.view.hint, Some(Hint::Asked(_))) {
             let answer = |line: &LogLine| Hint::Answer(line.message.clone());
+            let told = log.iter().rfind(|line| line.level == LogLevel::Notice).unwrap_or(last);
             let warning = |line: &LogLine| Hint::Warning(line.message.clone());
-            self.view.hint = Some(wrong.map_or_else(|| answer(last), warning));
+            self.view.hint = Some(wrong.map_or_else(|| answer(told), warning));
         } else if self.engine.status.is_some() {
             self.view.toasts.extend(log.iter());
         }

@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::protocol::{LogLine, Phase};
 
-use super::{App, Effect, Hint, LineEditor, Modal, Pane};
+use super::{App, Effect, Hint, LineEditor, Modal, Pane, View};
 
 /// The newest lines of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +63,7 @@ impl Search {
 impl App {
     /// Begins a search; the focus is lent to the log, which shows it.
     pub(super) fn begin_search(&mut self) -> Vec<Effect> {
+        self.view.shown = View::Observatory;
         let phase = self.engine.status.as_ref().map(|status| &status.phase);
         if matches!(phase, None | Some(Phase::Preparing(_))) {
             self.view.hint = Some(Hint::Refused("the log is not on show yet".into()));

@@ -19,6 +19,7 @@ use crate::protocol::OptimizerKind;
 use crate::run::dir::{RunDir, name_from};
 use crate::run::host::Begin;
 use crate::run::journal;
+use crate::run::pictures::SIDES;
 use crate::settings::{DataSource, HIGHEST_RATE, ModelSource, Precision, Settings, SliceEvery};
 use crate::terminal::Look;
 use crate::train::preset::Preset;
@@ -113,7 +114,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHEN", value_parser = slice_every)]
     slice_every: Option<SliceEvery>,
     /// Points a side of the finest picture: 9, 17, 33 or 65 [default: 33]
-    #[arg(long, value_name = "SIDE")]
+    #[arg(long, value_name = "SIDE", value_parser = side)]
     grid: Option<usize>,
     /// Where to compute: auto, cpu, cuda, cuda:N or metal [default: auto]
     #[arg(long, value_name = "DEVICE", value_parser = device)]
@@ -209,6 +210,12 @@ pub(super) fn device(text: &str) -> Result<DeviceChoice, String> {
             None => Err("neither auto, cpu, cuda, cuda:N nor metal".to_owned()),
         },
     }
+}
+
+/// Points a side that doubling from the coarse grid gives.
+fn side(text: &str) -> Result<usize, String> {
+    let side = text.parse().ok().filter(|side| SIDES.contains(side));
+    side.ok_or_else(|| "one of 9, 17, 33 and 65".to_owned())
 }
 
 /// A name becomes part of a path and of what the screen shows.

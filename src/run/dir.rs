@@ -214,6 +214,9 @@ impl RunDir {
     /// The run of that name, prefix of a name, or folder; without a name the newest one, running ones first.
     pub fn find(name: Option<&str>) -> Result<Self, RunError> {
         let Listing { runs, unclear } = list()?;
+        if name == Some("") {
+            return Err(RunError::Unknown { name: String::new(), near: None });
+        }
         let Some(name) = name else {
             let alive = runs.iter().find(|run| matches!(run.state, RunState::Running | RunState::Paused));
             let newest = alive.or(runs.first());
@@ -223,11 +226,14 @@ impl RunDir {
             return Self::open(Path::new(name));
         }
         let folder = |run: &&Summary| run.path.file_name().is_some_and(|folder| folder == name);
-        let found = runs
-            .iter()
-            .find(|run| run.name == name)
-            .or_else(|| runs.iter().find(folder))
-            .or_else(|| runs.iter().find(|run| run.name.starts_with(name)));
+        // Of several that fit, a living one is meant.
+        let (alive, ended): (Vec<&Summary>, Vec<&Summary>) =
+            runs.iter().partition(|run| matches!(run.state, RunState::Running | RunState::Paused));
+        let pick =
+            |fits: &dyn Fn(&&Summary) -> bool| alive.iter().chain(&ended).copied().find(|run| fits(run));
+        let found = pick(&|run| run.name == name)
+            .or_else(|| pick(&folder))
+            .or_else(|| pick(&|run| run.name.starts_with(name)));
         if let Some(run) = found {
             return Ok(Self(run.path.clone()));
         }

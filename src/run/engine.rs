@@ -176,7 +176,9 @@ impl<'a> Engine<'a> {
         let done = self.activity == Activity::Finished && !watched;
         let saves = self.mode == Mode::ForScreens && self.failure.is_none();
         let unsaved = done && saves && !self.saver.has_saved(&self.trainer);
-        if done && !unsaved && (self.mode == Mode::Headless || self.had_viewer) {
+        // A slice that is under way is finished: a log without a screen was asked for it.
+        let busy = self.mode == Mode::Headless && self.pictures.as_ref().is_some_and(Pictures::busy);
+        if done && !unsaved && !busy && (self.mode == Mode::Headless || self.had_viewer) {
             return Next::End;
         }
         // A large state takes a while to keep: the picture that a person waits for comes first.
@@ -186,6 +188,7 @@ impl<'a> Engine<'a> {
         }
         let patience = match done {
             _ if unsaved => RETRY,
+            true if busy => Duration::MAX,
             true => FIRST_VIEWER,
             false => Duration::MAX,
         };
@@ -386,7 +389,8 @@ impl<'a> Engine<'a> {
             let _ = self.save();
         }
         let due = |pictures: &Pictures| {
-            if waiting { self.mode == Mode::ForScreens } else { pictures.due(self.slice_every, step) }
+            let wanted = waiting && self.mode == Mode::ForScreens;
+            wanted || pictures.due(self.slice_every, step)
         };
         if self.pictures.as_ref().is_some_and(due) {
             self.begin_picture_after(before);

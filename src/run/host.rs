@@ -208,7 +208,7 @@ impl Hosted<'_> {
             move |source| HostError::Io { what, source }
         };
         if begin == Begin::Again {
-            log::warn!("no checkpoint was written: the run begins again at step 0");
+            log::warn!("there is no checkpoint: the run begins again at step 0");
         }
         let mut status = first_status(settings);
         let from = if let Begin::From(step) = begin { Some(dir.checkpoint(step)) } else { None };

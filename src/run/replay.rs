@@ -88,6 +88,7 @@ struct Reader {
     slices: Tail,
     log: Tail,
     last: Option<Point>,
+    held_out: Option<f64>,
 }
 
 impl Reader {
@@ -96,7 +97,7 @@ impl Reader {
         let (metrics, slices, log) = (tail(metrics::FILE), tail(slices::FILE), tail(journal::FILE));
         let board = Arc::new(Board::default());
         board.set_run(RunInfo { last_step: settings.steps, ..announce(&settings, dir.path()) });
-        Self { dir, settings, board, metrics, slices, log, last: None }
+        Self { dir, settings, board, metrics, slices, log, last: None, held_out: None }
     }
 
     /// Takes in what is new, and returns whether an engine goes on with the run.
@@ -105,7 +106,7 @@ impl Reader {
         if self.metrics.is_cut() || self.slices.is_cut() {
             // It took another course, or its slices were thinned.
             self.board.rewind(0);
-            self.last = None;
+            (self.last, self.held_out) = (None, None);
             self.metrics = Tail::new(self.dir.path().join(metrics::FILE));
             self.slices = Tail::new(self.dir.path().join(slices::FILE));
         }
@@ -128,7 +129,7 @@ impl Reader {
     }
 
     fn read_metrics(&mut self) -> std::io::Result<()> {
-        let (board, last) = (&self.board, &mut self.last);
+        let (board, last, held_out) = (&self.board, &mut self.last, &mut self.held_out);
         let mut layers = None;
         self.metrics.read(|line| {
             let Ok(line) = serde_json::from_slice(line) else { return };
@@ -137,6 +138,7 @@ impl Reader {
                 board.rewind(point.step.saturating_sub(1));
             }
             *last = Some(point);
+            *held_out = point.held_out.or(*held_out);
             layers = Some(metrics::layers(&line));
             board.push_point(point);
         })?;
@@ -180,7 +182,7 @@ impl Reader {
             phase,
             step: self.last.map_or(0, |last| last.step),
             loss: self.last.map(|last| last.loss),
-            held_out: None,
+            held_out: self.held_out,
             grad_norm: self.last.map(|last| last.grad_norm),
             clip,
             learning_rate: self.last.map_or(learning_rate, |last| last.learning_rate),

@@ -144,7 +144,7 @@ impl<'a> Saver<'a> {
         {
             let megabytes = |bytes: u64| bytes as f64 / 1e6;
             return Err(format!(
-                "checkpoint-{step} is not saved: it takes {:.1} MB and {:.1} MB are free on the disk: make room",
+                "checkpoint-{step} is not saved: it may take {:.1} MB, some of it to spare, and {:.1} MB are free on the disk: make room",
                 megabytes(bytes(trainer)),
                 megabytes(free)
             ));

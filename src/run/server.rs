@@ -197,6 +197,8 @@ async fn screen<S: AsyncRead + AsyncWrite>(stream: S, shared: Shared) {
             let _ = wire::write(&mut to, &ToScreen::Refused { reason }).await;
             return;
         }
+        // Somebody has asked whether anybody listens.
+        Ok(Err(WireError::Io(error))) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
         Ok(Ok(ToEngine::Command(_)) | Err(_)) | Err(_) => {
             log::warn!("a connection that is no screen of llamascape was dropped");
             return;

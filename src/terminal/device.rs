@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +36,11 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 /// Why a screen can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum TerminalError {
+    /// There are no keys to be read.
+    #[error(
+        "there is no terminal for a screen: run it in one, or go without: train --headless, compare --json"
+    )]
+    None,
     /// The window has too few cells.
     #[error(
         "the terminal is {columns}x{rows}, llamascape needs {}x{}: enlarge it, or go without a screen: train --headless, compare --json",
@@ -53,8 +58,11 @@ pub enum TerminalError {
     Io(#[from] io::Error),
 }
 
-/// Fails where the terminal is too small to begin with.
+/// Fails where there is no terminal, or it is too small to begin with.
 pub fn check_size() -> Result<(), TerminalError> {
+    if !io::stdin().is_terminal() && File::open("/dev/tty").is_err() {
+        return Err(TerminalError::None);
+    }
     let (columns, rows) = tty::size()?;
     if columns < SMALLEST.0 || rows < SMALLEST.1 {
         return Err(TerminalError::TooSmall { columns, rows });

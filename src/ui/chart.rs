@@ -42,6 +42,9 @@ const CURSOR: &str = "│";
 /// Points in a column of dots from which the line is smoothed.
 const MANY: usize = 3;
 
+/// Columns of dots for each point of a further line, from which its points are seen on the first line.
+const APART: usize = 8;
+
 /// The layer of the ranges below a smoothed line. Each series has the layer above that of the one before.
 const RANGES: usize = 0;
 
@@ -154,19 +157,27 @@ impl Chart<'_> {
         let mut plot = Plot { dots: Dots::new(area.width, area.height), values };
         let columns = plot.dots.size().0;
         let x = |step| (steps.place(step) * columns.saturating_sub(1) as f64).round() as usize;
-        for (index, series) in self.series.iter().enumerate() {
+        let mut beads = Vec::new();
+        // The first one lies over the others: where they share a cell it is the one to follow.
+        for (index, series) in self.series.iter().enumerate().rev() {
             let layer = LINE + index;
             let places: Places =
                 series.points.iter().map(|&(step, value)| (x(step), self.value(value))).collect();
             if index > 0 {
                 plot.line(&places, layer);
-                plot.beads(&places, layer);
+                // Few enough to leave most of the first line to be seen.
+                if places.len() * APART <= columns {
+                    beads.push((places, layer));
+                }
             } else if places.len() > MANY * columns {
                 plot.smooth(&places);
             } else {
                 plot.line(&places, layer);
                 plot.ranges(&places, layer);
             }
+        }
+        for (places, layer) in beads {
+            plot.beads(&places, layer);
         }
         let lines = self.series.iter().map(|series| series.style);
         let styles: Vec<Style> = std::iter::once(self.theme.palette.muted).chain(lines).collect();

@@ -13,6 +13,8 @@ use super::{popup, text};
 /// All keys and what they do.
 pub(super) struct Help<'a, A> {
     pub(super) bindings: &'a [Binding<A>],
+    /// What is on the screen, and what to look for.
+    pub(super) about: [&'static str; 2],
     /// Lines above the first one, at most.
     pub(super) scroll: usize,
     pub(super) theme: &'a Theme,
@@ -29,7 +31,12 @@ pub(super) fn key_columns<A>(bindings: &[Binding<A>]) -> usize {
 
 /// The keys of a command in so many columns, a gap at their end.
 pub(super) fn keys<A>(binding: &Binding<A>, columns: usize) -> String {
-    let names = text::shorten(&binding.key_names(), columns.saturating_sub(2));
+    // Without a key it is typed.
+    let names = match binding.key_names() {
+        names if names.is_empty() => format!(":{}", binding.name()),
+        names => names,
+    };
+    let names = text::shorten(&names, columns.saturating_sub(2));
     let gap = columns.saturating_sub(text::width(&names));
     names + &" ".repeat(gap)
 }
@@ -38,11 +45,9 @@ impl<A> Help<'_, A> {
     fn lines(&self) -> Vec<Line<'static>> {
         let palette = &self.theme.palette;
         let columns = key_columns(self.bindings);
-        let mut lines = Vec::new();
+        let mut lines: Vec<Line> = self.about.map(|line| Line::styled(line, palette.muted)).to_vec();
         for group in Group::ALL {
-            if !lines.is_empty() {
-                lines.push(Line::default());
-            }
+            lines.push(Line::default());
             lines.push(Line::styled(group.title(), palette.title));
             for binding in self.bindings.iter().filter(|binding| binding.group == group) {
                 lines.push(Line::from(vec![
@@ -77,8 +82,13 @@ impl<A> Widget for Help<'_, A> {
             .title_bottom(Line::styled(foot, palette.muted).right_aligned());
         let inner = block.inner(place);
         block.render(place, buffer);
-        for (line, row) in lines.into_iter().skip(first).zip(inner.rows()) {
-            line.render(Rect { x: row.x + 2, width: row.width.saturating_sub(2), ..row }, buffer);
+        for (mut line, row) in lines.into_iter().skip(first).zip(inner.rows()) {
+            let row = Rect { x: row.x + 2, width: row.width.saturating_sub(2), ..row };
+            if let [keys, help] = line.spans.as_mut_slice() {
+                let room = usize::from(row.width).saturating_sub(keys.width());
+                help.content = text::shorten(&help.content, room).into();
+            }
+            line.render(row, buffer);
         }
     }
 }

@@ -145,6 +145,24 @@ fn preparation(app: &App) -> Option<&[Stage]> {
     }
 }
 
+/// What a view shows, and what to look for.
+fn about(view: View) -> [&'static str; 2] {
+    match view {
+        View::Observatory => [
+            "the loss around the weights in two directions, what comes next, the gradient",
+            "look for: the picture changes shape while the weights hardly move within it",
+        ],
+        View::Layers => [
+            "the norms of every parameter over time: gradient, weights, update/weight",
+            "look for: a ratio near 1e-3; a row that fades has stopped learning",
+        ],
+        View::Timeline => [
+            "the slices of the run, one after another, on the same batch",
+            "look for: the whole plane sinks, not only the place of the weights",
+        ],
+    }
+}
+
 struct Screen<'a> {
     app: &'a App,
     theme: &'a Theme,
@@ -177,7 +195,8 @@ impl Widget for Screen<'_> {
         toasts::Toasts { toasts: &app.view.toasts, theme }.render(middle, buffer);
         match &app.view.modal {
             Some(Modal::Help { scroll }) => {
-                help::Help { bindings, scroll: *scroll, theme }.render(area, buffer);
+                help::Help { bindings, about: about(app.view.shown), scroll: *scroll, theme }
+                    .render(area, buffer);
             }
             Some(Modal::Leave) => dialog::LeaveDialog { app, theme }.render(area, buffer),
             Some(Modal::Move) => dialog::MoveDialog { app, theme }.render(area, buffer),
@@ -217,6 +236,7 @@ impl Screen<'_> {
         match binding.action {
             action if !commands && action.commands() => None,
             Action::RunPause if running => Some("pause"),
+            Action::Log if app.view.shown != View::Observatory => None,
             Action::Observatory if app.view.shown == View::Observatory => None,
             Action::Layers if app.view.shown == View::Layers => None,
             Action::Timeline if app.view.shown == View::Timeline => None,

@@ -21,7 +21,7 @@ impl Widget for Toasts<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let Self { toasts, theme } = self;
         let palette = &theme.palette;
-        let room = usize::from(area.width / 2).max(40).min(usize::from(area.width.saturating_sub(6)));
+        let room = usize::from(area.width.saturating_sub(8));
         let lines: Vec<Line> = toasts
             .lines()
             .map(|line| {

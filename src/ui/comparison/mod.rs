@@ -35,6 +35,12 @@ const NEXT: [&str; 4] = [
     "  the loss on the way from one to the other",
 ];
 
+/// What it shows, and what to look for.
+const ABOUT: [&str; 2] = [
+    "two models on one prompt: their landscapes, what each says next, what is between",
+    "look for: where the bars part, and how high the loss is on the straight way",
+];
+
 /// Draws everything.
 pub fn view(app: &Comparison, theme: &Theme, frame: &mut Frame) {
     Screen { app, theme }.render(frame.area(), frame.buffer_mut());
@@ -130,7 +136,7 @@ impl Widget for Screen<'_> {
         Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         match &app.modal {
             Some(Modal::Help { scroll }) => {
-                Help { bindings, scroll: *scroll, theme }.render(area, buffer);
+                Help { bindings, about: ABOUT, scroll: *scroll, theme }.render(area, buffer);
             }
             Some(Modal::Prompt(editor)) => PromptEditor { editor, theme }.render(area, buffer),
             Some(Modal::Commands(typed)) => {

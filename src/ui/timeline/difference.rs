@@ -24,6 +24,9 @@ const SIGNS: [char; LEVELS] = ['=', '-', ':', ',', '.', ' ', ' ', '+', 'x', '*',
 /// Samples along a direction from which there is something to see.
 const FEWEST: usize = 3;
 
+/// Nats below which a change says nothing of the shape.
+const SLIGHT: f64 = 0.02;
+
 /// Nats below which the losses are the same for every reader.
 const SMALL: f64 = 5e-4;
 
@@ -134,7 +137,9 @@ fn signed(change: f64) -> String {
 
 /// What became of the landscape, given the changes at the weights and over the plane.
 fn verdict(center: f64, plane: f64) -> &'static str {
-    if (center - plane).abs() <= center.abs().max(plane.abs()) / 4.0 {
+    if center.abs().max(plane.abs()) < SLIGHT {
+        "hardly a change"
+    } else if (center - plane).abs() <= center.abs().max(plane.abs()) / 4.0 {
         if plane < 0.0 { "the whole plane sank" } else { "the whole plane rose" }
     } else if center < plane {
         "a deeper center"

@@ -76,7 +76,9 @@ impl Widget for Strip<'_> {
         let area = area.intersection(buffer.area);
         let places = area.width.saturating_sub(1) / (COLUMNS + 1);
         let page = usize::from(places).max(1);
-        let first = self.selected / page * page;
+        let newest = self.slices.len().saturating_sub(page);
+        // The last page is as full as the others.
+        let first = if self.selected >= newest { newest } else { self.selected / page * page };
         let shown = self.slices.iter().enumerate().skip(first);
         for (place, (index, slice)) in (0..places).zip(shown) {
             let x = area.x + 1 + place * (COLUMNS + 1);

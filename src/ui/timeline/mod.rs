@@ -8,7 +8,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
-use crate::app::App;
+use crate::app::{App, Link};
 use crate::protocol::Slice;
 use crate::theme::Theme;
 use crate::ui::panel::Panel;
@@ -60,7 +60,13 @@ impl Widget for Timeline<'_> {
         let slices = timeline.items();
         let Some(selected) = view.timeline.selected(timeline) else {
             picture::missing(
-                "slices follow as the run goes on: press r to draw one",
+                if matches!(app.link, Link::Ended(_)) {
+                    "no slice of this run was kept"
+                } else if app.engine.status.as_ref().is_some_and(|status| status.slicing) {
+                    "evaluating the first slice .."
+                } else {
+                    "slices follow as the run goes on: press r to draw one"
+                },
                 theme,
                 pictures,
                 buffer,
