@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// Seconds of each measurement
     #[arg(long, value_name = "SECONDS", default_value = "3")]
     seconds: NonZero<u32>,
+    /// Columns and rows of the screen
+    #[arg(long, value_name = "COLUMNSxROWS", default_value = "120x40", value_parser = super::export::size)]
+    size: (u16, u16),
     /// Measure this alone
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
@@ -99,6 +102,7 @@ struct SliceReport {
 
 #[derive(Debug, Serialize)]
 struct UiReport {
+    size: String,
     frame_ms_p99: f64,
     bytes_per_refresh: f64,
 }
@@ -128,7 +132,7 @@ impl Args {
             gemm_gflops: part(Part::Gemm, "matrix products").then(|| gemm(threads, duration)),
             train: part(Part::Train, "training").then(|| subject.train(threads, duration)).transpose()?,
             slice: part(Part::Slice, "slices").then(|| subject.slice(duration)).transpose()?,
-            ui: part(Part::Ui, "the screen").then(|| screen(duration)).transpose()?,
+            ui: part(Part::Ui, "the screen").then(|| screen(self.size, duration)).transpose()?,
         };
         progress.end();
         if self.json {
@@ -173,8 +177,8 @@ impl Report {
         }
         if let Some(ui) = &self.ui {
             table.push_str(&format!(
-                "screen 120x40    {:>8.2} ms a frame at most (p99), {:.0} bytes a new picture\n",
-                ui.frame_ms_p99, ui.bytes_per_refresh
+                "screen {:<9} {:>8.2} ms a frame at most (p99), {:.0} bytes a new picture\n",
+                ui.size, ui.frame_ms_p99, ui.bytes_per_refresh
             ));
         }
         table
@@ -270,12 +274,12 @@ impl Subject {
     }
 }
 
-/// Frames of a screen of 120 x 40 in true colour, each with a new step and every other one with a new slice.
-fn screen(duration: Duration) -> anyhow::Result<UiReport> {
+/// Frames of a screen of so many columns and rows in true colour, each with a new step and every other one with a new slice.
+fn screen(size: (u16, u16), duration: Duration) -> anyhow::Result<UiReport> {
     let theme = Theme::named("dark", ColorDepth::True)?;
     let mut app = App::new(Options::default());
     app.update(Message::Engine(ToScreen::Welcome { version: VERSION }));
-    let viewport = Viewport::Fixed(Rect::new(0, 0, 120, 40));
+    let viewport = Viewport::Fixed(Rect::new(0, 0, size.0, size.1));
     let written = terminal::Frame::default();
     let backend = CrosstermBackend::new(written.clone());
     let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
@@ -299,7 +303,8 @@ fn screen(duration: Duration) -> anyhow::Result<UiReport> {
     }
     times.sort_by(f64::total_cmp);
     let frame_ms_p99 = times[(times.len() - 1) * 99 / 100];
-    Ok(UiReport { frame_ms_p99, bytes_per_refresh: bytes as f64 / f64::from(pictures) })
+    let size = format!("{}x{}", size.0, size.1);
+    Ok(UiReport { size, frame_ms_p99, bytes_per_refresh: bytes as f64 / f64::from(pictures) })
 }
 
 /// A bowl that drifts and deepens from step to step, as a slice of a run does.

@@ -229,7 +229,7 @@ pub(super) fn stops(theme: &Theme) -> Vec<[u8; 3]> {
 }
 
 /// Columns and rows of a screen.
-fn size(text: &str) -> Result<(u16, u16), String> {
+pub(super) fn size(text: &str) -> Result<(u16, u16), String> {
     let size = text.split_once('x').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     let fits = |(columns, rows): &(u16, u16)| {
         (SMALLEST.0..=LARGEST.0).contains(columns) && (SMALLEST.1..=LARGEST.1).contains(rows)

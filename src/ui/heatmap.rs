@@ -171,6 +171,15 @@ impl Heatmap<'_> {
         dots
     }
 
+    /// Where the weights are drawn. A movement of less than half a cell is none that can be seen.
+    fn weights_on(&self, area: Rect) -> [f64; 2] {
+        let (here, origin) =
+            (self.surface.place(self.weights[0], self.weights[1]), self.surface.place(0.0, 0.0));
+        let is_near = |a: f64, b: f64, cells: u16| (a - b).abs() * f64::from(cells) < 0.5;
+        let stays = is_near(here.0, origin.0, area.width) && is_near(here.1, origin.1, area.height);
+        if stays { [0.0, 0.0] } else { self.weights }
+    }
+
     /// Puts a symbol over the cell of a place. A place outside goes to the edge, as an arrow that points to it.
     fn mark(&self, [alpha, beta]: [f64; 2], symbol: &str, area: Rect, buffer: &mut Buffer) {
         let (u, v) = self.surface.place(alpha, beta);
@@ -204,10 +213,11 @@ impl Widget for Heatmap<'_> {
         self.cells(area, buffer);
         let symbols = &self.theme.symbols;
         let ascii = self.marker == Marker::Ascii;
-        if self.weights != [0.0, 0.0] {
+        let weights = self.weights_on(area);
+        if weights != [0.0, 0.0] {
             self.mark([0.0, 0.0], if ascii { "." } else { &symbols.origin }, area, buffer);
         }
-        self.mark(self.weights, if ascii { "O" } else { &symbols.weights }, area, buffer);
+        self.mark(weights, if ascii { "O" } else { &symbols.weights }, area, buffer);
         for mark in self.marks {
             self.mark(mark.place, mark.symbol, area, buffer);
         }

@@ -126,7 +126,8 @@ fn vertical_axis(slice: &Slice, theme: &Theme, area: Rect, buffer: &mut Buffer) 
     let last = area.height.saturating_sub(1);
     let mut rows = vec![(0, high.as_str()), (last, low.as_str())];
     if last >= 4 {
-        rows.push((last / 2, middle.as_str()));
+        // The row of the marker that is there.
+        rows.push((area.height / 2, middle.as_str()));
     }
     if last >= 10 {
         rows.extend([(last / 4, "d2"), (last / 4 + 1, "↑")]);

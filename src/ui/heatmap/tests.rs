@@ -146,3 +146,19 @@ fn a_single_sample_is_drawn_too() {
     let buffer = drawn(&slice, "dark", Marker::Braille, [0.0, 0.0]);
     assert_eq!(buffer[(20, 10)].symbol(), "◉");
 }
+
+#[test]
+fn weights_that_moved_by_less_than_half_a_cell_stay_in_theirs() {
+    let theme = Theme::named("dark", ColorDepth::True).unwrap();
+    let slice = bowl();
+    let surface = Surface::new(&slice, Stretch::Linear).unwrap();
+    // The middle lies between two cells.
+    let area = Rect::new(0, 0, 40, 20);
+    let mut buffer = Buffer::empty(area);
+    let (map, weights) = (&theme.maps[0], [-1e-3, 1e-3]);
+    let (surface, theme, marker) = (&surface, &theme, Marker::Braille);
+    Heatmap { surface, map, theme, marker, characters: &ASCII, weights, marks: &[], chosen: None }
+        .render(area, &mut buffer);
+    let marked = |symbol: &str| buffer.content.iter().filter(|cell| cell.symbol() == symbol).count();
+    assert_eq!((marked("◉"), marked("○")), (1, 0));
+}
