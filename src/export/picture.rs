@@ -137,21 +137,27 @@ mod tests {
     use super::*;
     use crate::protocol::{BatchInfo, PlaneInfo};
 
-    #[test]
-    fn the_least_loss_is_dark_the_greatest_bright_and_beta_points_up() {
-        let slice = Slice {
+    /// A slice with two rows of these losses.
+    fn slice(loss: &[f32]) -> Slice {
+        let columns = loss.len() / 2;
+        Slice {
             step: 1,
             generation: 1,
-            alphas: vec![-1.0, 1.0],
+            alphas: (0..columns).map(|column| column as f64).collect(),
             betas: vec![-1.0, 1.0],
-            loss: vec![1.0, f32::NAN, 2.0, 3.0],
+            loss: loss.to_vec(),
             center: 2.0,
             finest: true,
             plane: PlaneInfo::default(),
             batch: BatchInfo { tokens: 1, sha256: String::new(), source: String::new() },
             seconds: 0.0,
             sharpness: None,
-        };
+        }
+    }
+
+    #[test]
+    fn the_least_loss_is_dark_the_greatest_bright_and_beta_points_up() {
+        let slice = slice(&[1.0, f32::NAN, 2.0, 3.0]);
         let ((height, width), file) = png(&slice).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -165,21 +171,9 @@ mod tests {
         assert_eq!(pixel(0, 0), STOPS[4]);
         assert_eq!(pixel(width - 1, 0), STOPS[8]);
     }
+
     #[test]
     fn a_shared_scale_is_that_of_all_slices_but_for_a_spike() {
-        let slice = |loss: &[f32]| Slice {
-            step: 1,
-            generation: 1,
-            alphas: (0..loss.len() / 2).map(|i| i as f64).collect(),
-            betas: vec![-1.0, 1.0],
-            loss: loss.to_vec(),
-            center: 2.0,
-            finest: true,
-            plane: PlaneInfo::default(),
-            batch: BatchInfo { tokens: 1, sha256: String::new(), source: String::new() },
-            seconds: 0.0,
-            sharpness: None,
-        };
         let map = vec![[0, 0, 0], [200, 100, 50]];
         let slices = [slice(&[1.0, 2.0]), slice(&[4.0, 5.0])];
         let scale = Scale::shared(&slices, map.clone());

@@ -252,7 +252,8 @@ fn sweep_sockets(folder: &Path) {
     }
 }
 
-fn first_status(settings: &Settings) -> Status {
+/// Where a run stands of which nothing is known but its settings.
+pub(super) fn first_status(settings: &Settings) -> Status {
     Status {
         phase: Phase::Preparing(Vec::new()),
         step: 0,

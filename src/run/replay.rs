@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::board::{Board, Cursor};
 use super::client::Link;
 use super::dir::{RunDir, RunError, RunState};
+use super::host::first_status;
 use super::prepare::announce;
 use super::tail::Tail;
 use super::{journal, metrics, slices};
@@ -177,23 +178,9 @@ impl Reader {
     }
 
     fn status(&self, phase: Phase) -> Status {
-        let Settings { clip, learning_rate, optimizer, .. } = self.settings;
-        Status {
-            phase,
-            step: self.last.map_or(0, |last| last.step),
-            loss: self.last.map(|last| last.loss),
-            held_out: self.held_out,
-            grad_norm: self.last.map(|last| last.grad_norm),
-            clip,
-            learning_rate: self.last.map_or(learning_rate, |last| last.learning_rate),
-            optimizer,
-            tokens_per_second: None,
-            seconds: 0.0,
-            viewers: 0,
-            drift: None,
-            slicing: false,
-            back: None,
-        }
+        let status = Status { phase, held_out: self.held_out, ..first_status(&self.settings) };
+        let Some(Point { step, loss, grad_norm, learning_rate, .. }) = self.last else { return status };
+        Status { step, loss: Some(loss), grad_norm: Some(grad_norm), learning_rate, ..status }
     }
 
     fn outcome(&self) -> Outcome {
