@@ -9,6 +9,7 @@
 //! Losses are in nats, norms are Euclidean, times are in seconds unless a name says otherwise.
 
 pub mod comparison;
+pub mod probe;
 mod thinned;
 pub mod wormhole;
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use thinned::{AtStep, Thinned};
 
 /// The version both sides must share. It changes whenever a type in this file does.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What a screen says to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +72,13 @@ pub enum Command {
     ScaleLearningRate(f64),
     /// Go on with this optimizer, its moments empty.
     SetOptimizer(OptimizerKind),
+    /// Train weights off a plateau, beside the run.
+    Wormhole(wormhole::Ask),
+    /// Turn single parameters, beside the run.
+    Probe(probe::Ask),
+    /// Pause, and find out how the loss of the prompt curves around the weights as they are now: whether they are in a
+    /// minimum.
+    Curvature,
     /// Write a checkpoint after the step in hand.
     Save,
     /// Write a checkpoint and end the engine.
@@ -173,6 +181,19 @@ pub struct Update {
     pub finished: Vec<Slice>,
     /// The newest prediction of the prompt.
     pub prediction: Option<Prediction>,
+    /// What is told of the wormhole.
+    pub wormhole: Option<wormhole::Scene>,
+    /// The plane of the wormhole that stays: the one through the run's weights, and through the start at its offset.
+    pub frozen: Option<Slice>,
+    /// All that is kept of the plane that travels; it replaces what the screen has. Its coordinates are those of the
+    /// plane that stays: the moving weights are at the offset. Its generation counts the experiments.
+    pub film: Option<wormhole::Film>,
+    /// Pictures of that plane since the last update, to be pushed onto that.
+    pub frames: Vec<Slice>,
+    /// What is told of the probe.
+    pub probe: Option<probe::Scene>,
+    /// How the loss curves, as far as that is known.
+    pub curvature: Option<Curvature>,
     /// Log lines since the last update.
     pub log: Vec<LogLine>,
 }
@@ -478,6 +499,25 @@ pub struct Spectrum {
     pub probed: usize,
     /// How many of them are negative.
     pub negative: usize,
+}
+
+/// How the mean loss of the prompt curves around the weights of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curvature {
+    /// The step.
+    pub step: u64,
+    /// The text.
+    pub text: String,
+    /// The loss there.
+    pub loss: f64,
+    /// The norm of its gradient over all parameters.
+    pub grad_norm: f64,
+    /// Directions that are still to be looked along; 0 once it is done.
+    pub to_come: usize,
+    /// What was found, once it is done.
+    pub spectrum: Option<Spectrum>,
+    /// Why nothing was found: one line.
+    pub failure: Option<String>,
 }
 
 /// The batch of a slice.

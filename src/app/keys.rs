@@ -62,6 +62,12 @@ pub enum Action {
     Layers,
     /// The slices of the run.
     Timeline,
+    /// Weights that are trained off a plateau.
+    Wormhole,
+    /// Single parameters.
+    Probe,
+    /// Whether the weights are in a minimum.
+    Curvature,
     /// The next pane.
     FocusNext,
     /// The pane before.
@@ -209,13 +215,14 @@ bindings! {
         [key('+'), key('=')] Faster "rate-up" 0 "rate up" "raise the learning rate by a quarter"
         [key('-')] Slower "rate-down" 0 "rate down" "lower the learning rate likewise"
         [key('o')] Optimizer "optimizer" 15 "optimizer" "go on with the next optimizer, its moments empty"
-        [key('w')] Save "save" 12 "save" "write a checkpoint"
+        [key('W')] Save "save" 12 "save" "write a checkpoint"
     Engine:
         [key('r')] Redraw "redraw" 10 "redraw" "evaluate the slice around the weights as they are now"
         [key('n')] NewPlane "new-plane" 6 "new plane" "draw two new random directions"
         [key('[')] ZoomIn "zoom-in" 13 "closer" "zoom in on the plane"
         [key(']')] ZoomOut "zoom-out" 14 "wider" "zoom out"
         [key('g')] Grid "grid" 0 "grid" "at most 17, 33 or 65 points a side"
+        [key('i')] Curvature "minimum" 0 "minimum" "whether the weights are in a minimum: how the loss of the prompt curves around them"
         [key('p')] Prompt "prompt [TEXT]" 5 "prompt" "edit the prompt; its last token is the target"
     Picture:
         [key('L')] LogScale "log-scale" 0 "log scale" "colours linear, logarithmic or by rank; the focused loss chart by the logarithm"
@@ -229,6 +236,8 @@ bindings! {
         [key('T')] Theme "theme" 16 "theme" "next theme"
     Screen:
         [key('1')] Observatory "observatory" 4 "observatory" "the landscape, the loss, the next token and the gradient"
+        [key('2'), key('w')] Wormhole "wormhole" 17 "wormhole" "weights that are trained off a plateau: the plane that stays and the plane that travels"
+        [key('3')] Probe "probe [NAME]" 18 "probe" "turn one parameter or two by hand, and tune them against the gradient"
         [key('5')] Layers "layers" 8 "layers" "gradient, weights and update of every parameter, over time"
         [key('6')] Timeline "timeline" 9 "timeline" "the slices of the run, one after another; enter marks one, tab: how two differ"
         [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it (loss: steps)"

@@ -6,6 +6,7 @@
 mod bindings;
 pub mod comparison;
 mod editor;
+mod engine_state;
 mod export;
 mod key;
 mod keys;
@@ -13,29 +14,33 @@ mod layers;
 mod modals;
 mod mouse;
 mod palette;
+mod probe;
 mod remembered;
 mod search;
 pub mod start;
 mod state;
 mod timeline;
 mod toasts;
+mod wormhole;
 
 pub use bindings::{Bindings, Choice, CommandKeys, Keys, Misfit};
 pub use editor::LineEditor;
+pub use engine_state::EngineState;
 pub use export::{ExportFormat, Exported};
 pub use key::Key;
 pub use keys::{Action, BINDINGS, Binding, Group};
 pub use layers::{LayersView, Quantity, Strip, StripKind, layer_of};
 pub use mouse::{Gesture, Pointed};
 pub use palette::Palette;
+pub use probe::ProbeView;
 pub use remembered::Remembered;
 pub use search::{Recent, Search};
 pub use state::{
-    Chosen, Cost, EngineState, Hint, LandscapeView, Link, Marker, Modal, Pane, Stretch, View, ViewState,
-    Viewpoint,
+    Chosen, Cost, Hint, LandscapeView, Link, Marker, Modal, Pane, Stretch, View, ViewState, Viewpoint,
 };
 pub use timeline::TimelineView;
 pub use toasts::Toasts;
+pub use wormhole::WormholeView;
 
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
@@ -206,6 +211,7 @@ impl App {
             Some(Modal::Commands(_)) => self.commands_key(key),
             Some(Modal::Search(_)) => self.search_key(key),
             Some(Modal::Export(_)) => self.export_key(key),
+            Some(Modal::Curvature) => self.curvature_key(key),
             None => match keys::pressed(&self.options.bindings, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
                 Some(action) => self.act(action),
@@ -215,8 +221,8 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
-        if self.act_in_view(action) {
-            return Vec::new();
+        if let Some(effects) = self.act_in_view(action) {
+            return effects;
         }
         if action.commands() {
             return self.command(action);
@@ -238,6 +244,8 @@ impl App {
             Action::Observatory => view.shown = View::Observatory,
             Action::Layers => view.shown = View::Layers,
             Action::Timeline => view.shown = View::Timeline,
+            Action::Wormhole => view.shown = View::Wormhole,
+            Action::Probe => view.shown = View::Probe,
             Action::Log if view.shown != View::Observatory => {
                 (view.shown, view.focus) = (View::Observatory, Pane::Log);
             }
@@ -266,8 +274,13 @@ impl App {
         Vec::new()
     }
 
-    /// What an action means in the view that is shown and nowhere else. Returns whether it means something there.
-    fn act_in_view(&mut self, action: Action) -> bool {
+    /// What an action does in the view that is shown and nowhere else; `None` where it means nothing of its own there.
+    fn act_in_view(&mut self, action: Action) -> Option<Vec<Effect>> {
+        match self.view.shown {
+            View::Wormhole => return self.act_in_wormhole(action),
+            View::Probe => return self.act_in_probe(action),
+            _ => {}
+        }
         let (view, engine) = (&mut self.view, &self.engine);
         let (layers, timeline) = (&mut view.layers, &mut view.timeline);
         match (view.shown, action) {
@@ -281,9 +294,9 @@ impl App {
             (View::Timeline, Action::FocusNext | Action::FocusPrevious) => timeline.turn_over(),
             (View::Timeline, Action::Clear) => timeline.follow(),
             (View::Timeline, Action::LogScale) => view.hint = Some(timeline.next_stretch()),
-            _ => return false,
+            _ => return None,
         }
-        true
+        Some(Vec::new())
     }
 
     /// Shows what the engine says in answer to a key, and what went wrong in any case. What it said before this
@@ -345,6 +358,10 @@ impl App {
                 None => return Vec::new(),
             },
             Action::Save => (Command::Save, "saving a checkpoint".into()),
+            Action::Curvature => {
+                self.view.modal = Some(Modal::Curvature);
+                return vec![Effect::Send(Command::Curvature)];
+            }
             Action::Prompt => {
                 let prompt = self.engine.prediction.as_ref().map_or("", |shown| &shown.prompt);
                 self.view.modal = Some(Modal::Prompt(LineEditor::new(prompt)));
@@ -455,6 +472,8 @@ impl App {
                 self.view.timeline.steer(&self.engine.timeline, right, up);
                 return Vec::new();
             }
+            View::Wormhole => return self.steer_wormhole(right, up),
+            View::Probe => return self.steer_probe(right, up),
         }
         match self.view.focus {
             Pane::Landscape => return self.move_cursor(right, up),

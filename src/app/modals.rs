@@ -92,6 +92,18 @@ impl App {
         Vec::new()
     }
 
+    /// A key over what is told of the curvature.
+    pub(super) fn curvature_key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            self.view.modal = None;
+            return self.quit();
+        }
+        if matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'i' | ' ')) {
+            self.view.modal = None;
+        }
+        Vec::new()
+    }
+
     pub(super) fn prompt_key(&mut self, key: KeyEvent) -> Vec<Effect> {
         let Some(Modal::Prompt(editor)) = &mut self.view.modal else { return Vec::new() };
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
@@ -149,6 +161,7 @@ impl App {
         let refused = match (self.cannot_command(), action, more.parse::<u64>()) {
             (Some(reason), _, _) => reason,
             (None, Action::Prompt, _) => return self.set_prompt(more),
+            (None, Action::Probe, _) => return self.probe_named(more),
             (None, _, Ok(1)) => return self.act(action),
             (None, _, Ok(steps @ 2..)) => {
                 self.view.hint = Some(Hint::Asked(format!("{steps} steps")));

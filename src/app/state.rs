@@ -1,15 +1,14 @@
-//! The parts of the state: the connection, what the engine has told, and what the person looks at.
+//! The parts of the state: the connection, and what the person looks at.
 
-use crate::protocol::{
-    History, LayerNorm, Outcome, Prediction, RunInfo, Sharpness, Slice, Status, TensorHistory, Timeline,
-    Update,
-};
+use crate::protocol::{History, Outcome, Slice};
 
 use serde::{Deserialize, Serialize};
 
 use super::layers::LayersView;
+use super::probe::ProbeView;
 use super::timeline::TimelineView;
 use super::toasts::Toasts;
+use super::wormhole::WormholeView;
 use super::{Bindings, LineEditor, Palette, Search};
 
 /// How the connection to the engine stands.
@@ -25,61 +24,6 @@ pub enum Link {
     Ended(Outcome),
 }
 
-/// What the engine has told so far.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct EngineState {
-    /// What the run is.
-    pub run: Option<RunInfo>,
-    /// Where it stands.
-    pub status: Option<Status>,
-    /// Its steps.
-    pub history: History,
-    /// Gradient norms of the newest step.
-    pub layers: Vec<LayerNorm>,
-    /// Names of the parameters.
-    pub tensor_names: Vec<String>,
-    /// Their norms over the run.
-    pub tensors: TensorHistory,
-    /// The newest slice.
-    pub slice: Option<Slice>,
-    /// The finished slices of the run.
-    pub timeline: Timeline,
-    /// The newest sharpness: not every slice comes with one.
-    pub sharpness: Option<Sharpness>,
-    /// The newest prediction.
-    pub prediction: Option<Prediction>,
-}
-
-impl EngineState {
-    /// Takes over what an update carries. Log lines are not kept here: the log pane has a store of its own.
-    pub(super) fn apply(&mut self, update: Update) {
-        let Update { run, status, history, points, layers, slice, prediction, .. } = update;
-        self.run = run.or(self.run.take());
-        self.status = status.or(self.status.take());
-        self.sharpness = slice.as_ref().and_then(|slice| slice.sharpness).or(self.sharpness);
-        self.slice = slice.or(self.slice.take());
-        self.prediction = prediction.or(self.prediction.take());
-        if let Some(layers) = layers {
-            self.layers = layers;
-        }
-        if let Some(history) = history {
-            self.history = history;
-        }
-        for point in points {
-            self.history.push(point);
-        }
-        self.tensor_names = update.tensor_names.unwrap_or(std::mem::take(&mut self.tensor_names));
-        self.tensors = update.tensor_history.unwrap_or(std::mem::take(&mut self.tensors));
-        for norms in update.tensors {
-            self.tensors.push(norms);
-        }
-        self.timeline = update.timeline.unwrap_or(std::mem::take(&mut self.timeline));
-        for slice in update.finished {
-            self.timeline.push(slice);
-        }
-    }
-}
-
 /// What the screen shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -91,6 +35,10 @@ pub enum View {
     Layers,
     /// The slices of the run.
     Timeline,
+    /// Weights that are trained off a plateau: the plane that stays and the one that travels.
+    Wormhole,
+    /// Single parameters, turned by hand.
+    Probe,
 }
 
 /// The panes of the observatory that can have the focus.
@@ -240,6 +188,8 @@ pub enum Modal {
     Search(Search),
     /// The line editor of the name of a file to write.
     Export(LineEditor),
+    /// How the loss curves around the weights.
+    Curvature,
 }
 
 /// A line that answers the last key, until the next one.
@@ -314,6 +264,10 @@ pub struct ViewState {
     pub layers: LayersView,
     /// How the slices of the run are shown.
     pub timeline: TimelineView,
+    /// How the wormhole is shown.
+    pub wormhole: WormholeView,
+    /// How single parameters are shown.
+    pub probe: ProbeView,
     /// The pane with the focus.
     pub focus: Pane,
     /// The pane with the focus has the screen to itself.
@@ -342,6 +296,8 @@ impl Default for ViewState {
             shown: View::default(),
             layers: LayersView::default(),
             timeline: TimelineView::default(),
+            wormhole: WormholeView::default(),
+            probe: ProbeView::default(),
             focus: Pane::Landscape,
             zoomed: false,
             log_flipped: false,

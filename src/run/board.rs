@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::protocol::wormhole::{self, Film};
 use crate::protocol::{
-    History, LayerNorm, LogLine, Outcome, Point, Prediction, RunInfo, Slice, Status, TensorHistory,
-    TensorNorms, Timeline, Update,
+    Curvature, History, LayerNorm, LogLine, Outcome, Point, Prediction, RunInfo, Slice, Status,
+    TensorHistory, TensorNorms, Timeline, Update, probe,
 };
 
 /// Steps and log lines kept for screens that are a little behind; one further behind gets the thinned history.
@@ -33,12 +34,18 @@ struct Published {
     tensor_names: Stamped<Vec<String>>,
     slice: Stamped<Slice>,
     prediction: Stamped<Prediction>,
+    wormhole: Stamped<wormhole::Scene>,
+    frozen: Stamped<Slice>,
+    probe: Stamped<probe::Scene>,
+    curvature: Stamped<Curvature>,
     history: History,
     points: Recent<Point, RECENT>,
     tensor_history: TensorHistory,
     tensors: Recent<TensorNorms, RECENT_NORMS>,
     timeline: Timeline,
     finished: Recent<Slice, RECENT_SLICES>,
+    film: Film,
+    frames: Recent<Slice, RECENT_SLICES>,
     log: Recent<LogLine, RECENT>,
     closed: Option<Outcome>,
 }
@@ -114,6 +121,7 @@ pub struct Cursor {
     points: u64,
     tensors: u64,
     finished: u64,
+    frames: u64,
     log: u64,
 }
 
@@ -204,6 +212,45 @@ impl Board {
         self.change(|board, version| board.prediction = Stamped { value: Some(prediction), version });
     }
 
+    /// Publishes what is told of the wormhole.
+    pub fn set_wormhole(&self, scene: wormhole::Scene) {
+        self.change(|board, version| board.wormhole = Stamped { value: Some(scene), version });
+    }
+
+    /// Publishes the plane of the wormhole that stays.
+    pub fn set_frozen(&self, plane: Slice) {
+        self.change(|board, version| board.frozen = Stamped { value: Some(plane), version });
+    }
+
+    /// Publishes a picture of the plane that travels, in place of all that are not of an earlier step.
+    pub fn push_frame(&self, frame: Slice) {
+        self.change(|board, _| {
+            board.film.push(frame.clone());
+            board.frames.push(frame);
+        });
+    }
+
+    /// Takes back the pictures of the plane that travels behind this step; all of them without one.
+    pub fn rewind_film(&self, step: Option<u64>) {
+        self.change(|board, _| {
+            match step {
+                Some(step) => board.film.rewind(step),
+                None => board.film = Film::default(),
+            }
+            board.frames.forget();
+        });
+    }
+
+    /// Publishes what is told of the probe.
+    pub fn set_probe(&self, scene: probe::Scene) {
+        self.change(|board, version| board.probe = Stamped { value: Some(scene), version });
+    }
+
+    /// Publishes how the loss curves.
+    pub fn set_curvature(&self, curvature: Curvature) {
+        self.change(|board, version| board.curvature = Stamped { value: Some(curvature), version });
+    }
+
     /// Publishes a log line.
     pub fn push_log(&self, line: LogLine) {
         self.change(|board, _| board.log.push(line));
@@ -220,6 +267,7 @@ impl Board {
         let (points, history) = board.points.after(cursor.points, &board.history);
         let (tensors, tensor_history) = board.tensors.after(cursor.tensors, &board.tensor_history);
         let (finished, timeline) = board.finished.after(cursor.finished, &board.timeline);
+        let (frames, film) = board.frames.after(cursor.frames, &board.film);
         let seen = cursor.version;
         let update = Update {
             run: board.run.since(seen),
@@ -234,6 +282,12 @@ impl Board {
             timeline,
             finished,
             prediction: board.prediction.since(seen),
+            wormhole: board.wormhole.since(seen),
+            frozen: board.frozen.since(seen),
+            film,
+            frames,
+            probe: board.probe.since(seen),
+            curvature: board.curvature.since(seen),
             log: board.log.since(cursor.log).0,
         };
         *cursor = Cursor {
@@ -241,6 +295,7 @@ impl Board {
             points: board.points.pushed,
             tensors: board.tensors.pushed,
             finished: board.finished.pushed,
+            frames: board.frames.pushed,
             log: board.log.pushed,
         };
         (update, board.closed.clone())

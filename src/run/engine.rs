@@ -1,5 +1,7 @@
 //! The engine's loop: one thread that owns the model, obeys commands between steps and publishes what happens.
 
+mod moves;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -12,6 +14,7 @@ use super::host::Mode;
 use super::input::Input;
 use super::journal::NOTICE;
 use super::kept::{Kept, State};
+use super::lab::{Ground, Lab, Task};
 use super::pace::Pace;
 use super::pictures::Pictures;
 use super::prepare::Prepared;
@@ -22,8 +25,8 @@ use super::slicer::{Report, Slicer};
 use super::standing::Standing;
 use crate::model::memory::available;
 use crate::model::params::Params;
-use crate::protocol::{Command, Outcome, Phase, Status};
-use crate::settings::{HIGHEST_RATE, Settings, SliceEvery};
+use crate::protocol::{Command, Outcome, Phase, Status, probe, wormhole};
+use crate::settings::{HIGHEST_RATE, ModelSource, Settings, SliceEvery};
 use crate::train::resume::Best;
 use crate::train::trainer::{StepReport, Trainer};
 
@@ -50,6 +53,8 @@ pub struct Engine<'a> {
     board: Arc<Board>,
     viewers: Arc<AtomicU32>,
     pictures: Option<Pictures>,
+    /// What is tried beside the run, from the first time that somebody asks for it.
+    lab: Option<Lab>,
     recorder: Recorder,
     saver: Saver<'a>,
     kept: Kept,
@@ -106,6 +111,7 @@ impl<'a> Engine<'a> {
             board,
             viewers,
             pictures: None,
+            lab: None,
             recorder,
             saver,
             kept: Kept::within((available() / KEPT_SHARE) as usize),
@@ -258,8 +264,57 @@ impl<'a> Engine<'a> {
                 self.trainer.set_optimizer(kind);
                 log::info!("optimizer {}, its moments empty", kind.name());
             }
+            Command::Wormhole(wormhole::Ask::Lay(setting)) => {
+                self.experiment(|ground| Task::Lay(setting, ground));
+            }
+            Command::Wormhole(ask) => self.tell_lab(Task::Wormhole(ask)),
+            Command::Probe(probe::Ask::Open) => self.experiment(Task::Open),
+            Command::Probe(ask) => self.tell_lab(Task::Probe(ask)),
+            Command::Curvature => self.experiment(Task::Curvature),
             Command::Save => drop(self.save()),
             Command::SaveAndStop => {}
+        }
+    }
+
+    /// Pauses, and tries something with the weights as they are now: it shall have the machine to itself.
+    fn experiment(&mut self, task: impl FnOnce(Box<Ground>) -> Task) {
+        let Some(prompt) = self.reader.prompt() else {
+            log::warn!("there is no text to try this with: set a prompt first");
+            return;
+        };
+        if self.activity != Activity::Finished {
+            self.activity = Activity::Stepping(0);
+        }
+        if let Some(pictures) = &mut self.pictures {
+            pictures.cancel();
+        }
+        let weights = match self.trainer.params().frozen() {
+            Ok(weights) => weights,
+            Err(error) => return log::error!("the weights can't be copied for this: {error}"),
+        };
+        let ground = Ground {
+            llama: self.trainer.llama().clone(),
+            weights,
+            prompt: prompt.clone(),
+            tokenizer: self.reader.tokenizer().clone(),
+            device: self.trainer.device().clone(),
+            threads: self.settings.threads,
+            step: self.trainer.steps_taken(),
+            loaded: !matches!(self.settings.model, ModelSource::Preset(_)),
+            frozen: self.trainer.frozen_names(),
+        };
+        self.tell_lab(task(Box::new(ground)));
+    }
+
+    fn tell_lab(&mut self, task: Task) {
+        if self.lab.is_none() {
+            match Lab::spawn(Arc::clone(&self.board), self.settings.threads) {
+                Ok(lab) => self.lab = Some(lab),
+                Err(error) => return log::error!("nothing can be tried: {error}"),
+            }
+        }
+        if let Some(lab) = &self.lab {
+            lab.tell(task);
         }
     }
 
@@ -270,74 +325,14 @@ impl<'a> Engine<'a> {
         }
         let was_waiting = self.activity == Activity::Stepping(0);
         self.activity = activity;
+        if let Some(lab) = &self.lab {
+            // It shares the machine with the training.
+            lab.tell(Task::Wormhole(wormhole::Ask::Pause));
+        }
         if was_waiting && let Some(pictures) = &mut self.pictures {
             // A picture that refines with all cores would hold up the training.
             pictures.cancel();
         }
-    }
-
-    /// Goes back to the newest state that is kept from before the last step, and waits there.
-    fn go_back(&mut self) {
-        if let Activity::Stepping(left @ 1..) = &mut self.activity {
-            // A step that is asked for and not yet taken is taken back by leaving it.
-            *left -= 1;
-            return;
-        }
-        let now = self.trainer.progress();
-        let Some(State { snapshot, report, held_out, best }) = self.kept.take_before(&now) else {
-            log::warn!("no state before step {} is kept in memory", now.step);
-            return;
-        };
-        let step = snapshot.progress.step;
-        if let Err(reason) = self.trainer.restore(&snapshot) {
-            log::error!("step {step} can't be gone back to: {reason}");
-            return;
-        }
-        log::info!("back at step {step}{}", if step == now.step { ", before the move" } else { "" });
-        self.activity = Activity::Stepping(0);
-        let norms = report.as_ref().map(|report| self.trainer.layer_norms(&report.norms));
-        self.board.set_layers(norms.unwrap_or_default());
-        self.last = report;
-        self.held_out = held_out;
-        self.recorder.rewind(step);
-        self.saver.rewind(&snapshot.progress, best);
-        self.reader.moved();
-        self.reader.read(&self.trainer);
-        self.refresh_drift();
-        self.begin_picture();
-    }
-
-    /// Goes on from the weights at a place of the slice on show, and waits there. Nothing of this is a step.
-    fn move_to(&mut self, place: [f64; 2], slice: (u64, u64)) {
-        self.reader.look_away();
-        let [before, there] = match self.take_weights_of(place, slice) {
-            Ok(losses) => losses,
-            Err(reason) => return log::warn!("not moved: {reason}"),
-        };
-        let [alpha, beta] = place;
-        log::info!("moved to alpha {alpha:.3}, beta {beta:.3}: loss {before:.4} before, {there:.4} there");
-        if self.kept.before(&self.trainer.progress()) != Some(self.trainer.steps_taken()) {
-            log::warn!("the weights before the move are too large to be kept: they can't be gone back to");
-        }
-        self.activity = Activity::Stepping(0);
-        // They were those of other weights.
-        (self.last, self.held_out) = (None, None);
-        self.board.set_layers(Vec::new());
-        self.reader.moved();
-        self.reader.read(&self.trainer);
-        self.refresh_drift();
-        self.begin_picture();
-    }
-
-    /// Gives the trainer the weights at a place of the slice on show, and keeps its state before that. Returns the
-    /// losses of the slice's batch before and there.
-    fn take_weights_of(&mut self, place: [f64; 2], slice: (u64, u64)) -> Result<[f64; 2], String> {
-        let pictures = self.pictures.as_ref().ok_or("there are no slices")?;
-        let sounded = pictures.sound(place, slice, &mut self.trainer);
-        let (weights, losses) = sounded.map_err(|error| error.to_string())?;
-        self.keep_now();
-        self.trainer.move_to(&weights)?;
-        Ok(losses)
     }
 
     fn step(&mut self) {
@@ -395,26 +390,6 @@ impl<'a> Engine<'a> {
         if self.pictures.as_ref().is_some_and(due) {
             self.begin_picture_after(before);
         }
-    }
-
-    /// Keeps the state before a step, to come back to: each one that a person takes by hand, and of a running
-    /// training as many as cost little. A large one is kept while the engine waits, so that no step is late for it.
-    fn keep(&mut self) {
-        let by_hand = matches!(self.activity, Activity::Stepping(_)) && Kept::is_small(&self.trainer);
-        if self.mode == Mode::ForScreens && (by_hand || self.keeping_pace.due()) {
-            self.keep_now();
-        }
-    }
-
-    fn keep_now(&mut self) {
-        let begun = Instant::now();
-        let (report, held_out, best) = (self.last.clone(), self.held_out, self.saver.best());
-        if let Err(error) =
-            self.kept.push(&self.trainer, |snapshot| State { snapshot, report, held_out, best })
-        {
-            log::warn!("this step can't be gone back to: {error}");
-        }
-        self.keeping_pace.took(begun.elapsed());
     }
 
     /// A step that was not taken: a person decides what now, and without one the run has failed.

@@ -10,6 +10,7 @@ pub mod host;
 pub mod input;
 pub mod journal;
 pub mod kept;
+pub mod lab;
 pub mod memory;
 pub mod metrics;
 pub mod pace;

@@ -55,6 +55,11 @@ impl Reader {
         &self.tokenizer
     }
 
+    /// The text that is read, if there is one.
+    pub fn prompt(&self) -> Option<&Prompt> {
+        self.prompt.as_ref()
+    }
+
     /// Takes another prompt, to be read by [`Self::refresh`].
     pub fn set_prompt(&mut self, text: &str, trainer: &Trainer) {
         let config = trainer.llama().config();

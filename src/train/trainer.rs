@@ -249,6 +249,12 @@ impl Trainer {
         self.vars.detached()
     }
 
+    /// The parameters that are not trained.
+    pub fn frozen_names(&self) -> Vec<String> {
+        let left_out = |((name, _), trained): ((&str, _), &bool)| (!trained).then(|| name.to_owned());
+        self.vars.iter().zip(&self.trained).filter_map(left_out).collect()
+    }
+
     /// Where it computes.
     pub fn device(&self) -> &Device {
         &self.device

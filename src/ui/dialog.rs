@@ -74,11 +74,11 @@ fn choice(key: &str, what: impl Into<String>, theme: &Theme) -> Line<'static> {
 }
 
 /// A frame in the middle of the screen.
-struct Question<'a> {
-    title: &'a str,
-    lines: Vec<Line<'a>>,
-    foot: &'a str,
-    theme: &'a Theme,
+pub(super) struct Question<'a> {
+    pub(super) title: &'a str,
+    pub(super) lines: Vec<Line<'a>>,
+    pub(super) foot: &'a str,
+    pub(super) theme: &'a Theme,
 }
 
 impl Widget for Question<'_> {

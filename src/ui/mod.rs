@@ -7,6 +7,7 @@ mod bars;
 mod braille;
 mod chart;
 pub mod comparison;
+mod curvature;
 mod dialog;
 mod footer;
 mod gradient;
@@ -25,6 +26,7 @@ mod picture;
 mod pixels;
 mod pointer;
 mod preparing;
+mod probe;
 mod prompt;
 mod relief;
 pub mod start;
@@ -33,6 +35,7 @@ mod surface;
 pub mod text;
 mod timeline;
 mod toasts;
+mod wormhole;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -160,6 +163,14 @@ fn about(view: View) -> [&'static str; 2] {
             "the slices of the run, one after another, on the same batch",
             "look for: the whole plane sinks, not only the place of the weights",
         ],
+        View::Wormhole => [
+            "weights trained off a plateau; left the plane that stays, right the one that travels with them",
+            "look for: a pit opens at right while the weights hardly move within the picture",
+        ],
+        View::Probe => [
+            "one parameter or two, turned by hand: the loss and what comes next",
+            "look for: turning one by one gets nowhere; one step of all of them does",
+        ],
     }
 }
 
@@ -184,6 +195,10 @@ impl Widget for Screen<'_> {
             layers::Layers { app, theme }.render(middle, buffer);
         } else if app.view.shown == View::Timeline {
             timeline::Timeline { app, theme }.render(middle, buffer);
+        } else if app.view.shown == View::Wormhole {
+            wormhole::Wormhole { app, theme }.render(middle, buffer);
+        } else if app.view.shown == View::Probe {
+            probe::Probe { app, theme }.render(middle, buffer);
         }
         for (pane, place) in layout(app, area) {
             self.pane(pane, place, buffer);
@@ -208,6 +223,7 @@ impl Widget for Screen<'_> {
                 let keys = "enter goes to an older line · esc ends";
                 prompt::BottomLine { symbol: "/", editor: &search.editor, keys, theme }.render(area, buffer);
             }
+            Some(Modal::Curvature) => curvature::Curvature { app, theme }.render(area, buffer),
             Some(Modal::Export(editor)) => {
                 prompt::ExportEditor { editor, side: None, theme }.render(area, buffer);
             }
@@ -240,6 +256,8 @@ impl Screen<'_> {
             Action::Observatory if app.view.shown == View::Observatory => None,
             Action::Layers if app.view.shown == View::Layers => None,
             Action::Timeline if app.view.shown == View::Timeline => None,
+            Action::Wormhole if app.view.shown == View::Wormhole => None,
+            Action::Probe if app.view.shown == View::Probe => None,
             _ => Some(binding.label),
         }
     }

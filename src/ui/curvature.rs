@@ -1,0 +1,71 @@
+//! Whether the weights are in a minimum, in plain words.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::Widget;
+
+use crate::app::App;
+use crate::protocol::{self, Spectrum};
+use crate::theme::Theme;
+
+use super::dialog::Question;
+use super::text;
+
+/// A gradient of this norm or less counts as none, where the loss curves by about one.
+const FLAT: f64 = 1e-3;
+
+/// What is known of the curvature around the weights.
+pub(super) struct Curvature<'a> {
+    pub(super) app: &'a App,
+    pub(super) theme: &'a Theme,
+}
+
+impl Widget for Curvature<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme } = self;
+        let lines = app.engine.curvature.as_ref().map_or_else(|| vec!["asking ..".to_owned()], told);
+        let lines = lines.into_iter().map(|line| Line::raw(format!("  {line}"))).collect();
+        let title = "Are the weights in a minimum?";
+        Question { title, lines, foot: "esc closes", theme }.render(area, buffer);
+    }
+}
+
+/// The verdict, what it rests on, and what it leaves open.
+fn told(curvature: &protocol::Curvature) -> Vec<String> {
+    let of_what = format!("step {}, {}", curvature.step, text::shorten(&text::one_line(&curvature.text), 48));
+    if let Some(failure) = &curvature.failure {
+        return vec![of_what, format!("can't be said: {}", text::escape(failure))];
+    }
+    let Some(Spectrum { greatest, least, probed, negative }) = curvature.spectrum else {
+        return vec![of_what, format!("looking along {} more directions ..", curvature.to_come)];
+    };
+    vec![
+        verdict(curvature.grad_norm, negative, probed),
+        String::new(),
+        of_what,
+        format!("loss {}, gradient norm {}", text::number(curvature.loss), text::number(curvature.grad_norm)),
+        format!(
+            "steepest curve up {}, steepest down {}",
+            text::number(greatest),
+            text::number(least.min(0.0))
+        ),
+        String::new(),
+        format!("{probed} directions were looked along, those in which the loss curves most;"),
+        "a model has as many as it has weights.".to_owned(),
+    ]
+}
+
+fn verdict(grad_norm: f64, negative: usize, probed: usize) -> String {
+    let slope = grad_norm > FLAT;
+    match (slope, negative) {
+        (true, 0) => "No: there is a slope, and a step downhill.".to_owned(),
+        (true, _) => {
+            format!("No: there is a slope, and the loss bends down in {negative} of {probed} directions.")
+        }
+        (false, 0) => "It looks like one: flat, and up in every direction looked along.".to_owned(),
+        (false, _) => {
+            format!("No: flat, but the loss bends down in {negative} of {probed} directions: a saddle.")
+        }
+    }
+}
