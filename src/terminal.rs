@@ -13,6 +13,7 @@ mod query;
 mod shapes;
 mod start;
 mod svg;
+mod touring;
 mod training;
 
 use std::io;
@@ -38,6 +39,7 @@ pub use look::{Look, LookError};
 pub use pictures::Graphics;
 pub use start::choose;
 pub use svg::{Ground, svg};
+pub use touring::tour;
 pub use training::show;
 
 /// Frames a second at most: where the terminal is near, and over SSH.
@@ -96,9 +98,8 @@ enum Next<Leave> {
 async fn run<S: Shown>(
     terminal: &mut Terminal,
     shown: &mut S,
-    look: Look,
+    look: &mut Look,
 ) -> Result<Option<S::Leave>, TerminalError> {
-    let mut theme = look.theme;
     let late = Late::new(terminal.background.is_awaited, terminal.pictures.is_awaited);
     let mut inputs = Inputs::read(late)?;
     let mut resized = signal(SignalKind::window_change())?;
@@ -109,7 +110,7 @@ async fn run<S: Shown>(
     };
     let interval = if std::env::var_os("SSH_CONNECTION").is_some() { FAR } else { NEAR };
 
-    terminal.draw(shown, &theme)?;
+    terminal.draw(shown, &look.theme)?;
     let mut drawn = Instant::now();
     // Until when the bytes so far are within the rate.
     let mut paid = drawn;
@@ -137,7 +138,7 @@ async fn run<S: Shown>(
             () = at(due) => {
                 due = None;
                 drawn = Instant::now();
-                match terminal.draw(shown, &theme) {
+                match terminal.draw(shown, &look.theme) {
                     Ok(()) => {
                         let bytes = terminal.cost.bytes as f64;
                         let cost = Duration::from_secs_f64(bytes / RATE);
@@ -161,11 +162,11 @@ async fn run<S: Shown>(
         for effect in effects {
             match effect {
                 Next::UseTheme(name) => match look.themes.load(&name) {
-                    Ok(chosen) => theme = chosen,
+                    Ok(chosen) => look.theme = chosen,
                     Err(error) => log::warn!("{}", text::escape(&error.to_string())),
                 },
                 Next::Export(format, name) => {
-                    let exported = terminal.export(format, name, shown, &theme);
+                    let exported = terminal.export(format, name, shown, &look.theme);
                     shown.exported(exported);
                 }
                 Next::Suspend => terminal.suspend()?,

@@ -10,6 +10,7 @@ use crate::protocol::{OptimizerKind, Slice};
 use super::key::{control, key, named};
 use super::keys::bindings;
 use super::palette::Typed;
+use super::tour::{Tour, Turn};
 use super::{
     Binding, Bindings, Chosen, ExportFormat, Exported, Gesture, Group, Hint, LandscapeView, LineEditor,
     Palette, Pointed, keys, next_theme,
@@ -180,6 +181,8 @@ pub enum Effect {
     Export(ExportFormat, String),
     /// Give the terminal back and stop, as the shell knows it.
     Suspend,
+    /// Go on with the tour elsewhere.
+    Turn(Turn),
     /// Close the screen.
     Leave,
 }
@@ -201,6 +204,8 @@ pub struct Comparison {
     pub hint: Option<Hint>,
     /// The keys.
     pub bindings: Bindings<Action>,
+    /// The tour, where it has come here.
+    pub tour: Option<Tour>,
     /// The commands that were typed and run, the newest last.
     history: Vec<String>,
     /// The themes that can be had, the one on show first.
@@ -220,6 +225,7 @@ impl Comparison {
             modal: None,
             hint: None,
             bindings,
+            tour: None,
             history: Vec::new(),
             themes,
             typed: None,
@@ -280,6 +286,11 @@ impl Comparison {
             Some(Modal::Prompt(_)) => self.prompt_key(key),
             Some(Modal::Commands(_)) => self.commands_key(key),
             Some(Modal::Export(_)) => self.export_key(key),
+            None if self.tour.is_some()
+                && let Some(turn) = Turn::of(key) =>
+            {
+                vec![Effect::Turn(turn)]
+            }
             None => match keys::pressed(&self.bindings, key) {
                 Some(action) if key.kind == KeyEventKind::Repeat && !action.repeats() => Vec::new(),
                 Some(action) => self.run(action, String::new()),

@@ -88,6 +88,8 @@ pub enum Action {
     Costs,
     /// An action by its name.
     CommandLine,
+    /// The tour, away or back.
+    Tour,
     /// Leave the engine alone.
     Detach,
     /// The shell, for a while.
@@ -249,6 +251,7 @@ bindings! {
         [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or the slice as numbers, to a file"
         [named(KeyCode::F(12))] Costs "costs" 0 "costs" "what the last picture cost: bytes to the terminal, milliseconds, pictures a second"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
+        [key('t')] Tour "tour [N]" 0 "tour" "put the guided tour away, or take it up again; only in `llamascape tour`"
         [key('D')] Detach "detach" 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
         [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave: go on training, or save and stop"

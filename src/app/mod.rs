@@ -21,6 +21,7 @@ pub mod start;
 mod state;
 mod timeline;
 mod toasts;
+pub mod tour;
 mod wormhole;
 
 pub use bindings::{Bindings, Choice, CommandKeys, Keys, Misfit};
@@ -46,6 +47,8 @@ use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use tui_logger::{TuiWidgetEvent, TuiWidgetState};
 
+use tour::{Tour, Turn};
+
 use crate::protocol::{Command, LogLevel, LogLine, Outcome, Phase, ToScreen};
 
 /// How a screen starts.
@@ -63,6 +66,8 @@ pub struct Options {
     pub remembered: Remembered,
     /// The keys.
     pub bindings: Bindings<Action>,
+    /// The tour, where this is one.
+    pub tour: Option<Tour>,
 }
 
 /// What happens to a screen.
@@ -78,6 +83,8 @@ pub enum Message {
     Lost(String),
     /// What became of an export.
     Exported(Exported),
+    /// A page of the tour was turned elsewhere.
+    Turn(Turn),
 }
 
 /// What the terminal's loop has to do.
@@ -104,6 +111,8 @@ pub enum Leave {
     Closed(Outcome),
     /// The connection broke or was refused, and why.
     Lost(String),
+    /// The tour goes on over two models side by side, and comes back.
+    Compare,
 }
 
 /// Everything a screen knows.
@@ -120,6 +129,8 @@ pub struct App {
     pub log: TuiWidgetState,
     /// The lines of the log that can be searched.
     pub recent: Recent,
+    /// The tour, where this is one.
+    pub tour: Option<Tour>,
     /// What the last picture cost.
     pub cost: Cost,
     /// That is told.
@@ -135,6 +146,7 @@ impl App {
             link: Link::Opening,
             engine: EngineState::default(),
             view: options.remembered.clone().view(),
+            tour: options.tour,
             cost: Cost::default(),
             tells_cost: false,
             chose_theme: false,
@@ -157,6 +169,7 @@ impl App {
                 self.exported(exported);
                 Vec::new()
             }
+            Message::Turn(turn) => self.turn_page(turn),
         }
     }
 
@@ -203,6 +216,12 @@ impl App {
     fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
         self.view.hint = None;
         self.view.toasts.drop_alerts();
+        if matches!(self.view.modal, None | Some(Modal::Curvature))
+            && self.is_touring()
+            && let Some(turn) = Turn::of(key)
+        {
+            return self.turn_page(turn);
+        }
         match &mut self.view.modal {
             Some(Modal::Help { .. }) => self.help_key(key),
             Some(Modal::Leave) => self.leave_key(key),
@@ -264,6 +283,7 @@ impl App {
             Action::Export => return self.begin_export(),
             Action::Costs => self.tells_cost = !self.tells_cost,
             Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
+            Action::Tour => return self.toggle_tour(None),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
             Action::Suspend => return vec![Effect::Suspend],
             Action::Quit => return self.quit(),

@@ -12,7 +12,9 @@ impl App {
         let finished = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Finished);
         match &self.link {
             Link::Ended(outcome) => vec![Effect::Leave(Leave::Closed(outcome.clone()))],
-            _ if self.options.read_only || finished => vec![Effect::Leave(Leave::Detach)],
+            _ if self.options.read_only || finished || self.tour.is_some() => {
+                vec![Effect::Leave(Leave::Detach)]
+            }
             _ => {
                 self.view.modal = Some(Modal::Leave);
                 Vec::new()
@@ -157,6 +159,9 @@ impl App {
         }
         if action == Action::Export {
             return self.export(&more);
+        }
+        if action == Action::Tour {
+            return self.toggle_tour(Some(more.parse().unwrap_or(1)));
         }
         let refused = match (self.cannot_command(), action, more.parse::<u64>()) {
             (Some(reason), _, _) => reason,

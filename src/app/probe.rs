@@ -20,6 +20,17 @@ impl App {
         Vec::new()
     }
 
+    /// Turns what is turned to where the loss of the sweep is least.
+    pub(super) fn turn_to_best(&mut self) -> Vec<Effect> {
+        let Some(sweep) = self.engine.probe.as_ref().and_then(|scene| scene.sweep.as_ref()) else {
+            return Vec::new();
+        };
+        let places = sweep.second.iter().flat_map(|second| sweep.first.iter().map(|first| [*first, *second]));
+        let finite = sweep.loss.iter().zip(places).filter(|(loss, _)| loss.is_finite());
+        let best = finite.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, moves)| moves);
+        best.map(|moves| Effect::Send(Command::Probe(Ask::Turn(moves)))).into_iter().collect()
+    }
+
     /// Turns the parameter of this name and index.
     pub(super) fn probe_named(&mut self, name: String) -> Vec<Effect> {
         self.view.shown = View::Probe;

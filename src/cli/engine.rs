@@ -28,6 +28,9 @@ pub(super) struct Args {
     from: Option<u64>,
     #[arg(long, default_value = "info")]
     log_level: LogLevel,
+    /// End with the last screen, and leave nothing behind
+    #[arg(long)]
+    passing: bool,
 }
 
 /// The one line that an engine prints: where it listens, or why it can't begin.
@@ -62,7 +65,8 @@ impl Args {
             let dir = RunDir::open(&self.dir)?;
             let logs = Logs { level: self.log_level.filter(), ..Logs::default() };
             let begin = Begin::of(self.from);
-            Ok(host(&dir, &settings, Mode::ForScreens, begin, logs, ready, &mut |_, _| {})?)
+            let mode = if self.passing { Mode::Passing } else { Mode::ForScreens };
+            Ok(host(&dir, &settings, mode, begin, logs, ready, &mut |_, _| {})?)
         });
         match result {
             // A screen that is connected has been told.

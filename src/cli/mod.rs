@@ -25,6 +25,7 @@ mod runs;
 mod screen;
 mod slice;
 mod start;
+mod tour;
 mod train;
 mod wormhole;
 
@@ -91,6 +92,8 @@ enum Command {
     Slice(Box<slice::Args>),
     /// Sweep one or two single parameters of a model
     Probe(Box<probe::Args>),
+    /// The guided story of how a model learns, on a live model
+    Tour(tour::Args),
     /// Train a model off a plateau, and see the plane through its weights open under them, to a file
     Wormhole(Box<wormhole::Args>),
     /// What this machine does: training, slices, screen
@@ -184,7 +187,9 @@ impl Cli {
     fn tables(&self) -> &'static [Table] {
         match &self.command {
             None | Some(Command::Train(_)) => &Table::ALL,
-            Some(Command::Attach(_) | Command::Replay(_) | Command::Compare(_)) => &[Table::Screen],
+            Some(Command::Attach(_) | Command::Replay(_) | Command::Compare(_) | Command::Tour(_)) => {
+                &[Table::Screen]
+            }
             Some(Command::Config(args)) if args.reads() => &Table::ALL,
             Some(_) => &[],
         }
@@ -200,6 +205,7 @@ impl Cli {
             Some(Command::Slice(args)) => args.threads(),
             Some(Command::Probe(args)) => args.threads(),
             Some(Command::Wormhole(args)) => args.threads(),
+            Some(Command::Tour(args)) => args.threads(),
             Some(Command::Bench(args)) => args.threads(),
             Some(Command::Engine(args)) => args.threads(),
             Some(
@@ -231,6 +237,7 @@ impl Cli {
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),
             Some(Command::Wormhole(args)) => args.run(threads),
+            Some(Command::Tour(args)) => args.run(threads, self.defaults.remapped.keys),
             Some(Command::Bench(args)) => args.run(threads),
             Some(Command::Doctor(args)) => args.run(threads),
             Some(Command::Config(args)) => args.run(&self.defaults),

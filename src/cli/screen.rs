@@ -132,9 +132,31 @@ pub(super) fn replay(dir: &RunDir, look: Look, bindings: Bindings<Action>) -> an
         terminal.close();
         match leave?.0 {
             Leave::Lost(reason) => Err(anyhow::Error::msg(reason)),
-            Leave::Detach | Leave::Closed(_) => Ok(()),
+            Leave::Detach | Leave::Compare | Leave::Closed(_) => Ok(()),
         }
     })?
+}
+
+/// Shows the tour over the engine at `socket` until the person leaves or it ends.
+pub(super) fn tour(
+    socket: &Path,
+    look: Look,
+    options: Options,
+    bindings: &Bindings<comparison::Action>,
+    pair: impl Fn() -> std::io::Result<Host>,
+) -> anyhow::Result<()> {
+    let leave = block_on(async {
+        let link = client::connect(socket, false).await.context("the engine can't be reached")?;
+        let mut terminal = Terminal::open(&look)?;
+        let left = terminal::tour(&mut terminal, link, look, options, bindings, pair).await;
+        terminal.close();
+        anyhow::Ok(left?)
+    })??;
+    match leave {
+        Leave::Detach | Leave::Compare | Leave::Closed(Outcome::Stopped { .. }) => Ok(()),
+        Leave::Closed(Outcome::Failed { error }) => Err(anyhow::Error::msg(error)),
+        Leave::Lost(reason) => Err(anyhow::anyhow!("the tour has ended: {reason}")),
+    }
 }
 
 /// Watches the engine at `socket` until the person leaves or it ends, and says what became of it.
@@ -166,7 +188,7 @@ pub(super) fn watch(
         let _ = dir.write_json(REMEMBERED, &looked);
     }
     match leave {
-        Leave::Detach => {
+        Leave::Detach | Leave::Compare => {
             tell(&format!("{name} goes on training; `llamascape attach {name}` comes back to it"));
             Ok(())
         }

@@ -286,7 +286,7 @@ impl Args {
         if headless {
             return headless::train(&dir, &settings, begin, self.log_level, self.json, self.quiet);
         }
-        let socket = start_engine(&dir, &settings, begin, self.log_level).inspect_err(|_| {
+        let socket = start_engine(&dir, &settings, begin, self.log_level, false).inspect_err(|_| {
             if begin == Begin::New {
                 dir.discard();
             }
@@ -323,8 +323,14 @@ impl Args {
         settings
     }
 
+    /// The flags as they are on a command line that holds these and no others.
+    pub(super) fn with(flags: Vec<String>) -> anyhow::Result<Self> {
+        let command = <Self as clap::Args>::augment_args(clap::Command::new("train").no_binary_name(true));
+        Ok(<Self as clap::FromArgMatches>::from_arg_matches(&command.try_get_matches_from(flags)?)?)
+    }
+
     /// What the flags come to. Paths are checked here, so that a slip of the finger costs nothing.
-    fn settings(&self, threads: usize) -> anyhow::Result<Settings> {
+    pub(super) fn settings(&self, threads: usize) -> anyhow::Result<Settings> {
         let preset = self.preset.to_possible_value().and_then(|name| Preset::named(name.get_name()));
         let preset = preset.context("the preset is unknown")?;
         let model = match &self.model {
@@ -415,12 +421,14 @@ fn existing(path: &Path, flag: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Starts the process that trains, and waits until it listens or says why it can't.
-fn start_engine(
+/// Starts the process that trains, and waits until it listens or says why it can't. A `passing` one ends with its last
+/// screen, and its folder with it.
+pub(super) fn start_engine(
     dir: &RunDir,
     settings: &Settings,
     begin: Begin,
     log_level: LogLevel,
+    passing: bool,
 ) -> anyhow::Result<PathBuf> {
     let log = dir.path().join(journal::FILE);
     let errors = File::options().create(true).append(true).open(&log);
@@ -430,6 +438,7 @@ fn start_engine(
         .arg("engine")
         .args(["--threads", &settings.threads.to_string(), "--log-level", &log_level.name()])
         .args(begin.step().map(|step| format!("--from={step}")))
+        .args(passing.then_some("--passing"))
         .arg(dir.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

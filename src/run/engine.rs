@@ -132,7 +132,7 @@ impl<'a> Engine<'a> {
 
     /// The same engine with a thread for slices, unless they are off and there is no screen to ask for one.
     pub fn with_slicer(mut self, report: impl Fn(Report) + Send + Sync + 'static) -> std::io::Result<Self> {
-        if self.mode == Mode::ForScreens || self.slice_every != SliceEvery::Off {
+        if self.mode.has_screens() || self.slice_every != SliceEvery::Off {
             let slicer = Slicer::spawn(self.settings.threads, report)?;
             self.pictures = Some(Pictures::new(slicer, self.settings.grid));
         }
@@ -189,13 +189,14 @@ impl<'a> Engine<'a> {
         }
         // A large state takes a while to keep: the picture that a person waits for comes first.
         let seen = self.pictures.as_ref().is_none_or(|pictures| pictures.shows(self.trainer.steps_taken()));
-        if self.mode == Mode::ForScreens && (seen || Kept::is_small(&self.trainer)) {
+        if self.mode.has_screens() && (seen || Kept::is_small(&self.trainer)) {
             self.keep_now();
         }
         let patience = match done {
             _ if unsaved => RETRY,
             true if busy => Duration::MAX,
             true => FIRST_VIEWER,
+            false if self.mode == Mode::Passing && !self.had_viewer => FIRST_VIEWER,
             false => Duration::MAX,
         };
         match inbox.recv_timeout(patience) {
@@ -220,7 +221,7 @@ impl<'a> Engine<'a> {
             // A place is looked at only while somebody looks.
             Input::ViewersChanged if self.viewers.load(Ordering::Relaxed) == 0 => {
                 self.reader.look_away();
-                return self.gives_up();
+                return self.mode == Mode::Passing || self.gives_up();
             }
             Input::ViewersChanged => {}
             Input::Slice(report) => self.show(report),
@@ -384,7 +385,7 @@ impl<'a> Engine<'a> {
             let _ = self.save();
         }
         let due = |pictures: &Pictures| {
-            let wanted = waiting && self.mode == Mode::ForScreens;
+            let wanted = waiting && self.mode.has_screens();
             wanted || pictures.due(self.slice_every, step)
         };
         if self.pictures.as_ref().is_some_and(due) {
@@ -484,6 +485,10 @@ impl<'a> Engine<'a> {
     /// Writes a checkpoint, with the held-out loss of its weights.
     fn save(&mut self) -> Result<(), String> {
         let step = self.trainer.steps_taken();
+        if self.mode == Mode::Passing {
+            log::info!("nothing is saved here: `llamascape train` makes a run that is");
+            return Ok(());
+        }
         if step == 0 {
             log::info!("no step is taken yet: there is nothing to save");
             return Ok(());

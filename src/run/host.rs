@@ -27,6 +27,15 @@ pub enum Mode {
     Headless,
     /// For a screen: after its last step it stays until nobody watches.
     ForScreens,
+    /// For a screen, and with it: it ends once nobody watches, saves nothing and leaves no folder.
+    Passing,
+}
+
+impl Mode {
+    /// Whether somebody may watch it and command it.
+    pub fn has_screens(self) -> bool {
+        self != Self::Headless
+    }
 }
 
 /// Why an engine could not begin.
@@ -178,6 +187,9 @@ pub fn host(
     dir.forget_socket();
     board.close(outcome);
     server.finish();
+    if mode == Mode::Passing {
+        dir.discard();
+    }
     report
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::{Look, Next, Shown, Terminal, TerminalError, run, start_log};
 use crate::app::comparison::{self, Comparison};
+use crate::app::tour::{Tour, Turn};
 use crate::app::{Bindings, Exported};
 use crate::protocol::Slice;
 use crate::protocol::comparison::{Phase, Scene};
@@ -21,21 +22,45 @@ pub async fn compare(
     bindings: Bindings<comparison::Action>,
 ) -> Result<Option<String>, TerminalError> {
     start_log();
-    let look = look.on(terminal.background.is_light);
-    let app = Comparison::new(look.names.clone(), bindings);
-    let failed = run(terminal, &mut Comparing { app, host, scenes: host.scenes() }, look).await?;
-    Ok(failed.flatten())
+    let mut look = look.on(terminal.background.is_light);
+    let mut comparing = Comparing::new(host, &look, bindings, None);
+    Ok(match run(terminal, &mut comparing, &mut look).await? {
+        Some(Left::Failed(error)) => Some(error),
+        Some(Left::ByChoice | Left::Turned(_)) | None => None,
+    })
+}
+
+/// Why the screen of a comparison is left.
+pub(super) enum Left {
+    /// The person leaves.
+    ByChoice,
+    /// The tour goes on elsewhere.
+    Turned(Turn),
+    /// It can't go on: one line of what, where and what to do.
+    Failed(String),
 }
 
 /// A comparison and its engine in this process.
-struct Comparing<'a> {
+pub(super) struct Comparing<'a> {
     app: Comparison,
     host: &'a Host,
     scenes: watch::Receiver<Scene>,
 }
 
-impl Comparing<'_> {
-    fn update(&mut self, message: comparison::Message) -> Vec<Next<Option<String>>> {
+impl<'a> Comparing<'a> {
+    /// Nothing is heard yet.
+    pub(super) fn new(
+        host: &'a Host,
+        look: &Look,
+        bindings: Bindings<comparison::Action>,
+        tour: Option<Tour>,
+    ) -> Self {
+        let mut app = Comparison::new(look.names.clone(), bindings);
+        app.tour = tour;
+        Self { app, host, scenes: host.scenes() }
+    }
+
+    fn update(&mut self, message: comparison::Message) -> Vec<Next<Left>> {
         let carry_out = |effect| match effect {
             comparison::Effect::Ask(ask) => {
                 self.host.ask(ask);
@@ -44,7 +69,8 @@ impl Comparing<'_> {
             comparison::Effect::UseTheme(name) => Some(Next::UseTheme(name)),
             comparison::Effect::Export(format, name) => Some(Next::Export(format, name)),
             comparison::Effect::Suspend => Some(Next::Suspend),
-            comparison::Effect::Leave => Some(Next::Leave(None)),
+            comparison::Effect::Turn(turn) => Some(Next::Leave(Left::Turned(turn))),
+            comparison::Effect::Leave => Some(Next::Leave(Left::ByChoice)),
         };
         self.app.update(message).into_iter().filter_map(carry_out).collect()
     }
@@ -52,7 +78,7 @@ impl Comparing<'_> {
 
 impl Shown for Comparing<'_> {
     type News = Scene;
-    type Leave = Option<String>;
+    type Leave = Left;
 
     async fn news(&mut self) -> Scene {
         if self.scenes.changed().await.is_ok() {
@@ -63,18 +89,18 @@ impl Shown for Comparing<'_> {
         Scene { phase, ..Scene::default() }
     }
 
-    fn hear(&mut self, scene: Scene) -> Vec<Next<Option<String>>> {
+    fn hear(&mut self, scene: Scene) -> Vec<Next<Left>> {
         if let Phase::Failed(error) = scene.phase {
-            return vec![Next::Leave(Some(error))];
+            return vec![Next::Leave(Left::Failed(error))];
         }
         self.update(comparison::Message::Scene(Box::new(scene)))
     }
 
-    fn press(&mut self, key: KeyEvent) -> Vec<Next<Option<String>>> {
+    fn press(&mut self, key: KeyEvent) -> Vec<Next<Left>> {
         self.update(comparison::Message::Key(key))
     }
 
-    fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Option<String>>> {
+    fn point(&mut self, mouse: MouseEvent, screen: Rect) -> Vec<Next<Left>> {
         let pointed = ui::comparison::pointed(&self.app, screen, mouse);
         pointed.map_or_else(Vec::new, |pointed| self.update(comparison::Message::Mouse(pointed)))
     }

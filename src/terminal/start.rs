@@ -20,10 +20,10 @@ pub async fn choose(
     look: Look,
     mut rows: impl FnMut() -> Vec<Row>,
 ) -> Result<Choice, TerminalError> {
-    let look = look.on(terminal.background.is_light);
+    let mut look = look.on(terminal.background.is_light);
     let start = Start::new(rows());
     let mut listing = Listing { start, rows, due: Instant::now() + REFRESH };
-    Ok(run(terminal, &mut listing, look).await?.unwrap_or(Choice::Nothing))
+    Ok(run(terminal, &mut listing, &mut look).await?.unwrap_or(Choice::Nothing))
 }
 
 /// The list, and where its runs come from.

@@ -5,6 +5,7 @@ use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::Rect;
 
 use super::{Look, Next, Shown, Terminal, TerminalError, run, start_log};
+use crate::app::tour::{Tour, Turn};
 use crate::app::{self, App, Cost, Effect, Exported, Leave, Message, Options, Remembered};
 use crate::protocol::{LogLine, Slice, ToScreen};
 use crate::run::client::Link;
@@ -20,22 +21,37 @@ pub async fn show(
     options: Options,
 ) -> Result<(Leave, Remembered), TerminalError> {
     start_log();
-    let look = look.on(terminal.background.is_light);
-    let zone = Some(TimeZone::system());
-    let pictures = terminal.pictures.are_shown();
-    let app = App::new(Options { themes: look.names.clone(), zone, pictures, ..options });
-    let mut training = Training { app, link };
-    let leave = run(terminal, &mut training, look).await?;
+    let mut look = look.on(terminal.background.is_light);
+    let mut training = Training::new(terminal, link, &look, options);
+    let leave = run(terminal, &mut training, &mut look).await?;
     Ok((leave.unwrap_or(Leave::Detach), training.app.remembered()))
 }
 
 /// A run and its engine, wherever that is.
-struct Training {
+pub(super) struct Training {
     app: App,
     link: Link,
 }
 
 impl Training {
+    /// Nothing is heard yet.
+    pub(super) fn new(terminal: &Terminal, link: Link, look: &Look, options: Options) -> Self {
+        let zone = Some(TimeZone::system());
+        let pictures = terminal.pictures.are_shown();
+        Self { app: App::new(Options { themes: look.names.clone(), zone, pictures, ..options }), link }
+    }
+
+    /// The tour that is told over it.
+    pub(super) fn tour(&self) -> Option<Tour> {
+        self.app.tour
+    }
+
+    /// Turns a page of the tour. Returns what leaves the screen, if something does.
+    pub(super) fn turn(&mut self, turn: Turn) -> Option<Leave> {
+        let leaves = |next| if let Next::Leave(leave) = next { Some(leave) } else { None };
+        self.update(Message::Turn(turn)).into_iter().find_map(leaves)
+    }
+
     /// The name of the run.
     fn name(&self) -> &str {
         self.app.engine.run.as_ref().map_or("", |run| &run.name)

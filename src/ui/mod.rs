@@ -35,6 +35,7 @@ mod surface;
 pub mod text;
 mod timeline;
 mod toasts;
+mod tour;
 mod wormhole;
 
 use ratatui::Frame;
@@ -76,7 +77,8 @@ pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
         return Vec::new();
     }
     let view = &app.view;
-    let [_, area, ..] = bands(screen);
+    let [stage, _] = tour::split(screen, app.tour.as_ref());
+    let [_, area, ..] = bands(stage);
     if view.zoomed {
         return vec![(view.focus, area)];
     }
@@ -187,6 +189,11 @@ impl Widget for Screen<'_> {
             too_small(area, buffer);
             return;
         }
+        let screen = area;
+        let [area, page] = tour::split(screen, app.tour.as_ref());
+        if let Some(tour) = app.tour.as_ref().filter(|tour| tour.shown) {
+            tour::Page { tour, theme }.render(page, buffer);
+        }
         let [top, middle, status, bottom] = bands(area);
         header::Header { app, theme }.render(top, buffer);
         if let Some(stages) = preparation(app) {
@@ -200,7 +207,7 @@ impl Widget for Screen<'_> {
         } else if app.view.shown == View::Probe {
             probe::Probe { app, theme }.render(middle, buffer);
         }
-        for (pane, place) in layout(app, area) {
+        for (pane, place) in layout(app, screen) {
             self.pane(pane, place, buffer);
         }
         status::StatusLine { app, theme }.render(status, buffer);
@@ -251,6 +258,7 @@ impl Screen<'_> {
         let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
         match binding.action {
             action if !commands && action.commands() => None,
+            Action::RunPause if app.is_touring() => None,
             Action::RunPause if running => Some("pause"),
             Action::Log if app.view.shown != View::Observatory => None,
             Action::Observatory if app.view.shown == View::Observatory => None,

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Activity, Engine, Kept, Mode, State};
+use super::{Activity, Engine, Kept, State};
 
 impl Engine<'_> {
     /// Goes back to the newest state that is kept from before the last step, and waits there.
@@ -74,7 +74,7 @@ impl Engine<'_> {
     /// training as many as cost little. A large one is kept while the engine waits, so that no step is late for it.
     pub(super) fn keep(&mut self) {
         let by_hand = matches!(self.activity, Activity::Stepping(_)) && Kept::is_small(&self.trainer);
-        if self.mode == Mode::ForScreens && (by_hand || self.keeping_pace.due()) {
+        if self.mode.has_screens() && (by_hand || self.keeping_pace.due()) {
             self.keep_now();
         }
     }

@@ -22,7 +22,7 @@ use super::palette::CommandLine;
 use super::preparing::Preparing;
 use super::prompt::{ExportEditor, PromptEditor};
 use super::surface::{Scale, Surface};
-use super::{is_too_small, pointer, status, text, too_small};
+use super::{is_too_small, pointer, status, text, too_small, tour};
 
 /// The smallest screen on which the models stand side by side: columns and rows. On a smaller one A is above B.
 const WIDE: (u16, u16) = (110, 30);
@@ -51,8 +51,9 @@ pub fn layout(app: &Comparison, screen: Rect) -> Vec<(Pane, Rect)> {
     if is_too_small(screen) || app.scene.phase != Phase::Live {
         return Vec::new();
     }
-    let [_, area, ..] = bands(app, screen);
-    panes(app, area, screen.width >= WIDE.0 && screen.height >= WIDE.1)
+    let [stage, _] = tour::split(screen, app.tour.as_ref());
+    let [_, area, ..] = bands(app, stage);
+    panes(app, area, stage.width >= WIDE.0 && stage.height >= WIDE.1)
 }
 
 /// What the mouse does on a screen of this size; `None` where it means nothing.
@@ -118,12 +119,17 @@ impl Widget for Screen<'_> {
             too_small(area, buffer);
             return;
         }
+        let screen = area;
+        let [area, page] = tour::split(screen, app.tour.as_ref());
+        if let Some(tour) = &app.tour {
+            tour::Page { tour, theme }.render(page, buffer);
+        }
         let [top, middle, strip, status, bottom] = bands(app, area);
         self.header(top, buffer);
         match &app.scene.phase {
             Phase::Preparing(stages) => Preparing { stages, next: &NEXT, theme }.render(middle, buffer),
             Phase::Live => {
-                self.panes(&layout(app, area), buffer);
+                self.panes(&layout(app, screen), buffer);
                 between::Strip { app, theme }.render(strip, buffer);
             }
             // Whoever shows this is about to leave.

@@ -1,0 +1,177 @@
+//! The guided tour over a live training: chapters that say what to see and do something for it to be seen.
+
+mod chapters;
+
+pub use chapters::{Beat, CHAPTERS, Chapter, Deed};
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent};
+
+use super::{App, Effect, Hint, Leave, Modal};
+use crate::protocol::{Command, probe, wormhole};
+
+/// Where a person is in the tour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tour {
+    /// The model was loaded, and knows something already.
+    pub loaded: bool,
+    /// The chapter, from 0.
+    chapter: usize,
+    /// The part of it that is told, from 0.
+    beat: usize,
+    /// It is told; otherwise the screen is as ever.
+    pub shown: bool,
+}
+
+/// A key of the tour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// On to what follows.
+    On,
+    /// Back to what was told before; nothing is undone.
+    Back,
+}
+
+impl Turn {
+    /// What a key means while the tour is told.
+    pub(super) fn of(key: KeyEvent) -> Option<Self> {
+        match key.code {
+            KeyCode::Char(' ') => Some(Self::On),
+            KeyCode::Backspace => Some(Self::Back),
+            _ => None,
+        }
+    }
+}
+
+impl Tour {
+    /// The tour from the beginning of a chapter, counted from 1; the last one where there is none of that number.
+    pub fn at(chapter: usize, loaded: bool) -> Self {
+        let chapter = chapter.clamp(1, CHAPTERS.len()) - 1;
+        Self { loaded, chapter, beat: 0, shown: true }
+    }
+
+    /// The number of the chapter, from 1.
+    pub fn number(&self) -> usize {
+        self.chapter + 1
+    }
+
+    /// The chapter.
+    pub fn chapter(&self) -> &'static Chapter {
+        &CHAPTERS[self.chapter]
+    }
+
+    /// What is told.
+    pub fn beat(&self) -> &'static Beat {
+        &self.chapter().beats[self.beat]
+    }
+
+    /// Whether nothing follows.
+    pub fn is_at_the_end(&self) -> bool {
+        self.chapter + 1 == CHAPTERS.len() && self.beat + 1 == self.chapter().beats.len()
+    }
+
+    /// Turns a page. Returns whether there was one.
+    pub fn turn(&mut self, turn: Turn) -> bool {
+        let before = *self;
+        match turn {
+            Turn::On if self.beat + 1 < self.chapter().beats.len() => self.beat += 1,
+            Turn::On if self.chapter + 1 < CHAPTERS.len() => {
+                (self.chapter, self.beat) = (self.chapter + 1, 0)
+            }
+            Turn::Back if self.beat > 0 => self.beat -= 1,
+            Turn::Back if self.chapter > 0 => {
+                self.chapter -= 1;
+                self.beat = self.chapter().beats.len() - 1;
+            }
+            _ => {}
+        }
+        *self != before
+    }
+}
+
+impl App {
+    /// Whether the tour is told now.
+    pub fn is_touring(&self) -> bool {
+        self.tour.is_some_and(|tour| tour.shown)
+    }
+
+    /// Puts the tour away, or goes on with it: at this chapter, counted from 1, where one is given.
+    pub(super) fn toggle_tour(&mut self, chapter: Option<usize>) -> Vec<Effect> {
+        let Some(tour) = &mut self.tour else {
+            self.view.hint =
+                Some(Hint::Refused("the tour is a command of its own: `llamascape tour`".into()));
+            return Vec::new();
+        };
+        match chapter {
+            Some(number) => {
+                *tour = Tour::at(number, tour.loaded);
+                return self.do_deeds();
+            }
+            None => tour.shown = !tour.shown,
+        }
+        Vec::new()
+    }
+
+    /// Turns a page, and does what is to be seen on it.
+    pub(super) fn turn_page(&mut self, turn: Turn) -> Vec<Effect> {
+        if turn == Turn::On
+            && let Some(reason) = self.cannot_command()
+        {
+            self.view.hint = Some(Hint::Refused(reason));
+            return Vec::new();
+        }
+        let Some(tour) = &mut self.tour else { return Vec::new() };
+        match (tour.turn(turn), turn) {
+            (true, Turn::On) => self.do_deeds(),
+            (true, Turn::Back) => Vec::new(),
+            (false, _) => {
+                let end = if turn == Turn::On { "that was the tour" } else { "the tour begins here" };
+                self.view.hint = Some(Hint::Answer(end.into()));
+                Vec::new()
+            }
+        }
+    }
+
+    fn do_deeds(&mut self) -> Vec<Effect> {
+        let Some(tour) = self.tour else { return Vec::new() };
+        self.view.modal = None;
+        self.view.zoomed = false;
+        tour.beat().deeds.iter().flat_map(|deed| self.do_deed(*deed, tour.loaded)).collect()
+    }
+
+    fn do_deed(&mut self, deed: Deed, loaded: bool) -> Vec<Effect> {
+        let send = |command| vec![Effect::Send(command)];
+        match deed {
+            Deed::Show(view) => self.view.shown = view,
+            Deed::Focus(pane) => self.view.focus = pane,
+            Deed::Steps { fresh, knowing } => {
+                return send(Command::Step(if loaded { knowing } else { fresh }));
+            }
+            Deed::Pause => return send(Command::Pause),
+            Deed::NewPlane => {
+                let mut effects = self.drop_cursor();
+                effects.push(Effect::Send(Command::NewPlane));
+                return effects;
+            }
+            Deed::Zoom(factor) => return send(Command::Zoom(factor)),
+            Deed::Curvature => {
+                self.view.modal = Some(Modal::Curvature);
+                return send(Command::Curvature);
+            }
+            Deed::OpenProbe => return send(Command::Probe(probe::Ask::Open)),
+            Deed::TurnToBest => return self.turn_to_best(),
+            Deed::Walk(rounds) => {
+                let pair = probe::Ask::Choose { first: 0, second: Some(1) };
+                let asks = [pair, probe::Ask::Walk(rounds)];
+                return asks.into_iter().map(|ask| Effect::Send(Command::Probe(ask))).collect();
+            }
+            Deed::Lay => return send(Command::Wormhole(wormhole::Ask::Lay(wormhole::Setting::default()))),
+            Deed::Jump => return send(Command::Wormhole(wormhole::Ask::Jump(wormhole::PLATEAU))),
+            Deed::Descend(steps) => return send(Command::Wormhole(wormhole::Ask::Step(steps))),
+            Deed::Compare => return vec![Effect::Leave(Leave::Compare)],
+        }
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

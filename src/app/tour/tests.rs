@@ -1,0 +1,80 @@
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::*;
+use crate::app::{Message, Options, View};
+use crate::protocol::{ToScreen, Update};
+use crate::ui::fixture;
+
+fn app() -> App {
+    let mut app = App::new(Options { tour: Some(Tour::at(1, false)), ..Options::default() });
+    app.update(Message::Engine(ToScreen::Welcome { version: crate::protocol::VERSION }));
+    let update = Update { status: Some(fixture::status()), ..Update::default() };
+    app.update(Message::Engine(ToScreen::Update(Box::new(update))));
+    app
+}
+
+fn press(app: &mut App, code: KeyCode) -> Vec<Effect> {
+    app.update(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+}
+
+#[test]
+fn every_chapter_does_something_and_says_it_shortly() {
+    for chapter in CHAPTERS {
+        let acts = |deed: &Deed| !matches!(deed, Deed::Show(_) | Deed::Focus(_) | Deed::Pause);
+        assert!(chapter.beats.iter().any(|beat| beat.deeds.iter().any(acts)), "{}", chapter.title);
+        for beat in chapter.beats {
+            let sentences: Vec<&str> = beat.text.split_inclusive(['.', '?']).collect();
+            assert!((2..=5).contains(&sentences.len()), "{}", beat.text);
+            assert!(sentences.iter().all(|sentence| sentence.split(' ').count() <= 34), "{}", beat.text);
+            // Four lines on a screen of 80 columns.
+            assert!(beat.text.len() <= 4 * 70, "{} {}", beat.text.len(), beat.text);
+        }
+    }
+    assert!((8..=10).contains(&CHAPTERS.len()));
+}
+
+#[test]
+fn space_goes_through_all_of_it_and_each_chapter_asks_something_of_the_live_model() {
+    let mut app = app();
+    let mut asked = vec![0; CHAPTERS.len()];
+    for _ in 0..100 {
+        let effects = press(&mut app, KeyCode::Char(' '));
+        asked[app.tour.unwrap().number() - 1] += effects.len();
+    }
+    assert!(app.tour.unwrap().is_at_the_end());
+    assert!(asked.iter().all(|asked| *asked > 0), "{asked:?}");
+}
+
+#[test]
+fn a_tour_that_is_put_away_leaves_the_keys_alone_and_is_taken_up_where_it_was() {
+    let mut app = app();
+    press(&mut app, KeyCode::Char(' '));
+    press(&mut app, KeyCode::Char('t'));
+    assert!(!app.is_touring());
+    let told = app.tour.unwrap();
+    let effects = press(&mut app, KeyCode::Char(' '));
+    assert!(matches!(effects[..], [Effect::Send(Command::Run | Command::Pause)]), "{effects:?}");
+    press(&mut app, KeyCode::Char('t'));
+    assert_eq!(app.tour.unwrap(), Tour { shown: true, ..told });
+}
+
+#[test]
+fn back_undoes_nothing_and_a_chapter_is_begun_by_its_number() {
+    let mut app = app();
+    press(&mut app, KeyCode::Char(' '));
+    assert_eq!(press(&mut app, KeyCode::Backspace), []);
+    assert_eq!(press(&mut app, KeyCode::Backspace), [], "it begins here");
+    for key in ":tour 7".chars() {
+        press(&mut app, KeyCode::Char(key));
+    }
+    let effects = press(&mut app, KeyCode::Enter);
+    assert_eq!(effects, [Effect::Send(Command::Step(200))]);
+    assert_eq!((app.view.shown, app.tour.unwrap().number()), (View::Timeline, 7));
+}
+
+#[test]
+fn other_runs_have_no_tour() {
+    let mut app = App::new(Options::default());
+    assert_eq!(press(&mut app, KeyCode::Char('t')), []);
+    assert!(matches!(app.view.hint, Some(Hint::Refused(_))), "{:?}", app.view.hint);
+}
