@@ -4,6 +4,7 @@ mod attach;
 mod bench;
 mod choices;
 mod compare;
+mod completions;
 mod config;
 mod defaults;
 mod directions;
@@ -49,7 +50,7 @@ use defaults::{Defaults, Table};
 /// Without a command: `train`, which trains a small Llama on facts about countries and shows it on this
 /// terminal. With no flag either, and with runs that are being trained, those are listed first.
 #[derive(Debug, Parser)]
-#[command(name = "llamascape", version)]
+#[command(name = "llamascape", version, long_version = env!("LLAMASCAPE_VERSION"))]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -102,6 +103,10 @@ enum Command {
     Doctor(doctor::Args),
     /// The settings file, and what it says
     Config(config::Args),
+    /// What a shell needs to complete commands and flags
+    Completions(completions::Args),
+    /// The manual page
+    Man(completions::ManArgs),
     /// The process behind a screen
     #[command(hide = true)]
     Engine(engine::Args),
@@ -214,7 +219,9 @@ impl Cli {
                 | Command::Runs(_)
                 | Command::Export(_)
                 | Command::Doctor(_)
-                | Command::Config(_),
+                | Command::Config(_)
+                | Command::Completions(_)
+                | Command::Man(_),
             ) => None,
         };
         let available = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -241,6 +248,8 @@ impl Cli {
             Some(Command::Bench(args)) => args.run(threads),
             Some(Command::Doctor(args)) => args.run(threads),
             Some(Command::Config(args)) => args.run(&self.defaults),
+            Some(Command::Completions(args)) => args.run(),
+            Some(Command::Man(args)) => args.run(),
             Some(Command::Engine(args)) => args.run(),
         }
     }

@@ -15,6 +15,9 @@ use super::text;
 /// A gradient of this norm or less counts as none, where the loss curves by about one.
 const FLAT: f64 = 1e-3;
 
+/// Columns of text.
+const COLUMNS: usize = 60;
+
 /// What is known of the curvature around the weights.
 pub(super) struct Curvature<'a> {
     pub(super) app: &'a App,
@@ -25,9 +28,19 @@ impl Widget for Curvature<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let Self { app, theme } = self;
         let lines = app.engine.curvature.as_ref().map_or_else(|| vec!["asking ..".to_owned()], told);
-        let lines = lines.into_iter().map(|line| Line::raw(format!("  {line}"))).collect();
+        let lines = lines.iter().flat_map(|line| paragraph(line)).map(Line::raw).collect();
         let title = "Are the weights in a minimum?";
         Question { title, lines, foot: "esc closes", theme }.render(area, buffer);
+    }
+}
+
+/// A paragraph in as many lines as it needs.
+fn paragraph(text: &str) -> Vec<String> {
+    let lines = text::wrap(text, COLUMNS);
+    if lines.is_empty() {
+        vec![String::new()]
+    } else {
+        lines.iter().map(|line| format!("  {line}")).collect()
     }
 }
 
@@ -51,8 +64,10 @@ fn told(curvature: &protocol::Curvature) -> Vec<String> {
             text::number(least.min(0.0))
         ),
         String::new(),
-        format!("{probed} directions were looked along, those in which the loss curves most;"),
-        "a model has as many as it has weights.".to_owned(),
+        format!(
+            "{probed} directions were looked along, those in which the loss curves most. A model has as many as it \
+             has weights."
+        ),
     ]
 }
 
