@@ -288,6 +288,10 @@ fn what_can_not_be_drawn_is_refused_in_one_line() {
         (vec!["probe", "small", "--param", "model.norm.weight"], "write it as"),
         (vec!["probe", "small", "--param", "nothing[0]"], "no such tensor"),
         (
+            vec!["probe", "small", "--param", "model.norm.wieght[0]"],
+            "--param model.norm.wieght: the model has no such tensor; the nearest is model.norm.weight",
+        ),
+        (
             vec!["probe", "small", "--param", "model.norm.weight[1]", "--param", "model.norm.weight[1]"],
             "needs two",
         ),

@@ -155,23 +155,7 @@ fn fit(name: &str, typed: &str) -> Option<Fit> {
 
 /// The name that is most like what is typed.
 pub(super) fn nearest<'a>(names: impl Iterator<Item = &'a str>, typed: &str) -> Option<&'a str> {
-    names.min_by_key(|name| distance(name, typed))
-}
-
-/// How many letters are to be put in, left out or changed to make one word the other (Levenshtein's distance).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    // Distances of the beginnings of `other` from what of `one` was read so far.
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (read, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], read + 1);
-        for (i, wanted) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *wanted);
-            diagonal = row[i + 1];
-            row[i + 1] = changed.min(diagonal + 1).min(row[i] + 1);
-        }
-    }
-    row[other.len()]
+    names.min_by_key(|name| strsim::levenshtein(name, typed))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::num::NonZero;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, bail};
-use candle_core::{DType, Device};
+use anyhow::{anyhow, bail};
+use candle_core::DType;
 use serde::Serialize;
 
 use super::choices::ObjectiveName;
@@ -14,7 +14,8 @@ use super::ranges::range;
 use crate::export::surface::finite;
 use crate::landscape::directions::LossFunction;
 use crate::landscape::evaluator::Objective;
-use crate::landscape::plane::{Direction, Plane};
+use crate::landscape::plane::Plane;
+use crate::landscape::probe::{self, Entry};
 use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
 use crate::model::device::{self, DeviceChoice};
 use crate::model::llama::Llama;
@@ -66,24 +67,13 @@ pub(super) struct Args {
 struct Probe {
     model: String,
     objective: &'static str,
-    params: Vec<Param>,
+    params: Vec<Entry>,
     /// Absolute values, for each parameter.
     values: Vec<Vec<f64>>,
     loss: Sweep,
     p_target: Sweep,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ranked: Vec<Param>,
-}
-
-/// A single number of a model.
-#[derive(Debug, Clone, Serialize)]
-struct Param {
-    name: String,
-    index: Vec<usize>,
-    value: f64,
-    grad: f64,
-    #[serde(skip)]
-    flat: usize,
+    ranked: Vec<Entry>,
 }
 
 /// A value for each point; with two parameters a row for each value of the second.
@@ -114,16 +104,17 @@ impl Args {
         let function = LossFunction { llama: &llama, batch: &batch, objective, device: &device };
         let (turned, ranked) = if let Some(count) = self.rank_by_gradient {
             let names = self.selection.selection()?.names(params)?;
-            let ranked = rank(params, &function.gradient(params, &names)?, count.get())?;
+            let ranked = probe::rank(params, &function.gradient(params, &names)?, count.get())?;
             (ranked[..1].to_vec(), ranked)
         } else {
             (self.named(params, &function)?, Vec::new())
         };
-        let at = |param: &'_ Param| -> (String, usize) { (param.name.clone(), param.flat) };
+        let at = |entry: &'_ Entry| -> (String, usize) { (entry.name.clone(), entry.flat) };
         let (first, second) = (at(&turned[0]), turned.get(1).map(at));
         let second = second.as_ref().map(|(name, flat)| (name.as_str(), *flat));
         let plane = Plane::entries(params, (&first.0, first.1), second)?;
-        let count = self.points.map_or(if second.is_some() { 25 } else { 101 }, NonZero::get);
+        let count =
+            self.points.map_or(if second.is_some() { probe::SIDE } else { probe::POINTS }, NonZero::get);
         if count.saturating_mul(if second.is_some() { count } else { 1 }) > MOST {
             bail!("--points {count}: a sweep has at most {MOST} points, of both parameters together");
         }
@@ -170,8 +161,10 @@ impl Args {
 
 impl Args {
     /// The parameters that `--param` names.
-    fn named(&self, params: &Params, function: &LossFunction) -> anyhow::Result<Vec<Param>> {
-        let places = self.param.iter().map(|text| parse(text, params)).collect::<anyhow::Result<Vec<_>>>()?;
+    fn named(&self, params: &Params, function: &LossFunction) -> anyhow::Result<Vec<Entry>> {
+        let place =
+            |text: &String| probe::place(text, params).map_err(|problem| anyhow!("--param {problem}"));
+        let places = self.param.iter().map(place).collect::<anyhow::Result<Vec<_>>>()?;
         if let [first, second] = &places[..]
             && first == second
         {
@@ -179,7 +172,8 @@ impl Args {
         }
         let names: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
         let gradient = function.gradient(params, &names)?;
-        places.into_iter().map(|(name, flat)| param(params, &gradient, name, flat)).collect()
+        let read = |(name, flat)| Ok(Entry::read(params, &gradient, name, flat)?);
+        places.into_iter().map(read).collect()
     }
 }
 
@@ -217,50 +211,4 @@ impl Probe {
         }
         table
     }
-}
-
-/// `NAME[I,J]` of a matrix, `NAME[I]` of a vector: the name, and the place counted row by row.
-fn parse(text: &str, params: &Params) -> anyhow::Result<(String, usize)> {
-    let form = || format!("--param {text}: write it as model.layers.0.mlp.up_proj.weight[12,34]");
-    let (name, index) = text.strip_suffix(']').and_then(|text| text.rsplit_once('[')).with_context(form)?;
-    let index: Vec<usize> =
-        index.split(',').map(|i| i.trim().parse()).collect::<Result<_, _>>().with_context(form)?;
-    let Some(tensor) = params.get(name) else {
-        bail!("--param {name}: the model has no such tensor; `probe MODEL --rank-by-gradient 5` names some");
-    };
-    let dims = tensor.dims();
-    if index.len() != dims.len() || index.iter().zip(dims).any(|(i, d)| i >= d) {
-        bail!("--param {text}: the tensor is {dims:?}, counted from 0");
-    }
-    Ok((name.to_owned(), index.iter().zip(dims).fold(0, |flat, (i, d)| flat * d + i)))
-}
-
-fn param(params: &Params, gradient: &Direction, name: String, flat: usize) -> anyhow::Result<Param> {
-    let tensor = params.get(&name).context("the tensor is gone")?;
-    let read = |tensor: &candle_core::Tensor| -> anyhow::Result<f64> {
-        let number = tensor.detach().flatten_all()?.narrow(0, flat, 1)?.to_device(&Device::Cpu)?;
-        Ok(f64::from(number.to_vec1::<f32>()?[0]))
-    };
-    let index = match tensor.dims() {
-        [_, columns] => vec![flat / columns, flat % columns],
-        _ => vec![flat],
-    };
-    let grad = gradient.get(&name).map_or(Ok(0.0), read)?;
-    Ok(Param { index, value: read(tensor)?, grad, flat, name })
-}
-
-/// The parameters with the largest gradients, largest first.
-fn rank(params: &Params, gradient: &Direction, count: usize) -> anyhow::Result<Vec<Param>> {
-    let mut largest: Vec<(f32, &String, usize)> = Vec::new();
-    for (name, tensor) in gradient {
-        let numbers = tensor.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<f32>()?;
-        largest.extend(numbers.iter().enumerate().map(|(flat, x)| (x.abs(), name, flat)));
-        // Only so many of each tensor are worth keeping.
-        if largest.len() > count {
-            largest.select_nth_unstable_by(count - 1, |a, b| b.0.total_cmp(&a.0));
-            largest.truncate(count);
-        }
-    }
-    largest.sort_by(|a, b| b.0.total_cmp(&a.0));
-    largest.into_iter().map(|(_, name, flat)| param(params, gradient, name.clone(), flat)).collect()
 }

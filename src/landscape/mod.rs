@@ -6,5 +6,6 @@ pub mod evaluator;
 mod moving;
 pub mod path;
 pub mod plane;
+pub mod probe;
 pub mod selection;
 pub mod survey;

@@ -223,7 +223,7 @@ impl Plane {
                         Some(_) if scale == 0.0 => {}
                         Some(Delta::Dense(direction)) => moved = (moved.detach() + (direction * scale)?)?,
                         Some(Delta::Entry(index)) => {
-                            moved = (moved.detach() + one_hot(weight, *index, scale)?)?;
+                            moved = turned(&moved, *index, scale)?;
                         }
                         None => {}
                     }
@@ -262,11 +262,13 @@ impl Plane {
     }
 }
 
-/// Zeros of the shape of `weight` with `value` at one place.
-fn one_hot(weight: &Tensor, index: usize, value: f64) -> Result<Tensor> {
-    let mut numbers = vec![0.0_f32; weight.elem_count()];
-    numbers[index] = value as f32;
-    Tensor::from_vec(numbers, weight.shape(), weight.device())
+/// A copy of `weight` with the number at `index` moved by `scale`.
+fn turned(weight: &Tensor, index: usize, scale: f64) -> Result<Tensor> {
+    let copy = weight.detach().contiguous()?.copy()?;
+    let numbers = copy.flatten_all()?; // shares the copy's storage
+    let number = (numbers.narrow(0, index, 1)? + scale)?;
+    numbers.slice_set(&number, 0, index)?;
+    Ok(copy)
 }
 
 /// Standard normal numbers for the tensors of these names, drawn from the seed and each name, and scaled to the

@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 
-use candle_core::Device;
+use candle_core::{Device, Result, bail};
 
 use super::board::Board;
 use crate::model::llama::Llama;
+use crate::model::memory::available;
 use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
 use crate::predict::Prompt;
@@ -51,6 +52,25 @@ impl Ground {
     /// The text as a batch of one row.
     fn batch(&self) -> Batch {
         Batch::new(vec![self.prompt.ids().to_vec()])
+    }
+
+    /// The rate of the steps that are taken from here: of what was loaded, a larger one destroys what it has learnt.
+    fn learning_rate(&self) -> f64 {
+        if self.loaded { 1e-5 } else { 1e-3 }
+    }
+
+    /// Fails with both numbers where something would take more bytes than can be had.
+    fn check_memory(&self, what: &str, needed: usize) -> Result<()> {
+        let (needed, available) = (needed as u64, available());
+        if self.device.is_cpu() && needed > available {
+            let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+            bail!(
+                "{what} would take {:.1} GB, {:.1} GB can be had: close other programs or take a smaller model",
+                gigabytes(needed),
+                gigabytes(available)
+            );
+        }
+        Ok(())
     }
 }
 
