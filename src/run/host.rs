@@ -269,5 +269,6 @@ pub(super) fn first_status(settings: &Settings) -> Status {
         drift: None,
         slicing: false,
         back: None,
+        checkpoints: Vec::new(),
     }
 }
