@@ -248,6 +248,14 @@ pub struct Status {
     pub slicing: bool,
     /// The step to which one can go back; the present one where the weights were moved by hand since.
     pub back: Option<u64>,
+    /// The steps of the checkpoints that lie in the run's folder, ascending: the newest [`Status::CHECKPOINTS`].
+    #[serde(default)]
+    pub checkpoints: Vec<u64>,
+}
+
+impl Status {
+    /// Checkpoints that are told at most.
+    pub const CHECKPOINTS: usize = 64;
 }
 
 /// What the engine is doing.

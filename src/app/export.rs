@@ -262,6 +262,7 @@ mod tests {
             drift: None,
             slicing: false,
             back: None,
+            checkpoints: Vec::new(),
         });
         app
     }

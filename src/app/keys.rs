@@ -18,7 +18,7 @@ pub enum Action {
     StepTen,
     /// Back to an earlier state.
     Back,
-    /// The weights under the cursor.
+    /// The weights under the cursor, or the next chart.
     Move,
     /// A higher learning rate.
     Faster,
@@ -34,13 +34,13 @@ pub enum Action {
     Redraw,
     /// New directions.
     NewPlane,
-    /// Less of the plane.
+    /// Less of the plane, or of the steps.
     ZoomIn,
-    /// More of the plane.
+    /// More of the plane, or of the steps.
     ZoomOut,
     /// The next grid.
     Grid,
-    /// How the colours, or the loss, are spread.
+    /// How the colours, or the charts, are spread.
     LogScale,
     /// A surface or a map.
     Surface,
@@ -213,7 +213,7 @@ bindings! {
         [key('s'), key('.')] Step "step [N]" 2 "step" "take one step, then pause"
         [key('S')] StepTen "ten-steps" 0 "10 steps" "take ten steps, then pause"
         [key('b')] Back "back" 3 "back" "go back to before the last step, or the last state that is kept in memory"
-        [named(KeyCode::Enter)] Move "move" 0 "move" "move the training to the cursor on the landscape; it asks first"
+        [named(KeyCode::Enter)] Move "move" 0 "move" "move the training to the cursor on the landscape; it asks first (charts: the next)"
         [key('+'), key('=')] Faster "rate-up" 0 "rate up" "raise the learning rate by a quarter"
         [key('-')] Slower "rate-down" 0 "rate down" "lower the learning rate likewise"
         [key('o')] Optimizer "optimizer" 15 "optimizer" "go on with the next optimizer, its moments empty"
@@ -221,13 +221,13 @@ bindings! {
     Engine:
         [key('r')] Redraw "redraw" 10 "redraw" "evaluate the slice around the weights as they are now"
         [key('n')] NewPlane "new-plane" 6 "new plane" "draw two new random directions"
-        [key('[')] ZoomIn "zoom-in" 13 "closer" "zoom in on the plane"
+        [key('[')] ZoomIn "zoom-in" 13 "closer" "zoom in on the plane; on the steps of the focused charts"
         [key(']')] ZoomOut "zoom-out" 14 "wider" "zoom out"
         [key('g')] Grid "grid" 0 "grid" "at most 17, 33 or 65 points a side"
         [key('i')] Curvature "minimum" 0 "minimum" "whether the weights are in a minimum: how the loss of the prompt curves around them"
         [key('p')] Prompt "prompt [TEXT]" 5 "prompt" "edit the prompt; its last token is the target"
     Picture:
-        [key('L')] LogScale "log-scale" 0 "log scale" "colours linear, logarithmic or by rank; the focused loss chart by the logarithm"
+        [key('L')] LogScale "log-scale" 0 "log scale" "colours linear, logarithmic or by rank; the focused charts by the logarithm"
         [key('x')] Surface "surface" 0 "surface" "the landscape as a surface seen from the side, or as a map"
         [key('<')] TurnLeft "turn-left" 0 "turn left" "turn the surface, its front to the left"
         [key('>')] TurnRight "turn-right" 0 "turn right" "turn it to the right"
@@ -242,11 +242,11 @@ bindings! {
         [key('3')] Probe "probe [NAME]" 18 "probe" "turn one parameter or two by hand, and tune them against the gradient"
         [key('5')] Layers "layers" 8 "layers" "gradient, weights and update of every parameter, over time"
         [key('6')] Timeline "timeline" 9 "timeline" "the slices of the run, one after another; enter marks one, tab: how two differ"
-        [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it (loss: steps)"
+        [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it (charts: steps)"
         [named(KeyCode::BackTab)] FocusPrevious "previous-pane" 0 "focus back" "focus the pane before"
         [key('z')] Zoom "zoom-pane" 0 "zoom pane" "give the focused pane the whole screen, or take it back"
         [key('7')] Log "log" 7 "log" "show or hide the log"
-        [named(KeyCode::Esc)] Clear "clear" 0 "clear" "all panes again; no cursor; the newest log lines"
+        [named(KeyCode::Esc)] Clear "clear" 0 "clear" "all panes and all steps again; no cursor; the newest log lines"
         [key('/')] Search "search" 0 "search" "search the log: enter goes to older lines, esc ends it"
         [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or the slice as numbers, to a file"
         [named(KeyCode::F(12))] Costs "costs" 0 "costs" "what the last picture cost: bytes to the terminal, milliseconds, pictures a second"

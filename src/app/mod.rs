@@ -5,6 +5,7 @@
 
 mod bindings;
 pub mod comparison;
+mod curve;
 mod editor;
 mod engine_state;
 mod export;
@@ -19,12 +20,14 @@ mod remembered;
 mod search;
 pub mod start;
 mod state;
+mod steps;
 mod timeline;
 mod toasts;
 pub mod tour;
 mod wormhole;
 
 pub use bindings::{Bindings, Choice, CommandKeys, Keys, Misfit};
+pub use curve::Curve;
 pub use editor::LineEditor;
 pub use engine_state::EngineState;
 pub use export::{ExportFormat, Exported};
@@ -39,6 +42,7 @@ pub use search::{Recent, Search};
 pub use state::{
     Chosen, Cost, Hint, LandscapeView, Link, Marker, Modal, Pane, Stretch, View, ViewState, Viewpoint,
 };
+pub use steps::Steps;
 pub use timeline::TimelineView;
 pub use toasts::Toasts;
 pub use wormhole::WormholeView;
@@ -249,7 +253,7 @@ impl App {
         let (view, keys) = (&mut self.view, &self.options.bindings);
         match action {
             Action::LogScale if view.focus == Pane::Loss && view.shown == View::Observatory => {
-                view.log_loss = !view.log_loss;
+                view.log_charts = !view.log_charts;
             }
             Action::LogScale => view.hint = Some(view.landscape.next_stretch()),
             Action::Surface => view.hint = Some(view.landscape.switch(keys)),
@@ -275,7 +279,7 @@ impl App {
             Action::Zoom => view.zoomed = !view.zoomed,
             Action::Clear if view.zoomed => view.zoomed = false,
             Action::Clear => {
-                view.step = None;
+                view.steps = Steps::default();
                 self.log.transition(TuiWidgetEvent::EscapeKey);
                 return self.drop_cursor();
             }
@@ -302,8 +306,13 @@ impl App {
             _ => {}
         }
         let (view, engine) = (&mut self.view, &self.engine);
-        let (layers, timeline) = (&mut view.layers, &mut view.timeline);
+        let on_charts = view.shown == View::Observatory && view.focus == Pane::Loss;
+        let (layers, timeline, steps) = (&mut view.layers, &mut view.timeline, &mut view.steps);
         match (view.shown, action) {
+            (_, Action::Move) if on_charts => view.curve = view.curve.after(1),
+            (_, Action::ZoomIn) if on_charts => steps.zoom(&engine.history, true),
+            (_, Action::ZoomOut) if on_charts => steps.zoom(&engine.history, false),
+            (_, Action::Clear) if on_charts && steps.is_narrowed() => *steps = Steps::default(),
             (View::Layers, Action::Move) => layers.fold(&engine.tensor_names),
             (View::Layers, Action::FocusNext) => layers.quantity = layers.quantity.after(1),
             (View::Layers, Action::FocusPrevious) => {
@@ -461,15 +470,19 @@ impl App {
             return Vec::new();
         }
         self.view.hint = None;
+        if pointed.gesture == Gesture::Click {
+            self.view.focus = pointed.pane;
+        }
+        let (steps, history) = (&mut self.view.steps, &self.engine.history);
         match (pointed.gesture, pointed.pane, pointed.place) {
-            (Gesture::Click, pane, place) => {
-                self.view.focus = pane;
-                if let Some(place) = place {
-                    let before = self.view.landscape.chosen;
-                    self.view.landscape.point(self.engine.slice.as_ref(), place);
-                    return self.moved(before);
-                }
+            (Gesture::Click, Pane::Landscape, Some(place)) => {
+                let before = self.view.landscape.chosen;
+                self.view.landscape.point(self.engine.slice.as_ref(), place);
+                return self.moved(before);
             }
+            (Gesture::Click, Pane::Loss, Some([along, _])) => steps.read_at(history, along),
+            (Gesture::WheelUp, Pane::Loss, Some([along, _])) => steps.zoom_at(history, true, along),
+            (Gesture::WheelDown, Pane::Loss, Some([along, _])) => steps.zoom_at(history, false, along),
             (Gesture::WheelUp, Pane::Landscape, Some(_)) => return self.act(Action::ZoomIn),
             (Gesture::WheelDown, Pane::Landscape, Some(_)) => return self.act(Action::ZoomOut),
             (Gesture::WheelUp, Pane::Log, _) => self.log.transition(TuiWidgetEvent::PrevPageKey),
@@ -479,7 +492,7 @@ impl App {
         Vec::new()
     }
 
-    /// Arrows and hjkl: the cursor of the landscape or of the loss, or the log, whichever has the focus.
+    /// Arrows and hjkl: the cursor of the landscape or of the charts, or the log, whichever has the focus.
     fn steer(&mut self, code: KeyCode) -> Vec<Effect> {
         let Some((right, up)) = keys::direction(code) else { return Vec::new() };
         match self.view.shown {
@@ -497,7 +510,7 @@ impl App {
         }
         match self.view.focus {
             Pane::Landscape => return self.move_cursor(right, up),
-            Pane::Loss => self.view.move_step(&self.engine.history, right, up),
+            Pane::Loss => self.view.steps.step(&self.engine.history, right, up),
             Pane::Log if up > 0 => self.log.transition(TuiWidgetEvent::PrevPageKey),
             Pane::Log if up < 0 => self.log.transition(TuiWidgetEvent::NextPageKey),
             _ => {}

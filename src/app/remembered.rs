@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Marker, Stretch, View, ViewState, Viewpoint};
+use super::{Curve, Marker, Stretch, View, ViewState, Viewpoint};
 
 /// How a run was looked at. What is missing is as ever.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +22,10 @@ pub struct Remembered {
     pub surface: bool,
     /// From where it was seen.
     pub viewpoint: Viewpoint,
-    /// The loss chart showed the logarithm of the loss.
-    pub log_loss: bool,
+    /// The charts showed logarithms.
+    pub log_charts: bool,
+    /// What the first chart showed.
+    pub curve: Curve,
     /// The log was shown where it is hidden by default, and the other way round.
     pub log_flipped: bool,
 }
@@ -40,7 +42,8 @@ impl Remembered {
             map: landscape.map,
             surface: landscape.relief,
             viewpoint: landscape.viewpoint,
-            log_loss: view.log_loss,
+            log_charts: view.log_charts,
+            curve: view.curve,
             log_flipped: view.log_flipped,
         }
     }
@@ -49,7 +52,8 @@ impl Remembered {
     pub(super) fn view(self) -> ViewState {
         let mut view = ViewState {
             shown: self.view,
-            log_loss: self.log_loss,
+            log_charts: self.log_charts,
+            curve: self.curve,
             log_flipped: self.log_flipped,
             ..ViewState::default()
         };

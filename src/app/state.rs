@@ -1,11 +1,13 @@
 //! The parts of the state: the connection, and what the person looks at.
 
-use crate::protocol::{History, Outcome, Slice};
+use crate::protocol::{Outcome, Slice};
 
 use serde::{Deserialize, Serialize};
 
+use super::curve::Curve;
 use super::layers::LayersView;
 use super::probe::ProbeView;
+use super::steps::Steps;
 use super::timeline::TimelineView;
 use super::toasts::Toasts;
 use super::wormhole::WormholeView;
@@ -46,7 +48,7 @@ pub enum View {
 pub enum Pane {
     /// The slice of the loss landscape.
     Landscape,
-    /// Loss over steps.
+    /// Loss, and what else is charted, over steps.
     Loss,
     /// What the model would say next.
     NextToken,
@@ -274,10 +276,12 @@ pub struct ViewState {
     pub zoomed: bool,
     /// The log is shown where it is hidden by default, and the other way round.
     pub log_flipped: bool,
-    /// The loss chart shows the logarithm of the loss.
-    pub log_loss: bool,
-    /// The step that is read on the loss chart.
-    pub step: Option<u64>,
+    /// The charts show logarithms.
+    pub log_charts: bool,
+    /// What the first chart shows.
+    pub curve: Curve,
+    /// The steps that the charts show, and the one that is read.
+    pub steps: Steps,
     /// How the landscape is drawn.
     pub landscape: LandscapeView,
     /// What lies over the screen.
@@ -301,33 +305,15 @@ impl Default for ViewState {
             focus: Pane::Landscape,
             zoomed: false,
             log_flipped: false,
-            log_loss: false,
-            step: None,
+            log_charts: false,
+            curve: Curve::default(),
+            steps: Steps::default(),
             landscape: LandscapeView::default(),
             modal: None,
             hint: None,
             toasts: Toasts::default(),
             history: Vec::new(),
         }
-    }
-}
-
-impl ViewState {
-    /// The index of the recorded point that is nearest to the step that is read.
-    pub fn reading(&self, history: &History) -> Option<usize> {
-        let (step, points) = (self.step?, history.points());
-        (0..points.len()).min_by_key(|i| points[*i].step.abs_diff(step))
-    }
-
-    /// Reads the newest point at first, and from there one to the right or left, or a twentieth of all of them up or
-    /// down: a history is many points long.
-    pub(super) fn move_step(&mut self, history: &History, right: i32, up: i32) {
-        let points = history.points();
-        let Some(newest) = points.len().checked_sub(1) else { return };
-        let far = (points.len() / 20).max(1) as isize;
-        let by = right as isize + up as isize * far;
-        let index = self.reading(history).map_or(newest, |i| i.saturating_add_signed(by).min(newest));
-        self.step = Some(points[index].step);
     }
 }
 
@@ -426,7 +412,6 @@ mod tests {
 
     use super::*;
     use crate::app::{Action, App, Message, Options};
-    use crate::protocol::Point;
 
     #[test]
     fn the_colours_are_linear_then_logarithmic_then_by_rank() {
@@ -469,63 +454,7 @@ mod tests {
         assert_eq!(view.viewpoint, Viewpoint { turn: 0, tilt: 15 });
     }
 
-    fn point(step: u64) -> Point {
-        Point { step, loss: 1.0, held_out: None, grad_norm: 1.0, learning_rate: 1e-3, spike: false }
-    }
-
     fn press(app: &mut App, code: KeyCode) {
         app.update(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)));
-    }
-
-    #[test]
-    fn the_steps_of_the_focused_loss_are_read_until_esc() {
-        let mut app = App::new(Options::default());
-        for step in 2..=9 {
-            app.engine.history.push(point(10 * step));
-        }
-        let mut step_after = |code| {
-            press(&mut app, code);
-            app.view.step
-        };
-        assert_eq!(step_after(KeyCode::Left), None, "the landscape has the focus");
-        step_after(KeyCode::Tab);
-        assert_eq!(step_after(KeyCode::Left), Some(90), "it begins at the newest");
-        assert_eq!(step_after(KeyCode::Right), Some(90));
-        assert_eq!(step_after(KeyCode::Char('h')), Some(80));
-        assert_eq!(step_after(KeyCode::Char('l')), Some(90));
-        assert_eq!(step_after(KeyCode::Down), Some(80));
-        for _ in 0..20 {
-            step_after(KeyCode::Left);
-        }
-        assert_eq!(step_after(KeyCode::Left), Some(20));
-        assert_eq!(step_after(KeyCode::Esc), None);
-    }
-
-    #[test]
-    fn far_steps_are_a_few_keys_away() {
-        let (mut view, mut history) = (ViewState::default(), History::default());
-        for step in 1..=8000 {
-            history.push(point(step));
-        }
-        view.move_step(&history, -1, 0);
-        view.move_step(&history, 0, -1);
-        assert_eq!(view.step, Some(7600));
-        view.move_step(&history, 0, 3);
-        assert_eq!(view.step, Some(8000));
-    }
-
-    #[test]
-    fn the_nearest_point_is_read_where_the_step_itself_is_gone() {
-        let mut view = ViewState { step: Some(12), ..ViewState::default() };
-        let mut history = History::default();
-        assert_eq!(view.reading(&history), None);
-        view.move_step(&history, 1, 0);
-        assert_eq!(view.step, Some(12), "there is nowhere to go");
-        for step in [1, 5, 10] {
-            history.push(point(step));
-        }
-        assert_eq!(view.reading(&history), Some(2));
-        history.rewind(5);
-        assert_eq!(view.reading(&history), Some(1));
     }
 }

@@ -31,6 +31,7 @@ fn status(phase: Phase) -> Status {
         drift: None,
         slicing: false,
         back: None,
+        checkpoints: Vec::new(),
     }
 }
 
@@ -445,6 +446,7 @@ fn there_is_no_move_without_a_cursor_on_the_focused_landscape() {
     assert_eq!((press(&mut app, KeyCode::Enter), &app.view.hint), (vec![], &refused));
     keys(&mut app, "l");
     press(&mut app, KeyCode::Tab);
+    press(&mut app, KeyCode::Tab);
     assert_eq!((press(&mut app, KeyCode::Enter), &app.view.hint), (vec![], &refused));
     assert_eq!(app.view.modal, None);
 }
@@ -453,10 +455,10 @@ fn there_is_no_move_without_a_cursor_on_the_focused_landscape() {
 fn the_focus_goes_round_and_decides_what_l_means() {
     let mut app = app(Phase::Paused);
     keys(&mut app, "L");
-    assert_eq!((app.view.landscape.stretch, app.view.log_loss), (Stretch::Log, false));
+    assert_eq!((app.view.landscape.stretch, app.view.log_charts), (Stretch::Log, false));
     press(&mut app, KeyCode::Tab);
     keys(&mut app, "L");
-    assert_eq!((app.view.focus, app.view.log_loss), (Pane::Loss, true));
+    assert_eq!((app.view.focus, app.view.log_charts), (Pane::Loss, true));
     press(&mut app, KeyCode::BackTab);
     press(&mut app, KeyCode::BackTab);
     assert_eq!(app.view.focus, Pane::Log);

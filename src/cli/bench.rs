@@ -348,6 +348,7 @@ fn update(step: u64, slice: Option<Slice>) -> Update {
         drift: None,
         slicing: true,
         back: None,
+        checkpoints: Vec::new(),
     };
     let point =
         Point { step, loss, held_out: None, grad_norm: 1.0 / loss, learning_rate: 1e-3, spike: false };

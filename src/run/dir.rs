@@ -18,6 +18,7 @@ use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
 use super::journal::brief;
+use crate::protocol::Status;
 use crate::settings::Settings;
 
 pub use deletion::{Doomed, sweep};
@@ -348,6 +349,13 @@ impl RunDir {
         let mut steps: Vec<u64> =
             entries.flatten().filter_map(|entry| step(entry.file_name().to_str()?)).collect();
         steps.sort_unstable();
+        steps
+    }
+
+    /// The steps of the newest of them, as many as [`Status::checkpoints`] tells.
+    pub fn newest_checkpoints(&self) -> Vec<u64> {
+        let mut steps = self.checkpoints();
+        steps.drain(..steps.len().saturating_sub(Status::CHECKPOINTS));
         steps
     }
 

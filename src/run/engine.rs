@@ -535,6 +535,7 @@ impl<'a> Engine<'a> {
             drift: self.drift,
             slicing: self.pictures.as_ref().is_some_and(Pictures::busy),
             back: self.kept.before(&self.trainer.progress()),
+            checkpoints: self.saver.checkpoints().to_vec(),
         }
     }
 

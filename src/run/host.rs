@@ -281,5 +281,6 @@ pub(super) fn first_status(settings: &Settings) -> Status {
         drift: None,
         slicing: false,
         back: None,
+        checkpoints: Vec::new(),
     }
 }

@@ -178,7 +178,8 @@ impl Reader {
     }
 
     fn status(&self, phase: Phase) -> Status {
-        let status = Status { phase, held_out: self.held_out, ..first_status(&self.settings) };
+        let checkpoints = self.dir.newest_checkpoints();
+        let status = Status { phase, held_out: self.held_out, checkpoints, ..first_status(&self.settings) };
         let Some(Point { step, loss, grad_norm, learning_rate, .. }) = self.last else { return status };
         Status { step, loss: Some(loss), grad_norm: Some(grad_norm), learning_rate, ..status }
     }

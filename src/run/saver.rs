@@ -30,6 +30,8 @@ pub struct Saver<'a> {
     saved: Option<Progress>,
     saved_at: Instant,
     best: Option<Best>,
+    /// The steps of the newest checkpoints that are there.
+    checkpoints: Vec<u64>,
 }
 
 impl<'a> Saver<'a> {
@@ -51,12 +53,20 @@ impl<'a> Saver<'a> {
             saved: state.map(|state| state.progress),
             saved_at: Instant::now(),
             best: state.and_then(|state| state.best),
+            checkpoints: dir.newest_checkpoints(),
         }
     }
 
     /// The newest checkpoint.
     pub fn newest(&self) -> Option<PathBuf> {
         self.saved.map(|progress| self.dir.checkpoint(progress.step))
+    }
+
+    /// The steps of the newest checkpoints, as [`Status::checkpoints`] tells them.
+    ///
+    /// [`Status::checkpoints`]: crate::protocol::Status::checkpoints
+    pub fn checkpoints(&self) -> &[u64] {
+        &self.checkpoints
     }
 
     /// Whether the state as it is now is saved.
@@ -166,12 +176,13 @@ impl<'a> Saver<'a> {
         self.saved = Some(snapshot.progress);
         log::info!(target: NOTICE, "checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
         self.prune();
+        self.checkpoints = self.dir.newest_checkpoints();
         Ok(())
     }
 
     /// Removes the checkpoints behind this step, and that of this step where it was moved more often: the run takes
     /// another course from here, and going on from one of them would mix the two.
-    pub fn abandon(&self, step: u64, moves: u64) {
+    pub fn abandon(&mut self, step: u64, moves: u64) {
         let moved = |at: u64| {
             let state = resume::state(&self.dir.checkpoint(at));
             state.is_ok_and(|state| state.progress.moves > moves)
@@ -181,6 +192,7 @@ impl<'a> Saver<'a> {
             log::warn!("checkpoint-{later} is removed: the run goes another way from step {step}");
             self.remove(later);
         }
+        self.checkpoints = self.dir.newest_checkpoints();
     }
 
     /// Removes all checkpoints but the last few and the one with the best held-out loss.

@@ -23,6 +23,11 @@ impl Range {
         self.high - self.low <= 1e-12 * self.low.abs().max(self.high.abs())
     }
 
+    /// Whether a value lies in it.
+    pub(super) fn has(self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
     /// Where a value lies, from 0 to 1.
     pub(super) fn place(self, value: f64) -> f64 {
         if self.is_flat() {

@@ -1,4 +1,4 @@
-//! Lines over steps, in braille dots, with axes.
+//! Lines over steps, in braille dots, beside the axis of their values.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,38 +6,91 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::theme::Theme;
+use crate::theme::{Palette, Theme};
 
 use super::axis::{self, Range};
 use super::braille::Dots;
+use super::steps::{self, draw_cursor};
 use super::text;
 
-/// A line: points in the order of steps, and its style.
+/// What something is drawn with: its style in a theme.
+pub(super) type Ink = fn(&Palette) -> Style;
+
+/// A line: points in the order of steps, and its ink.
 pub(super) struct Series {
     /// Step and value.
     pub(super) points: Vec<(f64, f64)>,
-    pub(super) style: Style,
+    pub(super) ink: Ink,
 }
 
-/// Lines in one frame of axes. The points of all but the first are beads, seen also where the lines meet. Where
-/// several points of the first fall into one column of dots, the column shows their whole range; where they are more
-/// than three a column, a smoothed line stands out from the ranges.
-pub(super) struct Chart<'a> {
-    pub(super) theme: &'a Theme,
+/// Lines over the same steps.
+pub(super) struct Lines {
     pub(super) series: Vec<Series>,
     /// Points of the first line that stand out.
     pub(super) marks: Vec<(f64, f64)>,
-    /// The values' logarithm is drawn.
+    /// The values' logarithm is asked for.
     pub(super) log: bool,
+    /// The steps from the left to the right.
+    pub(super) steps: Range,
+    /// What is said where there is no point.
+    pub(super) missing: &'static str,
+}
+
+impl Lines {
+    fn points(&self) -> impl Iterator<Item = &(f64, f64)> {
+        self.series.iter().flat_map(|series| &series.points)
+    }
+
+    /// Whether the logarithm is drawn: where no value has one, it is not.
+    pub(super) fn is_log(&self) -> bool {
+        self.log && self.points().any(|point| point.1 > 0.0)
+    }
+
+    /// The range of the values as they are drawn.
+    fn values(&self, log: bool) -> Option<Range> {
+        Range::of(self.points().map(|point| scaled(point.1, log)))
+    }
+
+    /// The numbers beside so many rows.
+    fn labels(&self, rows: u16) -> Vec<(u16, String)> {
+        let log = self.is_log();
+        self.values(log).map_or_else(Vec::new, |values| axis::labels(values, log, rows))
+    }
+
+    /// Columns of the numbers beside so many rows, with a gap.
+    pub(super) fn gutter(&self, rows: u16) -> u16 {
+        self.labels(rows).iter().map(|label| text::width(&label.1)).max().unwrap_or(0) as u16 + 1
+    }
+}
+
+/// A value as it is drawn.
+fn scaled(value: f64, log: bool) -> f64 {
+    if log { value.ln() } else { value }
+}
+
+/// Lines beside the axis of their values. The points of all but the first are beads, seen also where the lines meet;
+/// without colours they are characters. Where several points of the first fall into one column of dots, the column
+/// shows their whole range; where they are more than three a column, a smoothed line stands out from the ranges.
+pub(super) struct Chart<'a> {
+    pub(super) theme: &'a Theme,
+    pub(super) lines: &'a Lines,
+    /// Columns for the axis of the values.
+    pub(super) gutter: u16,
     /// The step that is read.
     pub(super) cursor: Option<f64>,
 }
 
+/// Columns of a plot at least.
+pub(super) const NARROWEST: u16 = 4;
+
 /// What stands above a point that stands out.
 const MARK: &str = "▾";
 
-/// What the step that is read is marked with where nothing is drawn.
-const CURSOR: &str = "│";
+/// What a point of a further line is without colours.
+const POINT: &str = "o";
+
+/// Columns of cells from one such point to the next, at least: the first line is to be seen between them.
+const POINTS_APART: usize = 3;
 
 /// Points in a column of dots from which the line is smoothed.
 const MANY: usize = 3;
@@ -81,6 +134,8 @@ type Places = Vec<(usize, f64)>;
 struct Plot {
     dots: Dots,
     values: Range,
+    /// Of the ranges below a smoothed line every other dot is left out: no colour tells them from it.
+    sparse: bool,
 }
 
 impl Plot {
@@ -114,12 +169,28 @@ impl Plot {
         }
     }
 
+    /// The points of a line as characters, as far as they leave room for the first line between them.
+    fn characters(&self, places: &[(usize, f64)], style: Style, area: Rect, buffer: &mut Buffer) {
+        let mut free = 0;
+        for &(x, value) in places.iter().filter(|place| place.1.is_finite()) {
+            let (column, row) = (x / 2, self.row(value) / 4);
+            if column >= free {
+                free = column + POINTS_APART;
+                let place = (area.x + column as u16, area.y + row as u16);
+                buffer[place].set_symbol(POINT).set_style(style);
+            }
+        }
+    }
+
     /// The range of every column.
     fn ranges(&mut self, places: &[(usize, f64)], layer: usize) {
         for column in places.chunk_by(|a, b| a.0 == b.0) {
             let Some((top, bottom)) = self.rows(column) else { continue };
             for row in top..=bottom {
                 let (x, cell) = (column[0].0, row / 4 * 4);
+                if layer == RANGES && self.sparse && (x + row) % 2 == 1 {
+                    continue;
+                }
                 // A range that goes on above and below a cell with the smoothed line leaves the line alone there.
                 let goes_on = top < cell && bottom > cell + 3;
                 if layer != RANGES || !goes_on || self.dots.layer((x, row)) != Some(LINE) {
@@ -149,21 +220,22 @@ impl Plot {
 }
 
 impl Chart<'_> {
-    fn value(&self, value: f64) -> f64 {
-        if self.log { value.ln() } else { value }
-    }
-
-    fn draw(&self, steps: Range, values: Range, area: Rect, buffer: &mut Buffer) {
-        let mut plot = Plot { dots: Dots::new(area.width, area.height), values };
+    fn draw(&self, values: Range, area: Rect, buffer: &mut Buffer) {
+        let Lines { series, marks, steps, .. } = self.lines;
+        let (theme, log) = (self.theme, self.lines.is_log());
+        let sparse = !theme.has_color;
+        let mut plot = Plot { dots: Dots::new(area.width, area.height), values, sparse };
         let columns = plot.dots.size().0;
-        let x = |step| (steps.place(step) * columns.saturating_sub(1) as f64).round() as usize;
-        let mut beads = Vec::new();
+        let x = |step| steps::dot(*steps, step, columns);
+        let (mut beads, mut characters) = (Vec::new(), Vec::new());
         // The first one lies over the others: where they share a cell it is the one to follow.
-        for (index, series) in self.series.iter().enumerate().rev() {
+        for (index, series) in series.iter().enumerate().rev() {
             let layer = LINE + index;
             let places: Places =
-                series.points.iter().map(|&(step, value)| (x(step), self.value(value))).collect();
-            if index > 0 {
+                series.points.iter().map(|&(step, value)| (x(step), scaled(value, log))).collect();
+            if index > 0 && !theme.has_color {
+                characters.push((places, series.ink));
+            } else if index > 0 {
                 plot.line(&places, layer);
                 // Few enough to leave most of the first line to be seen.
                 if places.len() * APART <= columns {
@@ -179,80 +251,47 @@ impl Chart<'_> {
         for (places, layer) in beads {
             plot.beads(&places, layer);
         }
-        let lines = self.series.iter().map(|series| series.style);
-        let styles: Vec<Style> = std::iter::once(self.theme.palette.muted).chain(lines).collect();
+        let inks = series.iter().map(|series| (series.ink)(&theme.palette));
+        let styles: Vec<Style> = std::iter::once(theme.palette.muted).chain(inks).collect();
         plot.dots.draw(area, &styles, buffer);
+        for (places, ink) in characters {
+            plot.characters(&places, ink(&theme.palette), area, buffer);
+        }
         // A cell holds 2 x 4 dots.
         let column = |step| area.x + (x(step) / 2) as u16;
         if let Some(step) = self.cursor {
-            draw_cursor(Rect { x: column(step), width: 1, ..area }, self.theme, buffer);
+            draw_cursor(Rect { x: column(step), width: 1, ..area }, theme, buffer);
         }
-        for &(step, value) in &self.marks {
-            let value = self.value(value);
+        for &(step, value) in marks {
+            let value = scaled(value, log);
             let row = if value.is_finite() { (plot.row(value) / 4) as u16 } else { 0 };
             buffer[(column(step), area.y + row.saturating_sub(1))]
                 .set_symbol(MARK)
-                .set_style(self.theme.palette.warn);
+                .set_style(theme.palette.warn);
         }
-    }
-}
-
-/// The first step, the middle one and the last, as far as there is room.
-pub(super) fn draw_steps(steps: Range, theme: &Theme, area: Rect, buffer: &mut Buffer) {
-    let muted = theme.palette.muted;
-    let first = format!("{:.0}", steps.low);
-    Line::styled(first.as_str(), muted).render(area, buffer);
-    if steps.high <= steps.low {
-        return;
-    }
-    let last = format!("step {:.0}", steps.high);
-    Line::styled(last.as_str(), muted).right_aligned().render(area, buffer);
-    let step = f64::midpoint(steps.low, steps.high).round();
-    let middle = format!("{step:.0}");
-    let wide = text::width(&middle) as u16;
-    let center = (steps.place(step) * f64::from(area.width.saturating_sub(1))).round() as u16;
-    let start = center.saturating_sub(wide / 2);
-    let free = text::width(&first) as u16 + 1..area.width.saturating_sub(text::width(&last) as u16);
-    if middle != first && free.contains(&start) && free.contains(&(start + wide)) {
-        let place = Rect { x: area.x + start, width: wide, ..area };
-        Line::styled(middle, muted).render(place, buffer);
-    }
-}
-
-/// Makes the column of the step that is read stand out, and leaves what is drawn in it.
-pub(super) fn draw_cursor(column: Rect, theme: &Theme, buffer: &mut Buffer) {
-    for place in column.positions() {
-        let cell = &mut buffer[place];
-        if cell.symbol() == " " {
-            cell.set_symbol(CURSOR);
-        }
-        cell.set_style(theme.palette.accent);
     }
 }
 
 impl Widget for Chart<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
+        let area = area.intersection(buffer.area);
         let muted = self.theme.palette.muted;
-        let points = || self.series.iter().flat_map(|series| &series.points);
-        let steps = Range::of(points().map(|point| point.0));
-        let values = Range::of(points().map(|point| self.value(point.1)));
-        let (Some(steps), Some(values)) = (steps, values) else {
-            let missing = if steps.is_some() { "no value is finite" } else { "no steps yet" };
+        let Some(values) = self.lines.values(self.lines.is_log()) else {
+            let none = self.lines.points().next().is_none();
+            let missing = if none { self.lines.missing } else { "no value is finite" };
             Line::styled(missing, muted).render(area, buffer);
             return;
         };
-        let labels = axis::labels(values, self.log, area.height.saturating_sub(1));
-        let gutter = labels.iter().map(|label| text::width(&label.1)).max().unwrap_or(0) as u16 + 1;
-        if area.width < gutter + 4 || area.height < 2 {
+        let gutter = self.gutter;
+        if area.width < gutter + NARROWEST || area.height == 0 {
             return;
         }
-        let plot = Rect { x: area.x + gutter, width: area.width - gutter, height: area.height - 1, ..area };
-        for (row, label) in &labels {
-            let place = Rect { x: area.x, y: plot.y + row, width: gutter - 1, height: 1 };
+        let plot = Rect { x: area.x + gutter, width: area.width - gutter, ..area };
+        for (row, label) in &self.lines.labels(area.height) {
+            let place = Rect { x: area.x, y: plot.y + row, width: gutter.saturating_sub(1), height: 1 };
             Line::from(Span::styled(label.as_str(), muted)).right_aligned().render(place, buffer);
         }
-        draw_steps(steps, self.theme, Rect { y: plot.bottom(), height: 1, ..plot }, buffer);
-        self.draw(steps, values, plot, buffer);
+        self.draw(values, plot, buffer);
     }
 }
 
@@ -261,15 +300,34 @@ mod tests {
     use super::*;
     use crate::theme::ColorDepth;
 
-    fn drawn(points: Vec<(f64, f64)>, log: bool, area: Rect) -> Buffer {
-        let theme = Theme::named("mono", ColorDepth::None).unwrap();
+    const MONO: (&str, ColorDepth) = ("mono", ColorDepth::None);
+    const DARK: (&str, ColorDepth) = ("dark", ColorDepth::True);
+
+    fn theme((name, depth): (&str, ColorDepth)) -> Theme {
+        Theme::named(name, depth).unwrap()
+    }
+
+    /// Training loss, and held-out loss where there is a second line.
+    fn lines(series: Vec<Vec<(f64, f64)>>, log: bool) -> Lines {
+        let steps = Range::of(series.iter().flatten().map(|point| point.0));
+        let inks: [Ink; 2] = [|palette| palette.train, |palette| palette.held_out];
+        let series = series.into_iter().zip(inks).map(|(points, ink)| Series { points, ink }).collect();
+        let steps = steps.unwrap_or(Range { low: 0.0, high: 0.0 });
+        Lines { series, marks: Vec::new(), log, steps, missing: "no steps yet" }
+    }
+
+    fn chart(lines: &Lines, cursor: Option<f64>, look: (&str, ColorDepth), area: Rect) -> Buffer {
+        let theme = theme(look);
         let mut buffer = Buffer::empty(area);
-        let series = vec![Series { points, style: Style::new() }];
-        Chart { theme: &theme, series, marks: Vec::new(), log, cursor: None }.render(area, &mut buffer);
-        for y in 0..area.height {
-            for x in 0..area.width {
-                buffer[(x, y)].set_style(Style::reset());
-            }
+        let gutter = lines.gutter(area.height);
+        Chart { theme: &theme, lines, gutter, cursor }.render(area, &mut buffer);
+        buffer
+    }
+
+    fn drawn(points: Vec<(f64, f64)>, log: bool, area: Rect) -> Buffer {
+        let mut buffer = chart(&lines(vec![points], log), None, MONO, area);
+        for place in area.positions() {
+            buffer[place].set_style(Style::reset());
         }
         buffer
     }
@@ -283,22 +341,26 @@ mod tests {
     #[test]
     fn a_falling_loss_falls_from_corner_to_corner() {
         let points = (1..=8).map(|step| (f64::from(step), 9.0 - f64::from(step))).collect();
-        let expected = picture(["5 ⠉⠒⠤⢄⣀     ", "2      ⠉⠑⠢⠤⣀", "  1   step 8"]);
-        assert_eq!(drawn(points, false, Rect::new(0, 0, 12, 3)), expected);
+        let expected = picture(["5 ⠉⠒⠤⢄⣀     ", "2      ⠉⠑⠢⠤⣀"]);
+        assert_eq!(drawn(points, false, Rect::new(0, 0, 12, 2)), expected);
     }
 
     #[test]
     fn many_points_in_one_column_show_their_range() {
         let points = (0..400).map(|step| (f64::from(step), if step % 2 == 0 { 1.0 } else { 3.0 })).collect();
-        let buffer = drawn(points, false, Rect::new(0, 0, 20, 4));
-        for x in 2..20 {
-            for y in [0, 2] {
-                assert_eq!(buffer[(x, y)].symbol(), "⣿", "{x} {y}");
+        let lines = lines(vec![points], false);
+        // Without colours every other dot of the ranges is left out.
+        for (look, range) in [(DARK, "⣿"), (MONO, "⢕")] {
+            let buffer = chart(&lines, None, look, Rect::new(0, 0, 20, 3));
+            for x in 2..20 {
+                for y in [0, 2] {
+                    assert_eq!(buffer[(x, y)].symbol(), range, "{x} {y}");
+                }
+                assert!(
+                    ![range, " "].contains(&buffer[(x, 1)].symbol()),
+                    "the smoothed line is seen in the middle"
+                );
             }
-            assert!(
-                !["⣿", " "].contains(&buffer[(x, 1)].symbol()),
-                "the smoothed line is seen in the middle"
-            );
         }
     }
 
@@ -307,7 +369,7 @@ mod tests {
         for spike in [0, 1, 4001, 7999] {
             let loss = |step| if step == spike { 9.0 } else { 1.0 };
             let points = (0..8000).map(|step| (f64::from(step), loss(step))).collect();
-            let buffer = drawn(points, false, Rect::new(0, 0, 20, 6));
+            let buffer = drawn(points, false, Rect::new(0, 0, 20, 5));
             let seen = (2..20).filter(|x| (0..5).all(|y| buffer[(*x, y)].symbol() != " ")).count();
             assert_eq!(seen, 1, "{spike}");
         }
@@ -318,7 +380,7 @@ mod tests {
         for log in [false, true] {
             for width in 8..60 {
                 let points = (0..500).map(|step| (f64::from(step), 0.7)).collect();
-                let buffer = drawn(points, log, Rect::new(0, 0, width, 4));
+                let buffer = drawn(points, log, Rect::new(0, 0, width, 3));
                 for x in 4..width {
                     let column = [0, 1, 2].map(|y| buffer[(x, y)].symbol());
                     assert_eq!(column, [" ", "⠤", " "], "{width} {x}");
@@ -349,36 +411,21 @@ mod tests {
 
     #[test]
     fn a_smoothed_line_stands_out_from_the_ranges() {
-        let theme = Theme::named("dark", ColorDepth::True).unwrap();
-        let mut buffer = Buffer::empty(Rect::new(0, 0, 20, 7));
+        let theme = theme(DARK);
         let points = (0..4000).map(|step| (f64::from(step), f64::from(step % 7))).collect();
-        let series = vec![Series { points, style: theme.palette.train }];
-        Chart { theme: &theme, series, marks: Vec::new(), log: false, cursor: None }
-            .render(buffer.area, &mut buffer);
+        let buffer = chart(&lines(vec![points], false), None, DARK, Rect::new(0, 0, 20, 6));
         let colours = [0, 1, 2, 3, 4, 5].map(|y| Some(buffer[(12, y)].fg));
         assert_eq!((colours[0], colours[5]), (theme.palette.muted.fg, theme.palette.muted.fg));
         assert!(colours.contains(&theme.palette.train.fg));
     }
 
     #[test]
-    fn the_axis_below_has_the_first_the_middle_and_the_last_step() {
-        let points = (1..=101).map(|step| (f64::from(step), f64::from(step))).collect();
-        let buffer = drawn(points, false, Rect::new(0, 0, 40, 5));
-        let below: String = (0..40).map(|x| buffer[(x, 4)].symbol()).collect();
-        assert_eq!(below.split_whitespace().collect::<Vec<_>>(), ["1", "51", "step", "101"]);
-    }
-
-    #[test]
     fn the_cursor_stands_at_its_step_and_leaves_the_dots() {
-        let theme = Theme::named("dark", ColorDepth::True).unwrap();
-        let mut buffer = Buffer::empty(Rect::new(0, 0, 20, 5));
         let points = (0..=10).map(|step| (f64::from(step), 1.0)).collect();
-        let series = vec![Series { points, style: theme.palette.train }];
-        Chart { theme: &theme, series, marks: Vec::new(), log: false, cursor: Some(10.0) }
-            .render(buffer.area, &mut buffer);
-        let lines = (0..4).filter(|y| buffer[(19, *y)].symbol() == CURSOR).count();
-        assert_eq!(lines, 3);
-        assert!((0..4).all(|y| Some(buffer[(19, y)].fg) == theme.palette.accent.fg));
+        let buffer = chart(&lines(vec![points], false), Some(10.0), DARK, Rect::new(0, 0, 20, 4));
+        let free = (0..4).filter(|y| buffer[(19, *y)].symbol() == "│").count();
+        assert_eq!(free, 3);
+        assert!((0..4).all(|y| Some(buffer[(19, y)].fg) == theme(DARK).palette.accent.fg));
     }
 
     #[test]
@@ -387,7 +434,7 @@ mod tests {
             (0..9).map(|i| (f64::from(i), if i == 4 { odd } else { f64::from(i) })).collect()
         };
         let labels = |buffer: &Buffer| (0..4).map(|y| buffer[(0, y)].symbol().to_owned()).collect::<Vec<_>>();
-        let area = Rect::new(0, 0, 20, 5);
+        let area = Rect::new(0, 0, 20, 4);
         let finite = labels(&drawn(points(4.0), false, area));
         for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(labels(&drawn(points(odd), false, area)), finite);
@@ -402,51 +449,62 @@ mod tests {
 
     #[test]
     fn any_values_are_drawn_in_any_area() {
-        let theme = Theme::named("dark", ColorDepth::True).unwrap();
         let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, 0.0, 5e-324, -1.0, 3.0];
         let sizes = (0..24).flat_map(|w| (0..8).flat_map(move |h| [1, 7, 300].map(|n| (w, h, n))));
         for (width, height, count) in sizes {
             let value = |step: usize| odd[(step * step + usize::from(width)) % odd.len()];
             let points: Vec<(f64, f64)> = (0..count).map(|step| (step as f64, value(step))).collect();
-            for log in [false, true] {
-                let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
-                let (marks, cursor) = (points.clone(), Some(1e9));
-                let series = vec![Series { points: points.clone(), style: Style::new() }];
-                Chart { theme: &theme, series, marks, log, cursor }.render(buffer.area, &mut buffer);
+            for (log, look) in [(false, DARK), (true, MONO)] {
+                let series = vec![points.clone(), points.clone()];
+                let lines = Lines { marks: points.clone(), ..lines(series, log) };
+                chart(&lines, Some(1e9), look, Rect::new(0, 0, width, height));
             }
         }
     }
 
     #[test]
     fn points_of_a_second_line_are_seen_on_the_first() {
-        let theme = Theme::named("dark", ColorDepth::True).unwrap();
-        let mut buffer = Buffer::empty(Rect::new(0, 0, 20, 4));
-        let (first, second) = (theme.palette.train, theme.palette.held_out);
+        let theme = theme(DARK);
         let line = (0..400).map(|step| (f64::from(step), f64::from(400 - step))).collect();
-        let bead = vec![(0.0, 400.0)];
-        let series = vec![Series { points: line, style: first }, Series { points: bead, style: second }];
-        Chart { theme: &theme, series, marks: Vec::new(), log: false, cursor: None }
-            .render(buffer.area, &mut buffer);
+        let lines = lines(vec![line, vec![(0.0, 400.0)]], false);
+        let buffer = chart(&lines, None, DARK, Rect::new(0, 0, 20, 3));
+        let (first, second) = (theme.palette.train, theme.palette.held_out);
         assert_eq!((Some(buffer[(4, 0)].fg), Some(buffer[(19, 2)].fg)), (second.fg, first.fg));
     }
 
     #[test]
+    fn without_colours_a_second_line_is_made_of_characters() {
+        let line: Vec<_> = (0..100).map(|step| (f64::from(step), f64::from(100 - step))).collect();
+        let lines = lines(vec![line.clone(), line], false);
+        let buffer = chart(&lines, None, MONO, Rect::new(0, 0, 40, 6));
+        let seen: String = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
+        let points = seen.matches(POINT).count();
+        assert!((8..=13).contains(&points), "{points}");
+        let dots = seen.chars().filter(|character| ('⠁'..='⣿').contains(character)).count();
+        assert!(dots > points, "the first line is seen between them");
+    }
+
+    #[test]
+    fn where_no_value_has_a_logarithm_none_is_drawn() {
+        let points = (0..9).map(|step| (f64::from(step), 0.0)).collect();
+        let lines = lines(vec![points], true);
+        assert!(!lines.is_log() && lines.values(lines.is_log()).is_some());
+    }
+
+    #[test]
     fn a_point_that_stands_out_is_marked_at_the_top_of_its_column() {
-        let theme = Theme::named("dark", ColorDepth::True).unwrap();
-        let mut buffer = Buffer::empty(Rect::new(0, 0, 20, 4));
         let points = (0..=100).map(|step| (f64::from(step), if step == 50 { 9.0 } else { 1.0 })).collect();
-        let series = vec![Series { points, style: theme.palette.train }];
-        Chart { theme: &theme, series, marks: vec![(50.0, 9.0)], log: false, cursor: None }
-            .render(buffer.area, &mut buffer);
+        let lines = Lines { marks: vec![(50.0, 9.0)], ..lines(vec![points], false) };
+        let buffer = chart(&lines, None, DARK, Rect::new(0, 0, 20, 3));
         let marked: Vec<u16> = (0..20).filter(|x| buffer[(*x, 0)].symbol() == MARK).collect();
         assert_eq!(marked, [11]);
-        assert_eq!(Some(buffer[(11, 0)].fg), theme.palette.warn.fg);
+        assert_eq!(Some(buffer[(11, 0)].fg), theme(DARK).palette.warn.fg);
     }
 
     #[test]
     fn points_that_are_not_finite_leave_a_gap() {
         let points = vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 1.0)];
-        let buffer = drawn(points, false, Rect::new(0, 0, 20, 2));
+        let buffer = drawn(points, false, Rect::new(0, 0, 20, 1));
         assert_ne!(buffer[(4, 0)].symbol(), " ");
         assert_eq!(buffer[(12, 0)].symbol(), " ");
         assert_ne!(buffer[(19, 0)].symbol(), " ");

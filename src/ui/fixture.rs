@@ -105,6 +105,7 @@ pub(crate) fn status() -> Status {
         }),
         slicing: false,
         back: None,
+        checkpoints: vec![100, 200],
     }
 }
 

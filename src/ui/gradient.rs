@@ -13,8 +13,8 @@ use crate::protocol::{LayerNorm, Sharpness};
 use crate::theme::Theme;
 
 use super::bars::draw_bar;
-use super::chart::draw_cursor;
 use super::panel::Panel;
+use super::steps::draw_cursor;
 use super::text;
 
 /// The gradient norm of the newest step and where it comes from.
@@ -39,7 +39,7 @@ impl Widget for Gradient<'_> {
             }
             (_, clip) => vec![Line::raw(format!("clip {}", text::short_number(clip)))],
         };
-        let sharpness = app.engine.sharpness.map_or_else(Vec::new, sharpness);
+        let sharpness = app.engine.sharpness.map_or_else(Vec::new, |found| sharpness(found).to_vec());
         let both = sharpness.first().zip(clipping.first()).map(|(sharpness, clipping)| {
             let spans = [Span::raw(sharpness.clone()), Span::raw(" · ")].into_iter();
             spans.chain(clipping.spans.iter().cloned()).collect::<Line>()
@@ -53,7 +53,7 @@ impl Widget for Gradient<'_> {
             Rect { y: inner.y + history_rows, height: inner.height - history_rows, ..inner },
         );
         let norms: Vec<f64> = app.engine.history.points().iter().map(|point| point.grad_norm).collect();
-        let reading = app.view.reading(&app.engine.history);
+        let reading = app.view.steps.reading(&app.engine.history);
         let shown = window(norms.len(), usize::from(history.width), reading);
         sparkline(&norms[shown.clone()], theme.palette.history, history, buffer);
         if let Some(index) = reading.filter(|index| shown.contains(index)) {
@@ -69,9 +69,9 @@ impl Widget for Gradient<'_> {
 
 /// How near the last step was to the edge of stability, in words of any length: at 1 the loss of its batch stays
 /// where it was.
-fn sharpness(sharpness: Sharpness) -> Vec<String> {
+pub(super) fn sharpness(sharpness: Sharpness) -> [String; 3] {
     let share = text::short_number(sharpness.critical / sharpness.edge);
-    vec![format!("sharpness {share} of edge"), format!("sharp {share} of edge"), format!("{share} of edge")]
+    [format!("sharpness {share} of edge"), format!("sharp {share} of edge"), format!("{share} of edge")]
 }
 
 /// The newest values, one a column, from the least of them to the greatest.

@@ -13,8 +13,8 @@ use crate::protocol::TensorNorms;
 use crate::theme::Theme;
 
 use super::axis::Range;
-use super::chart::draw_steps;
 use super::panel::Panel;
+use super::steps::draw_steps;
 use super::{picture, text};
 use strips::{Look, Norms, Strips, column_of, digits};
 

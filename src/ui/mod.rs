@@ -8,6 +8,7 @@ mod braille;
 mod chart;
 pub mod comparison;
 mod curvature;
+mod curves;
 mod dialog;
 mod footer;
 mod gradient;
@@ -28,9 +29,11 @@ mod pointer;
 mod preparing;
 mod probe;
 mod prompt;
+mod reading;
 mod relief;
 pub mod start;
 mod status;
+mod steps;
 mod surface;
 pub mod text;
 mod timeline;
@@ -56,6 +59,9 @@ pub const SMALLEST: (u16, u16) = (80, 24);
 
 /// Rows from which the log is on show by default.
 const ROWS_WITH_LOG: u16 = 34;
+
+/// Rows that the charts have at least.
+const LEAST_CHARTS: u16 = 6;
 
 /// What a newcomer is about to see.
 const NEXT: [&str; 4] = [
@@ -91,7 +97,9 @@ pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
     let height = right.height;
     let layers = app.engine.layers.len() as u16;
     let gradient_height = (layers + 3).clamp(5, (height * 30 / 100).max(5));
-    let bars_height = (height * 40 / 100).clamp(7, 15);
+    // Where it is low, the bars give way to the charts.
+    let most = height.saturating_sub(gradient_height + LEAST_CHARTS).max(5);
+    let bars_height = (height * 40 / 100).clamp(7, 15).min(most);
     let [loss, next_token, gradient] = Layout::vertical([
         Constraint::Min(0),
         Constraint::Length(bars_height),
@@ -114,6 +122,7 @@ pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
 pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Pane>> {
     pointer::over(event, &layout(app, screen), |pane, area| match pane {
         Pane::Landscape => landscape::cells(app, area),
+        Pane::Loss => loss::cells(app, area),
         _ => None,
     })
 }

@@ -92,6 +92,28 @@ fn the_log_is_shown_where_there_is_room_and_seven_turns_it_round() {
 }
 
 #[test]
+fn the_charts_keep_their_rows_where_the_log_is_open() {
+    for height in 24..60 {
+        let mut app = fixture::app();
+        let screen = Rect::new(0, 0, 80, height);
+        for _ in 0..2 {
+            press(&mut app, '7');
+            let panes = layout(&app, screen);
+            let charts = panes.iter().find(|(pane, _)| *pane == Pane::Loss).unwrap().1;
+            assert!(charts.height >= 6 && panes.iter().all(|(_, area)| area.height >= 5), "{panes:?}");
+        }
+    }
+    let mut app = fixture::app();
+    press(&mut app, '7');
+    let text = text_of(&drawn(&app, 80, 24));
+    let with_dots = text.lines().take(6).filter(|line| {
+        let right: String = line.chars().skip(48).collect();
+        right.chars().any(|symbol| ('⠁'..='⣿').contains(&symbol))
+    });
+    assert!(with_dots.count() >= 3, "{text}");
+}
+
+#[test]
 fn a_screen_that_is_too_small_says_how_large_it_must_be() {
     let text = text_of(&drawn(&fixture::app(), 79, 20));
     assert!(text.contains("terminal is 79x20; llamascape needs 80x24"));
