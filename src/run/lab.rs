@@ -136,7 +136,7 @@ fn work(inbox: &Receiver<Task>, waiting: &AtomicUsize, board: &Board, threads: u
         Ok(pool) => pool,
         Err(error) => return log::error!("nothing can be tried: {error}"),
     };
-    let mut bench = Bench { board, waiting, hole: None, turning: None };
+    let mut bench = Bench { board, waiting, laid: 0, hole: None, turning: None };
     loop {
         let task = if bench.is_busy() {
             match inbox.try_recv() {
@@ -165,6 +165,8 @@ struct Bench<'a> {
     board: &'a Board,
     /// Tasks that wait.
     waiting: &'a AtomicUsize,
+    /// Planes that were laid for the wormhole.
+    laid: u64,
     hole: Option<Hole>,
     turning: Option<Turning>,
 }
@@ -178,9 +180,14 @@ impl Bench<'_> {
     fn obey(&mut self, task: Task) {
         match task {
             Task::Lay(setting, ground) => {
+                if let Err(reason) = hole::check(&setting) {
+                    log::warn!("no plane is laid: {reason}");
+                    return;
+                }
                 // The memory of the one before it.
                 self.hole = None;
-                self.hole = Hole::lay(setting, *ground, self.board);
+                self.laid += 1;
+                self.hole = Hole::lay(setting, *ground, self.laid, self.board);
             }
             Task::Wormhole(wormhole::Ask::End) => {
                 if let Some(hole) = self.hole.take() {
@@ -189,7 +196,7 @@ impl Bench<'_> {
             }
             Task::Wormhole(ask) => {
                 if let Some(hole) = &mut self.hole {
-                    hole.obey(ask, self.board);
+                    hole.obey(&ask, self.board);
                 }
             }
             Task::Open(ground) => {

@@ -41,6 +41,11 @@ impl Descent {
     }
 }
 
+/// The share of a movement of all N parameters that lies inside a plane which has nothing to do with it: `sqrt(2 / N)`.
+pub fn chance(weights: &Params) -> f64 {
+    (2.0 / weights.elements() as f64).sqrt()
+}
+
 /// Through which weights a plane is laid. The directions are the same, and so are the coordinates: the weights are at
 /// the offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,10 +121,9 @@ impl Wormhole {
         }
     }
 
-    /// The share of a movement of all parameters that lies inside a plane which has nothing to do with it:
-    /// `sqrt(2 / N)`.
+    /// See [`chance`].
     pub fn chance(&self) -> f64 {
-        (2.0 / self.start.elements() as f64).sqrt()
+        chance(&self.start)
     }
 
     /// Where the weights are now.
