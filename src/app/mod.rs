@@ -45,7 +45,7 @@ pub use state::{
 pub use steps::Steps;
 pub use timeline::TimelineView;
 pub use toasts::Toasts;
-pub use wormhole::WormholeView;
+pub use wormhole::{WormholeStage, WormholeView};
 
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
@@ -194,7 +194,10 @@ impl App {
             ToScreen::Refused { reason } => return vec![Effect::Leave(Leave::Lost(reason))],
             ToScreen::Update(update) => {
                 self.read_log(&update.log);
-                let phase = |app: &Self| app.engine.status.as_ref().map(|status| status.phase.clone());
+                let phase = |app: &Self| {
+                    let (run, wormhole) = (app.engine.status.as_ref(), app.engine.wormhole.as_ref());
+                    (run.map(|status| status.phase.clone()), wormhole.map(|scene| scene.phase.clone()))
+                };
                 let before = phase(self);
                 self.engine.apply(*update);
                 // What was asked for has come about.
@@ -407,7 +410,7 @@ impl App {
     }
 
     /// Why the engine cannot be asked for anything now.
-    fn cannot_command(&self) -> Option<String> {
+    pub fn cannot_command(&self) -> Option<String> {
         let reason = match (&self.link, &self.engine.status) {
             (Link::Ended(_), _) => {
                 return Some(format!("the engine has ended: {} leaves", self.options.bindings.shown("quit")));

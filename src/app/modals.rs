@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::palette::Typed;
-use super::{Action, App, Effect, Hint, Leave, Link, Modal, Pane, keys};
+use super::{Action, App, Effect, Hint, Leave, Link, Modal, Pane, View, keys};
 use crate::protocol::{Command, Phase};
 
 impl App {
@@ -167,6 +167,10 @@ impl App {
             (Some(reason), _, _) => reason,
             (None, Action::Prompt, _) => return self.set_prompt(more),
             (None, Action::Probe, _) => return self.probe_named(more),
+            (None, Action::Wormhole, _) => return self.wormhole_named(&more),
+            (None, _, Ok(steps @ 1..)) if self.view.shown == View::Wormhole => {
+                return self.step_wormhole(steps);
+            }
             (None, _, Ok(1)) => return self.act(action),
             (None, _, Ok(steps @ 2..)) => {
                 self.view.hint = Some(Hint::Asked(format!("{steps} steps")));

@@ -239,6 +239,17 @@ impl Chosen {
     pub fn nearest(self, slice: &Slice) -> (usize, usize) {
         (nearest(&slice.alphas, self.alpha), nearest(&slice.betas, self.beta))
     }
+
+    /// So many samples from the nearest one of the slice; `None` where it has none.
+    pub(super) fn moved(self, slice: &Slice, right: i32, up: i32) -> Option<Self> {
+        let (column, row) = self.nearest(slice);
+        let sample = |values: &[f64], index: usize, by: i32| {
+            let last = values.len().checked_sub(1)?;
+            Some(values[index.saturating_add_signed(by as isize).min(last)])
+        };
+        let (alpha, beta) = (sample(&slice.alphas, column, right)?, sample(&slice.betas, row, up)?);
+        Some(Self { alpha, beta })
+    }
 }
 
 fn nearest(values: &[f64], wanted: f64) -> usize {
@@ -338,7 +349,7 @@ pub struct LandscapeView {
 
 impl LandscapeView {
     /// The grids one can choose from, in points a side.
-    const GRIDS: [usize; 3] = [17, 33, 65];
+    pub(super) const GRIDS: [usize; 3] = [17, 33, 65];
 
     /// Spreads the colours in the next way; what that is comes back.
     pub(super) fn next_stretch(&mut self) -> Hint {
@@ -394,15 +405,9 @@ impl LandscapeView {
 
     /// Moves the cursor by one sample of the slice, from its middle at first.
     pub(super) fn move_cursor(&mut self, slice: Option<&Slice>, right: i32, up: i32) {
-        let Some(slice) = slice.filter(|slice| !slice.alphas.is_empty() && !slice.betas.is_empty()) else {
-            return;
-        };
-        let (column, row) = self.chosen.unwrap_or(Chosen { alpha: 0.0, beta: 0.0 }).nearest(slice);
-        let moved = |values: &[f64], index: usize, by: i32| {
-            values[index.saturating_add_signed(by as isize).min(values.len() - 1)]
-        };
-        self.chosen =
-            Some(Chosen { alpha: moved(&slice.alphas, column, right), beta: moved(&slice.betas, row, up) });
+        let Some(slice) = slice else { return };
+        let from = self.chosen.unwrap_or(Chosen { alpha: 0.0, beta: 0.0 });
+        self.chosen = from.moved(slice, right, up).or(self.chosen);
     }
 }
 

@@ -6,6 +6,7 @@ use ratatui::crossterm::event::{
 use ratatui::layout::Rect;
 
 use crate::app::{App, Message, Options};
+use crate::protocol::wormhole::{self, Moment, Moments, PLATEAU, Scene, Setting};
 use crate::protocol::{
     BatchInfo, Candidate, Drift, LayerNorm, OptimizerKind, Phase, PlaneInfo, Point, Prediction, RunInfo,
     Slice, Status, TensorNorms, ToScreen, Token, Update,
@@ -177,6 +178,50 @@ pub(crate) fn app() -> App {
     app.update(Message::Engine(ToScreen::Welcome { version: crate::protocol::VERSION }));
     app.update(Message::Engine(ToScreen::Update(Box::new(update))));
     app
+}
+
+/// An experiment that is doing this, so many steps from its start, with a picture at each.
+pub(crate) fn wormhole(phase: wormhole::Phase, steps: u64) -> Update {
+    let hill = |alpha: f64, beta: f64| 15.0 - 12.0 * (-2.0 * (alpha * alpha + beta * beta)).exp();
+    let frozen = slice(33, |alpha, beta| hill(alpha, beta) as f32);
+    let left = |step: u64| (-(step as f64) / 5.0).exp();
+    let frame = |step: u64| {
+        let pit = |alpha: f64, beta: f64| {
+            let apart = [alpha - PLATEAU[0], beta - PLATEAU[1]];
+            1.0 - (1.0 - left(step)) * (-3.0 * (apart[0] * apart[0] + apart[1] * apart[1])).exp()
+        };
+        let drawn = slice(17, |alpha, beta| (hill(alpha, beta) * pit(alpha, beta)) as f32);
+        Slice { step, generation: 7, ..drawn }
+    };
+    let moment = |step: u64| Moment {
+        step,
+        loss: 14.7 * left(step),
+        loss_target: 21.2 * left(step),
+        distance: 0.05 * step as f64,
+        inside: [6e-9 * step as f64, -2.5e-8 * step as f64],
+        captured: (step > 0).then_some(1.7e-4),
+    };
+    let started =
+        matches!(phase, wormhole::Phase::Running | wormhole::Phase::Paused | wormhole::Phase::Ended);
+    let mut moments = Moments::default();
+    if started {
+        (0..=steps).for_each(|step| moments.push(moment(step)));
+    }
+    let scene = Scene {
+        phase,
+        setting: Setting::default(),
+        learning_rate: 1e-5,
+        of_step: 412,
+        text: "The capital of France is Paris".into(),
+        plane: Some(frozen.plane.clone()),
+        offset: started.then_some(PLATEAU),
+        chance: 1.2e-4,
+        moments,
+        prediction: Some(prediction()),
+        drawing: false,
+    };
+    let frames = if started { (0..=steps).map(frame).collect() } else { Vec::new() };
+    Update { wormhole: Some(scene), frozen: Some(frozen), frames, ..Update::default() }
 }
 
 /// What a child does to a keyboard and a mouse, the same at each run (a xorshift generator, Marsaglia 2003).

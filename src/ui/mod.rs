@@ -10,6 +10,7 @@ pub mod comparison;
 mod curvature;
 mod curves;
 mod dialog;
+mod film;
 mod footer;
 mod gradient;
 mod header;
@@ -175,7 +176,7 @@ fn about(view: View) -> [&'static str; 2] {
             "look for: the whole plane sinks, not only the place of the weights",
         ],
         View::Wormhole => [
-            "weights trained off a plateau; left the plane that stays, right the one that travels with them",
+            "weights trained off a plateau; left the plane that stays, right the one that travels (tab: alone)",
             "look for: a pit opens at right while the weights hardly move within the picture",
         ],
         View::Probe => [
@@ -268,6 +269,7 @@ impl Screen<'_> {
         match binding.action {
             action if !commands && action.commands() => None,
             Action::RunPause if app.is_touring() => None,
+            action if app.view.shown == View::Wormhole && action.commands() => wormhole::label(app, binding),
             Action::RunPause if running => Some("pause"),
             Action::Log if app.view.shown != View::Observatory => None,
             Action::Observatory if app.view.shown == View::Observatory => None,

@@ -67,7 +67,7 @@ pub(super) fn places(slice: &Slice, honesty: &[String], has_readout: bool, area:
     };
     let lines = honesty::lines(honesty, usize::from(area.width), honesty_rows);
     let rows_with_bar = if has_readout { ROWS_WITH_BAR } else { ROWS };
-    let [map, axis, readout, legend, honesty] = Layout::vertical([
+    let [map, axis, readout, legend, below] = Layout::vertical([
         Constraint::Min(0),
         Constraint::Length(1),
         Constraint::Length(u16::from(has_readout && area.height >= ROWS)),
@@ -75,13 +75,55 @@ pub(super) fn places(slice: &Slice, honesty: &[String], has_readout: bool, area:
         Constraint::Length(lines.len() as u16),
     ])
     .areas(area);
+    let whole = Rect { height: map.height + axis.height, ..map };
+    Places { readout, legend, honesty: below, lines, ..bare(slice, whole) }
+}
+
+/// Lays out a map and its axes alone.
+fn bare(slice: &Slice, whole: Rect) -> Places {
+    let [map, axis] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(whole);
     let labels = ends(&slice.betas).map(|beta| text::width(&text::coordinate(beta)) as u16);
     let gutter = labels.into_iter().max().unwrap_or(0) + 1;
     let cells = Rect { x: map.x + gutter, width: map.width.saturating_sub(gutter), ..map };
     let betas = Rect { width: map.width.min(gutter - 1), ..map };
     let alphas = Rect { x: cells.x, width: cells.width, ..axis };
-    let whole = Rect { height: map.height + axis.height, ..map };
-    Places { cells, whole, betas, alphas, readout, legend, honesty, lines }
+    let [readout, legend, honesty] = [Rect::ZERO; 3];
+    Places { cells, whole, betas, alphas, readout, legend, honesty, lines: Vec::new() }
+}
+
+/// The map and its axes or the surface, and nothing that explains the colours.
+pub(super) struct Bare<'a> {
+    pub(super) surface: &'a Surface<'a>,
+    pub(super) theme: &'a Theme,
+    pub(super) view: &'a LandscapeView,
+    /// Where the weights are, in units of alpha and beta.
+    pub(super) weights: [f64; 2],
+    /// Further places.
+    pub(super) marks: &'a [Mark],
+}
+
+impl Bare<'_> {
+    fn draw(self, places: &Places, buffer: &mut Buffer) {
+        let Self { surface, theme, view, weights, marks } = self;
+        let (marker, viewpoint, chosen) = (view.marker, view.viewpoint, view.chosen);
+        let Some(map) = theme.maps.get(view.map % theme.maps.len().max(1)) else { return };
+        if view.relief {
+            Relief { surface, map, theme, marker, viewpoint, weights, marks, chosen }
+                .render(places.whole, buffer);
+            return;
+        }
+        let characters = &ASCII;
+        Heatmap { surface, map, theme, marker, characters, weights, marks, chosen }
+            .render(places.cells, buffer);
+        places.axes(surface.slice, theme, buffer);
+    }
+}
+
+impl Widget for Bare<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let places = bare(self.surface.slice, area.intersection(buffer.area));
+        self.draw(&places, buffer);
+    }
 }
 
 impl Widget for Picture<'_> {
@@ -91,17 +133,7 @@ impl Widget for Picture<'_> {
         let Some(map) = theme.maps.get(view.map % theme.maps.len().max(1)) else { return };
         let places = places(slice, &self.honesty, self.readout.is_some(), area);
         let weights = drift.map_or([0.0; 2], |drift| drift.inside);
-        let marks = self.marks;
-        if view.relief {
-            let viewpoint = view.viewpoint;
-            Relief { surface, map, theme, marker, viewpoint, weights, marks, chosen }
-                .render(places.whole, buffer);
-        } else {
-            let characters = &ASCII;
-            Heatmap { surface, map, theme, marker, characters, weights, marks, chosen }
-                .render(places.cells, buffer);
-            places.axes(slice, theme, buffer);
-        }
+        Bare { surface, theme, view, weights, marks: self.marks }.draw(&places, buffer);
         let beside = self.readout.is_none();
         Legend { surface, map, theme, marker, drift, chosen, beside }.render(places.legend, buffer);
         if let Some(line) = self.readout {

@@ -1,7 +1,6 @@
 //! The slices of a run: one of them large, how it differs from another, and all of them as a strip of small pictures.
 
 mod difference;
-mod film;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -11,13 +10,13 @@ use ratatui::widgets::Widget;
 use crate::app::{App, Link};
 use crate::protocol::Slice;
 use crate::theme::Theme;
+use crate::ui::film::{self, Scales, Strip};
 use crate::ui::panel::Panel;
 use crate::ui::picture::{self, Picture};
 use crate::ui::surface::Surface;
 use crate::ui::{honesty, text};
 
 use difference::{Change, Difference};
-use film::{Scales, Strip};
 
 /// The view of the slices of a run.
 pub(super) struct Timeline<'a> {
@@ -95,7 +94,8 @@ impl Widget for Timeline<'_> {
         } else {
             scene.slice(pictures, buffer);
         }
-        Strip { slices, selected, compared, scales, view: &view.landscape, theme }.render(strip, buffer);
+        let (view, has_letters) = (&view.landscape, true);
+        Strip { slices, selected, compared, has_letters, scales, view, theme }.render(strip, buffer);
     }
 }
 

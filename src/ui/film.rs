@@ -1,4 +1,4 @@
-//! The slices of a run as a strip of small pictures, and the scales that slices share.
+//! Slices as a strip of small pictures, and the scales that slices share.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -8,10 +8,11 @@ use ratatui::widgets::Widget;
 use crate::app::{LandscapeView, Marker, Stretch};
 use crate::protocol::Slice;
 use crate::theme::Theme;
-use crate::ui::axis::Range;
-use crate::ui::heatmap::{ASCII, Heatmap};
-use crate::ui::surface::{Scale, Surface};
-use crate::ui::text;
+
+use super::axis::Range;
+use super::heatmap::{ASCII, Heatmap};
+use super::surface::{Scale, Surface};
+use super::text;
 
 /// Columns of a small picture; between two there is one more.
 const COLUMNS: u16 = 12;
@@ -28,9 +29,7 @@ pub(super) struct Scales(Vec<(u64, Scale)>);
 impl Scales {
     /// The scales of all these slices.
     pub(super) fn of(slices: &[Slice], stretch: Stretch) -> Self {
-        let mut generations: Vec<u64> = slices.iter().map(|slice| slice.generation).collect();
-        generations.sort_unstable();
-        generations.dedup();
+        let generations = generations(slices.iter());
         let scale = |generation: u64| {
             let alike: Vec<&[f32]> = slices
                 .iter()
@@ -42,10 +41,25 @@ impl Scales {
         Self(generations.into_iter().filter_map(scale).collect())
     }
 
+    /// One scale for all these slices, whichever plane they are of.
+    pub(super) fn common<'a>(slices: impl Iterator<Item = &'a Slice> + Clone, stretch: Stretch) -> Self {
+        let losses: Vec<&[f32]> = slices.clone().map(|slice| slice.loss.as_slice()).collect();
+        let scale = shared(&losses, stretch);
+        Self(generations(slices).into_iter().filter_map(|generation| Some((generation, scale?))).collect())
+    }
+
     /// The scale of the slices of this generation; `None` where none has a finite loss.
     pub(super) fn get(&self, generation: u64) -> Option<Scale> {
         self.0.iter().find(|(known, _)| *known == generation).map(|(_, scale)| *scale)
     }
+}
+
+/// The generations of slices, each once.
+fn generations<'a>(slices: impl Iterator<Item = &'a Slice>) -> Vec<u64> {
+    let mut generations: Vec<u64> = slices.map(|slice| slice.generation).collect();
+    generations.sort_unstable();
+    generations.dedup();
+    generations
 }
 
 /// The scale of many losses: its ends are those of all, what lies between is known from some of each slice.
@@ -66,6 +80,8 @@ pub(super) struct Strip<'a> {
     pub(super) slices: &'a [Slice],
     pub(super) selected: usize,
     pub(super) compared: Option<usize>,
+    /// The selected one is A, and the one that it is compared with is B.
+    pub(super) has_letters: bool,
     pub(super) scales: &'a Scales,
     pub(super) view: &'a LandscapeView,
     pub(super) theme: &'a Theme,
@@ -110,11 +126,12 @@ impl Strip<'_> {
             .cells(area, buffer);
     }
 
-    /// The step, and whether it is A or B.
+    /// The step, and which of the two it is.
     fn label(&self, index: usize, slice: &Slice, area: Rect, buffer: &mut Buffer) {
         let palette = &self.theme.palette;
         let is_other = self.compared == Some(index);
         let (letter, style) = match (index == self.selected, is_other) {
+            (true, _) if !self.has_letters => ("", palette.accent),
             (true, false) => ("A ", palette.accent),
             (true, true) => ("A B ", palette.accent),
             (false, true) => ("B ", palette.title),
