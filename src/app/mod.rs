@@ -32,7 +32,7 @@ pub use keys::{Action, BINDINGS, Binding, Group};
 pub use layers::{LayersView, Quantity, Strip, StripKind, layer_of};
 pub use mouse::{Gesture, Pointed};
 pub use palette::Palette;
-pub use probe::ProbeView;
+pub use probe::{ProbePane, ProbeView};
 pub use remembered::Remembered;
 pub use search::{Recent, Search};
 pub use state::{
@@ -179,6 +179,9 @@ impl App {
                 self.read_log(&update.log);
                 let phase = |app: &Self| app.engine.status.as_ref().map(|status| status.phase.clone());
                 let before = phase(self);
+                if let Some(scene) = &update.probe {
+                    self.meet_probe(scene);
+                }
                 self.engine.apply(*update);
                 // What was asked for has come about.
                 if phase(self) != before && matches!(self.view.hint, Some(Hint::Asked(_))) {

@@ -168,8 +168,8 @@ fn about(view: View) -> [&'static str; 2] {
             "look for: a pit opens at right while the weights hardly move within the picture",
         ],
         View::Probe => [
-            "one parameter or two, turned by hand: the loss and what comes next",
-            "look for: turning one by one gets nowhere; one step of all of them does",
+            "one parameter or two, turned by hand: the loss and what comes next; the run is not changed",
+            "look for: tuned by turns, the best of one moves with the other; a step of all gets further",
         ],
     }
 }
@@ -251,13 +251,14 @@ impl Screen<'_> {
         let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
         match binding.action {
             action if !commands && action.commands() => None,
+            Action::Probe if app.view.shown == View::Probe => None,
+            action if app.view.shown == View::Probe => probe::label(app, action, binding.label),
             Action::RunPause if running => Some("pause"),
             Action::Log if app.view.shown != View::Observatory => None,
             Action::Observatory if app.view.shown == View::Observatory => None,
             Action::Layers if app.view.shown == View::Layers => None,
             Action::Timeline if app.view.shown == View::Timeline => None,
             Action::Wormhole if app.view.shown == View::Wormhole => None,
-            Action::Probe if app.view.shown == View::Probe => None,
             _ => Some(binding.label),
         }
     }
