@@ -18,7 +18,10 @@ fn main() {
     let devices = [("CUDA", "cuda"), ("METAL", "metal")].into_iter().filter(|(name, _)| feature(name));
     let devices: Vec<&str> = std::iter::once("cpu").chain(devices.map(|(_, device)| device)).collect();
     let matrices = if feature("ACCELERATE") { "Accelerate" } else { "gemm" };
-    println!("cargo::rustc-env=LLAMASCAPE_VERSION={version}; computes on {}, matrices by {matrices}", devices.join(", "));
+    println!(
+        "cargo::rustc-env=LLAMASCAPE_VERSION={version}; computes on {}, matrices by {matrices}",
+        devices.join(", ")
+    );
 }
 
 /// What git says, where there is one and this is its checkout.

@@ -36,7 +36,7 @@ pub use keys::{Action, BINDINGS, Binding, Group};
 pub use layers::{LayersView, Quantity, Strip, StripKind, layer_of};
 pub use mouse::{Gesture, Pointed};
 pub use palette::Palette;
-pub use probe::ProbeView;
+pub use probe::{ProbePane, ProbeView};
 pub use remembered::Remembered;
 pub use search::{Recent, Search};
 pub use state::{
@@ -199,6 +199,9 @@ impl App {
                     (run.map(|status| status.phase.clone()), wormhole.map(|scene| scene.phase.clone()))
                 };
                 let before = phase(self);
+                if let Some(scene) = &update.probe {
+                    self.meet_probe(scene);
+                }
                 self.engine.apply(*update);
                 // What was asked for has come about.
                 if phase(self) != before && matches!(self.view.hint, Some(Hint::Asked(_))) {
@@ -407,6 +410,12 @@ impl App {
         self.view.hint = Some(Hint::Asked(hint));
         effects.push(Effect::Send(command));
         effects
+    }
+
+    /// Says why nothing happened.
+    fn refuse(&mut self, why: impl Into<String>) -> Vec<Effect> {
+        self.view.hint = Some(Hint::Refused(why.into()));
+        Vec::new()
     }
 
     /// Why the engine cannot be asked for anything now.

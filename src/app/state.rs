@@ -252,7 +252,8 @@ impl Chosen {
     }
 }
 
-fn nearest(values: &[f64], wanted: f64) -> usize {
+/// The place of the value that is nearest to the wanted one.
+pub(super) fn nearest(values: &[f64], wanted: f64) -> usize {
     let distance = |i: &usize| (values[*i] - wanted).abs();
     (0..values.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
 }

@@ -75,7 +75,7 @@ impl Tour {
         match turn {
             Turn::On if self.beat + 1 < self.chapter().beats.len() => self.beat += 1,
             Turn::On if self.chapter + 1 < CHAPTERS.len() => {
-                (self.chapter, self.beat) = (self.chapter + 1, 0)
+                (self.chapter, self.beat) = (self.chapter + 1, 0);
             }
             Turn::Back if self.beat > 0 => self.beat -= 1,
             Turn::Back if self.chapter > 0 => {

@@ -323,11 +323,6 @@ impl App {
         self.view.hint = Some(Hint::Asked(told.into()));
         vec![Effect::Send(Command::Wormhole(ask))]
     }
-
-    fn refuse(&mut self, why: impl Into<String>) -> Vec<Effect> {
-        self.view.hint = Some(Hint::Refused(why.into()));
-        Vec::new()
-    }
 }
 
 #[cfg(test)]

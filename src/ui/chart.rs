@@ -1,7 +1,7 @@
 //! Lines over steps, in braille dots, beside the axis of their values.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
@@ -293,6 +293,27 @@ impl Widget for Chart<'_> {
         }
         self.draw(values, plot, buffer);
     }
+}
+
+/// Lines over all their steps, with the axis of the steps below.
+pub(super) fn whole(
+    series: Vec<Series>,
+    log: bool,
+    cursor: Option<f64>,
+    theme: &Theme,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
+    let steps = Range::of(series.iter().flat_map(|series| &series.points).map(|point| point.0));
+    let Some(steps) = steps else { return };
+    let lines = Lines { series, marks: Vec::new(), log, steps, missing: "" };
+    let rows = u16::from(area.height > 2);
+    let [above, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(rows)]).areas(area);
+    let gutter = lines.gutter(above.height);
+    Chart { theme, lines: &lines, gutter, cursor }.render(above, buffer);
+    let axis =
+        Rect { x: below.x + gutter.min(below.width), width: below.width.saturating_sub(gutter), ..below };
+    steps::draw_steps(steps, theme, axis, buffer);
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use ratatui::crossterm::event::{
 use ratatui::layout::Rect;
 
 use crate::app::{App, Message, Options};
-use crate::protocol::wormhole::{self, Moment, Moments, PLATEAU, Scene, Setting};
+use crate::protocol::probe::{self, Parameter, Sweep, Turned, Visit, Walk};
+use crate::protocol::wormhole::{self, Moment, Moments, PLATEAU, Setting};
 use crate::protocol::{
     BatchInfo, Candidate, Drift, LayerNorm, OptimizerKind, Phase, PlaneInfo, Point, Prediction, RunInfo,
     Slice, Status, TensorNorms, ToScreen, Token, Update,
@@ -144,6 +145,62 @@ pub(super) fn tensor_norms(parameters: usize, step: u64) -> TensorNorms {
     }
 }
 
+/// The loss over two parameters: a bowl that lies askew, so that the best of one depends on the other.
+fn askew([x, y]: [f64; 2]) -> f64 {
+    let (x, y) = (x - 0.3, y + 0.2);
+    2.25 + 0.4 * (x * x + y * y + 1.2 * x * y)
+}
+
+/// Tuning two of [`askew`] by turns, and steps of all.
+fn walk() -> Walk {
+    let visit = |moves: [f64; 2]| Visit { moves, loss: askew(moves), p_target: 0.012 };
+    let mut visits = vec![visit([0.0; 2])];
+    for _ in 0..8 {
+        let [_, y] = visits[visits.len() - 1].moves;
+        let x = 0.3 - 0.6 * (y + 0.2);
+        visits.push(visit([x, y]));
+        visits.push(visit([x, -0.2 - 0.6 * (x - 0.3)]));
+    }
+    let start = visits[0];
+    let step = |step: i32| Visit {
+        moves: [1e-5 * f64::from(step), -8e-6 * f64::from(step)],
+        loss: start.loss * 0.8_f64.powi(step),
+        ..start
+    };
+    let descent = (0..=8).map(step).collect();
+    Walk { rounds: 8, visits, descent, optimizer: "adam, lr 1e-3".into() }
+}
+
+/// Parameters of step 412, so many of which are turned; two were tuned by turns too.
+pub(crate) fn probe(turned: usize) -> probe::Scene {
+    const NAMES: [&str; 4] = ["mlp.down_proj", "self_attn.q_proj", "mlp.up_proj", "input_layernorm"];
+    let parameter = |place: usize| Parameter {
+        name: format!("model.layers.{}.{}.weight", place % 3, NAMES[place % 4]),
+        index: if place % 4 == 3 { vec![7 * place] } else { vec![12 + place, 34 * place] },
+        value: 0.031 * (1.0 - place as f64),
+        grad: -0.16 / (1.0 + place as f64) + 0.03,
+        trained: place != 2,
+    };
+    let axis =
+        |side: usize| (0..side).map(|i| 2.0 * i as f64 / (side - 1) as f64 - 1.0).collect::<Vec<f64>>();
+    let (first, second) = if turned == 2 { (axis(17), axis(17)) } else { (axis(33), vec![0.0]) };
+    let loss: Vec<f32> = second.iter().flat_map(|y| first.iter().map(|x| askew([*x, *y]) as f32)).collect();
+    let p_target = loss.iter().map(|loss| (-loss).exp()).collect();
+    probe::Scene {
+        phase: probe::Phase::Ready,
+        of_step: 412,
+        text: prediction().prompt,
+        loss: askew([0.0; 2]),
+        grad_norm: 1.7,
+        listed: (0..12).map(parameter).collect(),
+        chosen: (0..turned).collect(),
+        sweep: (turned > 0).then_some(Sweep { first, second, loss, p_target }),
+        turned: (turned > 0).then(|| Turned { moves: [0.0; 2], prediction: prediction() }),
+        walk: (turned == 2).then(walk),
+        refusal: None,
+    }
+}
+
 /// A screen that knows everything.
 pub(crate) fn app() -> App {
     let mut app = App::new(Options::default());
@@ -207,7 +264,7 @@ pub(crate) fn wormhole(phase: wormhole::Phase, steps: u64) -> Update {
     if started {
         (0..=steps).for_each(|step| moments.push(moment(step)));
     }
-    let scene = Scene {
+    let scene = wormhole::Scene {
         phase,
         setting: Setting::default(),
         learning_rate: 1e-5,

@@ -135,7 +135,7 @@ fn first_row(selected: usize, rows: usize, room: usize) -> usize {
 }
 
 /// What a parameter is called where there is little room: `0 attn.q`.
-fn short_name(name: &str) -> String {
+pub(super) fn short_name(name: &str) -> String {
     let (number, rest) = match layer_of(name) {
         Some(layer) => (number_of(layer), &name[layer.len() + 1..]),
         None => ("", name.strip_prefix("model.").unwrap_or(name)),

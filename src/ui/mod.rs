@@ -180,8 +180,8 @@ fn about(view: View) -> [&'static str; 2] {
             "look for: a pit opens at right while the weights hardly move within the picture",
         ],
         View::Probe => [
-            "one parameter or two, turned by hand: the loss and what comes next",
-            "look for: turning one by one gets nowhere; one step of all of them does",
+            "one parameter or two, turned by hand: the loss and what comes next; the run is not changed",
+            "look for: tuned by turns, the best of one moves with the other; a step of all gets further",
         ],
     }
 }
@@ -270,13 +270,14 @@ impl Screen<'_> {
             action if !commands && action.commands() => None,
             Action::RunPause if app.is_touring() => None,
             action if app.view.shown == View::Wormhole && action.commands() => wormhole::label(app, binding),
+            Action::Probe if app.view.shown == View::Probe => None,
+            action if app.view.shown == View::Probe => probe::label(app, action, binding.label),
             Action::RunPause if running => Some("pause"),
             Action::Log if app.view.shown != View::Observatory => None,
             Action::Observatory if app.view.shown == View::Observatory => None,
             Action::Layers if app.view.shown == View::Layers => None,
             Action::Timeline if app.view.shown == View::Timeline => None,
             Action::Wormhole if app.view.shown == View::Wormhole => None,
-            Action::Probe if app.view.shown == View::Probe => None,
             _ => Some(binding.label),
         }
     }

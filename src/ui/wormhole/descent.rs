@@ -10,7 +10,7 @@ use crate::protocol::Slice;
 use crate::protocol::wormhole::{Moment, Phase, Scene};
 use crate::theme::Theme;
 use crate::ui::bars::{self, Bars};
-use crate::ui::chart::{Chart, Series};
+use crate::ui::chart::{self, Ink, Series};
 use crate::ui::film::{self, Scales, Strip};
 use crate::ui::heatmap::Mark;
 use crate::ui::legend::Legend;
@@ -215,21 +215,21 @@ impl Descent<'_> {
             Span::raw("  "),
             Span::styled("target", palette.held_out),
         ]);
-        let log = app.view.log_loss;
+        let log = app.view.log_charts;
         let title = if log { "Loss (log)" } else { "Loss" };
         let inner = Panel { theme, focused: false, title, right: vec![right] }.draw(area, buffer);
         let moments = self.scene.moments.items();
-        let series = |style, loss: fn(&Moment) -> f64| Series {
+        let series = |ink: Ink, loss: fn(&Moment) -> f64| Series {
             points: moments.iter().map(|moment| (moment.step as f64, loss(moment))).collect(),
-            style,
+            ink,
         };
         let series = vec![
-            series(palette.train, |moment| moment.loss),
-            series(palette.held_out, |moment| moment.loss_target),
+            series(|palette| palette.train, |moment| moment.loss),
+            series(|palette| palette.held_out, |moment| moment.loss_target),
         ];
         let follows = app.view.wormhole.follows();
         let cursor = moment.filter(|_| !follows).map(|moment| moment.step as f64);
-        Chart { theme, series, marks: Vec::new(), log, cursor }.render(inner, buffer);
+        chart::whole(series, log, cursor, theme, inner, buffer);
     }
 }
 
