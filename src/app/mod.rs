@@ -207,6 +207,10 @@ impl App {
                 if phase(self) != before && matches!(self.view.hint, Some(Hint::Asked(_))) {
                     self.view.hint = None;
                 }
+                let begun = self.begin_tour();
+                if !begun.is_empty() {
+                    return begun;
+                }
                 // A place that is out of sight is no place to read.
                 let slice = self.engine.slice.as_ref();
                 if self.view.landscape.chosen.zip(slice).is_some_and(|(chosen, slice)| !chosen.is_on(slice)) {

@@ -7,7 +7,7 @@ pub use chapters::{Beat, CHAPTERS, Chapter, Deed};
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
 use super::{App, Effect, Hint, Leave, Modal};
-use crate::protocol::{Command, probe, wormhole};
+use crate::protocol::{Command, Phase, probe, wormhole};
 
 /// Where a person is in the tour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,19 @@ pub struct Tour {
     beat: usize,
     /// It is told; otherwise the screen is as ever.
     pub shown: bool,
+    /// How far the page is.
+    page: Page,
+}
+
+/// How far a page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Page {
+    /// It is the first one, and what it does is still to be done.
+    New,
+    /// It is told.
+    Told,
+    /// The person wanted to go on, and was told that its steps are still being taken.
+    Insisted,
 }
 
 /// A key of the tour.
@@ -46,7 +59,7 @@ impl Tour {
     /// The tour from the beginning of a chapter, counted from 1; the last one where there is none of that number.
     pub fn at(chapter: usize, loaded: bool) -> Self {
         let chapter = chapter.clamp(1, CHAPTERS.len()) - 1;
-        Self { loaded, chapter, beat: 0, shown: true }
+        Self { loaded, chapter, beat: 0, shown: true, page: Page::New }
     }
 
     /// The number of the chapter, from 1.
@@ -97,9 +110,7 @@ impl App {
     /// Puts the tour away, or goes on with it: at this chapter, counted from 1, where one is given.
     pub(super) fn toggle_tour(&mut self, chapter: Option<usize>) -> Vec<Effect> {
         let Some(tour) = &mut self.tour else {
-            self.view.hint =
-                Some(Hint::Refused("the tour is a command of its own: `llamascape tour`".into()));
-            return Vec::new();
+            return self.refuse("the tour is a command of its own: `llamascape tour`");
         };
         match chapter {
             Some(number) => {
@@ -113,13 +124,19 @@ impl App {
 
     /// Turns a page, and does what is to be seen on it.
     pub(super) fn turn_page(&mut self, turn: Turn) -> Vec<Effect> {
+        let preparing = self.is_preparing().then(|| "the model is still being made ready".to_owned());
         if turn == Turn::On
-            && let Some(reason) = self.cannot_command()
+            && let Some(reason) = self.cannot_command().or(preparing)
         {
-            self.view.hint = Some(Hint::Refused(reason));
-            return Vec::new();
+            return self.refuse(reason);
         }
         let Some(tour) = &mut self.tour else { return Vec::new() };
+        let training = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
+        if turn == Turn::On && training && tour.page != Page::Insisted {
+            tour.page = Page::Insisted;
+            return self.refuse("the steps of this page are still being taken: watch them, or press again");
+        }
+        tour.page = Page::Told;
         match (tour.turn(turn), turn) {
             (true, Turn::On) => self.do_deeds(),
             (true, Turn::Back) => Vec::new(),
@@ -129,6 +146,24 @@ impl App {
                 Vec::new()
             }
         }
+    }
+
+    /// Does what is to be seen on the page that the tour begins with, once the model is there.
+    pub(super) fn begin_tour(&mut self) -> Vec<Effect> {
+        if self.cannot_command().is_some() || self.is_preparing() {
+            return Vec::new();
+        }
+        match &mut self.tour {
+            Some(tour) if tour.page == Page::New => {
+                tour.page = Page::Told;
+                self.do_deeds()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.engine.status.as_ref().is_none_or(|status| matches!(status.phase, Phase::Preparing(_)))
     }
 
     fn do_deeds(&mut self) -> Vec<Effect> {

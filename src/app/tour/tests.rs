@@ -8,9 +8,14 @@ use crate::ui::fixture;
 fn app() -> App {
     let mut app = App::new(Options { tour: Some(Tour::at(1, false)), ..Options::default() });
     app.update(Message::Engine(ToScreen::Welcome { version: crate::protocol::VERSION }));
-    let update = Update { status: Some(fixture::status()), ..Update::default() };
-    app.update(Message::Engine(ToScreen::Update(Box::new(update))));
+    set_phase(&mut app, Phase::Paused);
     app
+}
+
+fn set_phase(app: &mut App, phase: Phase) {
+    let status = Some(crate::protocol::Status { phase, ..fixture::status() });
+    let update = Update { status, ..Update::default() };
+    app.update(Message::Engine(ToScreen::Update(Box::new(update))));
 }
 
 fn press(app: &mut App, code: KeyCode) -> Vec<Effect> {
@@ -70,6 +75,34 @@ fn back_undoes_nothing_and_a_chapter_is_begun_by_its_number() {
     let effects = press(&mut app, KeyCode::Enter);
     assert_eq!(effects, [Effect::Send(Command::Step(200))]);
     assert_eq!((app.view.shown, app.tour.unwrap().number()), (View::Timeline, 7));
+}
+
+#[test]
+fn steps_that_are_still_taken_are_watched_unless_a_person_insists() {
+    let mut app = app();
+    let page = |app: &App| app.tour.map(|tour| (tour.number(), tour.beat().text));
+    press(&mut app, KeyCode::Char(' '));
+    set_phase(&mut app, Phase::Running);
+    let told = page(&app);
+    assert_eq!(press(&mut app, KeyCode::Char(' ')), []);
+    assert!(page(&app) == told && matches!(app.view.hint, Some(Hint::Refused(_))));
+    assert!(!press(&mut app, KeyCode::Char(' ')).is_empty());
+    assert!(page(&app) != told);
+}
+
+#[test]
+fn a_tour_that_begins_at_a_chapter_does_what_that_does_once_the_model_is_there() {
+    let mut app = App::new(Options { tour: Some(Tour::at(7, false)), ..Options::default() });
+    app.update(Message::Engine(ToScreen::Welcome { version: crate::protocol::VERSION }));
+    set_phase(&mut app, Phase::Preparing(Vec::new()));
+    assert_eq!(app.view.shown, View::Observatory);
+    let status = Some(crate::protocol::Status { phase: Phase::Paused, ..fixture::status() });
+    let update = || {
+        Message::Engine(ToScreen::Update(Box::new(Update { status: status.clone(), ..Update::default() })))
+    };
+    assert_eq!(app.update(update()), [Effect::Send(Command::Step(200))]);
+    assert_eq!(app.update(update()), [], "once");
+    assert_eq!(app.view.shown, View::Timeline);
 }
 
 #[test]

@@ -8,13 +8,14 @@ mod walking;
 
 use std::ops::RangeInclusive;
 
-use candle_core::Result;
+use candle_core::{Error, Result};
 
 use super::Ground;
 use crate::landscape::directions::{LossFunction, bytes};
 use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Direction, Plane, product};
 use crate::landscape::probe::{self, Entry};
+use crate::landscape::selection::Selection;
 use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
 use crate::model::backprop;
 use crate::protocol::OptimizerKind;
@@ -86,6 +87,9 @@ impl Turning {
         let names: Vec<String> = ground.weights.iter().map(|(name, _)| name.to_owned()).collect();
         let gradient = gradient(&ground, &names)?;
         scene.grad_norm = product(&gradient, &gradient)?.sqrt();
+        // What a slice turns, too: a number of the embedding belongs to one token alone.
+        let inner = Selection::default().names(&ground.weights).map_err(Error::wrap)?;
+        let gradient = gradient.into_iter().filter(|(name, _)| inner.contains(name)).collect();
         let entries = probe::rank(&ground.weights, &gradient, LISTED)?;
         drop(gradient);
         scene.listed = listed(&ground, &entries);
