@@ -63,7 +63,8 @@ impl Page<'_> {
         say(
             &format!(
                 "A plane is laid through the weights of step {step}, along two random directions. \
-                 You put the weights on a plateau of it, and from there all of them are trained on the prompt."
+                 You put the weights on a plateau of it, and from there all of them are trained \
+                 on the prompt."
             ),
             plain,
         );
