@@ -393,6 +393,7 @@ fn a_screen_without_a_cursor_can_end_the_look_of_another() {
         loss: 1.0,
         entropy: 1.0,
         candidates: Vec::new(),
+        written: None,
     };
     update(&mut app, Update { prediction: Some(prediction), ..Update::default() });
     assert_eq!(press(&mut app, KeyCode::Esc), send(Command::LookAt(None)));

@@ -80,6 +80,7 @@ pub(super) fn prediction() -> Prediction {
                 previous: Some(previous),
             })
             .to_vec(),
+        written: None,
     }
 }
 
