@@ -9,6 +9,7 @@ use crate::protocol::{OptimizerKind, Slice};
 
 use super::key::{control, key, named};
 use super::keys::bindings;
+use super::mouse::Grip;
 use super::palette::Typed;
 use super::{
     Binding, Bindings, Chosen, ExportFormat, Exported, Gesture, Group, Hint, LandscapeView, LineEditor,
@@ -207,6 +208,8 @@ pub struct Comparison {
     themes: Vec<String>,
     /// The text that was typed last, until it is what the models read.
     typed: Option<String>,
+    /// Where the mouse's button went down on a pane.
+    grip: Option<Grip<Pane>>,
 }
 
 impl Comparison {
@@ -223,6 +226,7 @@ impl Comparison {
             history: Vec::new(),
             themes,
             typed: None,
+            grip: None,
         }
     }
 
@@ -519,14 +523,26 @@ impl Comparison {
         }
     }
 
-    /// A click on a map moves the cursor, and one beside it chooses whom the keys mean; the wheel zooms.
-    fn mouse(&mut self, Pointed { gesture, pane, place }: Pointed<Pane>) -> Vec<Effect> {
+    /// A click on a map moves the cursor, a drag takes it along, or turns the surfaces, and a click beside it chooses
+    /// whom the keys mean; the wheel zooms.
+    fn mouse(&mut self, pointed: Pointed<Pane>) -> Vec<Effect> {
         if self.modal.is_some() || self.scene.phase != Phase::Live {
             return Vec::new();
         }
         self.hint = None;
+        let Pointed { gesture, pane, place } = pointed;
+        if gesture == Gesture::Click {
+            self.grip = Some(Grip::new(pointed, self.landscape.viewpoint));
+        }
+        let held = self.grip.filter(|grip| grip.holds(pane));
         match (gesture, place) {
-            (Gesture::Click, Some(place)) => {
+            (Gesture::Drag, _) if held.is_none() => Vec::new(),
+            (Gesture::Click | Gesture::Drag, Some(place)) if self.landscape.relief => {
+                let turned = held.and_then(|grip| grip.turned(place));
+                self.landscape.viewpoint = turned.unwrap_or(self.landscape.viewpoint);
+                Vec::new()
+            }
+            (Gesture::Click | Gesture::Drag, Some(place)) => {
                 let before = self.landscape.chosen;
                 self.landscape.point(shown(&self.scene), place);
                 self.look(before)

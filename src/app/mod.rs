@@ -30,7 +30,7 @@ pub use export::{ExportFormat, Exported};
 pub use key::Key;
 pub use keys::{Action, BINDINGS, Binding, Group};
 pub use layers::{LayersView, Quantity, Strip, StripKind, layer_of};
-pub use mouse::{Gesture, Pointed};
+pub use mouse::{Gesture, Pointed, Spot};
 pub use palette::Palette;
 pub use probe::ProbeView;
 pub use remembered::Remembered;
@@ -70,8 +70,8 @@ pub struct Options {
 pub enum Message {
     /// A key. Releases are ignored.
     Key(KeyEvent),
-    /// The mouse, over a pane.
-    Mouse(Pointed<Pane>),
+    /// The mouse, over something.
+    Mouse(Pointed<Spot>),
     /// The engine says something.
     Engine(ToScreen),
     /// The connection broke, and why.
@@ -126,6 +126,8 @@ pub struct App {
     pub tells_cost: bool,
     /// A theme was chosen on this screen.
     chose_theme: bool,
+    /// Where the mouse's button went down on a pane.
+    grip: Option<mouse::Grip<Pane>>,
 }
 
 impl App {
@@ -138,6 +140,7 @@ impl App {
             cost: Cost::default(),
             tells_cost: false,
             chose_theme: false,
+            grip: None,
             options,
             log: TuiWidgetState::new(),
             recent: Recent::default(),
@@ -432,29 +435,6 @@ impl App {
         }
         if place.is_some() && self.options.read_only {
             self.view.hint = Some(Hint::Refused("this screen is read-only: the bars do not follow".into()));
-        }
-        Vec::new()
-    }
-
-    fn mouse(&mut self, pointed: Pointed<Pane>) -> Vec<Effect> {
-        if self.view.modal.is_some() {
-            return Vec::new();
-        }
-        self.view.hint = None;
-        match (pointed.gesture, pointed.pane, pointed.place) {
-            (Gesture::Click, pane, place) => {
-                self.view.focus = pane;
-                if let Some(place) = place {
-                    let before = self.view.landscape.chosen;
-                    self.view.landscape.point(self.engine.slice.as_ref(), place);
-                    return self.moved(before);
-                }
-            }
-            (Gesture::WheelUp, Pane::Landscape, Some(_)) => return self.act(Action::ZoomIn),
-            (Gesture::WheelDown, Pane::Landscape, Some(_)) => return self.act(Action::ZoomOut),
-            (Gesture::WheelUp, Pane::Log, _) => self.log.transition(TuiWidgetEvent::PrevPageKey),
-            (Gesture::WheelDown, Pane::Log, _) => self.log.transition(TuiWidgetEvent::NextPageKey),
-            _ => {}
         }
         Vec::new()
     }

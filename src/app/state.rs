@@ -136,7 +136,7 @@ impl Stretch {
 /// From where the landscape is seen when it is shown as a surface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewpoint {
-    /// Degrees by which it is turned, from 0 to 345; seen from above, it turns against the clock.
+    /// Degrees by which it is turned, below 360; seen from above, it turns against the clock.
     pub turn: u16,
     /// Degrees above the horizon, from 15 to 75.
     pub tilt: u16,
@@ -160,10 +160,15 @@ impl Viewpoint {
 
     /// So many presses on.
     fn moved(self, turn: i32, tilt: i32) -> Self {
-        let on = |degrees: u16, presses: i32| i32::from(degrees) + presses * i32::from(Self::STEP);
+        let step = i32::from(Self::STEP);
+        self.by(turn * step, tilt * step)
+    }
+
+    /// So many degrees on.
+    pub(super) fn by(self, turn: i32, tilt: i32) -> Self {
         Self {
-            turn: on(self.turn, turn).rem_euclid(360) as u16,
-            tilt: on(self.tilt, tilt).clamp(15, 75) as u16,
+            turn: (i32::from(self.turn) + turn).rem_euclid(360) as u16,
+            tilt: (i32::from(self.tilt) + tilt).clamp(15, 75) as u16,
         }
     }
 }
@@ -328,6 +333,18 @@ impl ViewState {
         let by = right as isize + up as isize * far;
         let index = self.reading(history).map_or(newest, |i| i.saturating_add_signed(by).min(newest));
         self.step = Some(points[index].step);
+    }
+}
+
+impl ViewState {
+    /// Reads the recorded point that is nearest to this share of the way along the steps on the chart.
+    pub(super) fn point_step(&mut self, history: &History, share: f64) {
+        let points = history.points();
+        let ([first, ..], [.., last]) = (points, points) else { return };
+        let wanted = first.step as f64 + share * (last.step - first.step) as f64;
+        let distance = |i: &usize| (points[*i].step as f64 - wanted).abs();
+        let nearest = (0..points.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        self.step = nearest.map(|index| points[index].step);
     }
 }
 

@@ -77,7 +77,7 @@ fn control_c(app: &mut App) -> Vec<Effect> {
 }
 
 fn point(app: &mut App, gesture: Gesture, pane: Pane, place: Option<[f64; 2]>) -> Vec<Effect> {
-    app.update(Message::Mouse(Pointed { gesture, pane, place }))
+    app.update(Message::Mouse(Pointed { gesture, pane: Spot::Pane(pane), place }))
 }
 
 fn log(messages: &[&str]) -> Vec<LogLine> {

@@ -24,10 +24,11 @@ use crate::app::{Cost, ExportFormat, Exported};
 use crate::theme::Theme;
 use crate::ui::SMALLEST;
 
-/// Has the terminal tell of the mouse's buttons and wheel, with coordinates of any size. crossterm's own command asks
-/// for every movement, too, and each would wake the screen.
-const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
-const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
+/// Has the terminal tell of the mouse's buttons and wheel, and of its movements while a button is down, with
+/// coordinates of any size. crossterm's own command asks for every movement, and each would wake the screen. Where
+/// movements can't be told, the buttons still are.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 
 /// Whether the terminal is taken over. A panic in any thread asks, and whoever gives the terminal back does it once: a
 /// second time would put the cursor on what has been said since.

@@ -230,6 +230,19 @@ pub(super) fn draw_cursor(column: Rect, theme: &Theme, buffer: &mut Buffer) {
     }
 }
 
+/// The part of an area in which the lines of these values are drawn, beside the labels and above the steps; `None`
+/// where there is no room.
+pub(super) fn plot(values: Range, log: bool, area: Rect) -> Option<Rect> {
+    let gutter = gutter(&axis::labels(values, log, area.height.saturating_sub(1)));
+    let fits = area.width >= gutter + 4 && area.height >= 2;
+    fits.then(|| Rect { x: area.x + gutter, width: area.width - gutter, height: area.height - 1, ..area })
+}
+
+/// Columns for labels, and for a gap beside them.
+fn gutter(labels: &[(u16, String)]) -> u16 {
+    labels.iter().map(|label| text::width(&label.1)).max().unwrap_or(0) as u16 + 1
+}
+
 impl Widget for Chart<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let muted = self.theme.palette.muted;
@@ -241,14 +254,9 @@ impl Widget for Chart<'_> {
             Line::styled(missing, muted).render(area, buffer);
             return;
         };
-        let labels = axis::labels(values, self.log, area.height.saturating_sub(1));
-        let gutter = labels.iter().map(|label| text::width(&label.1)).max().unwrap_or(0) as u16 + 1;
-        if area.width < gutter + 4 || area.height < 2 {
-            return;
-        }
-        let plot = Rect { x: area.x + gutter, width: area.width - gutter, height: area.height - 1, ..area };
-        for (row, label) in &labels {
-            let place = Rect { x: area.x, y: plot.y + row, width: gutter - 1, height: 1 };
+        let Some(plot) = plot(values, self.log, area) else { return };
+        for (row, label) in &axis::labels(values, self.log, plot.height) {
+            let place = Rect { x: area.x, y: plot.y + row, width: plot.x - area.x - 1, height: 1 };
             Line::from(Span::styled(label.as_str(), muted)).right_aligned().render(place, buffer);
         }
         draw_steps(steps, self.theme, Rect { y: plot.bottom(), height: 1, ..plot }, buffer);

@@ -9,8 +9,9 @@ use crate::app::{App, Pane};
 use crate::protocol::Point;
 use crate::theme::Theme;
 
-use super::chart::{Chart, Series};
-use super::panel::Panel;
+use super::axis::Range;
+use super::chart::{self, Chart, Series};
+use super::panel::{self, Panel};
 use super::text;
 
 /// Rows from which the gradient norm has a chart of its own.
@@ -23,6 +24,21 @@ const ROWS_FOR_READING: u16 = 9;
 pub(super) struct Loss<'a> {
     pub(super) app: &'a App,
     pub(super) theme: &'a Theme,
+}
+
+/// Rows of the gradient norm in a pane of so many.
+fn norm_rows(height: u16) -> u16 {
+    if height >= ROWS_WITH_NORM { height * 2 / 5 } else { 0 }
+}
+
+/// The columns of the steps on the chart in the pane of this area, and all its rows; `None` where there is no chart.
+pub(super) fn plot(app: &App, area: Rect) -> Option<Rect> {
+    let (inner, log) = (panel::inside(area), app.view.log_loss);
+    let losses = app.engine.history.points().iter().flat_map(|point| [Some(point.loss), point.held_out]);
+    let values = Range::of(losses.flatten().map(|loss| if log { loss.ln() } else { loss }))?;
+    let chart = Rect { height: inner.height - norm_rows(inner.height), ..inner };
+    let plot = chart::plot(values, log, chart)?;
+    Some(Rect { y: inner.y, height: inner.height, ..plot })
 }
 
 impl Widget for Loss<'_> {
@@ -59,7 +75,7 @@ impl Widget for Loss<'_> {
             points: points.iter().filter_map(|p| Some((p.step as f64, p.held_out?))).collect(),
             style: palette.held_out,
         };
-        let norm_rows = if inner.height >= ROWS_WITH_NORM { inner.height * 2 / 5 } else { 0 };
+        let norm_rows = norm_rows(inner.height);
         let [above, below] =
             Layout::vertical([Constraint::Min(0), Constraint::Length(norm_rows)]).areas(charts);
         let marks = points.iter().filter(|p| p.spike).map(|p| (p.step as f64, p.loss)).collect();

@@ -40,11 +40,11 @@ mod wormhole;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::MouseEvent;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::{Action, App, Binding, Link, Marker, Modal, Pane, Pointed, View};
+use crate::app::{Action, App, Binding, Gesture, Link, Marker, Modal, Pane, Pointed, Spot, View};
 use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
 
@@ -109,11 +109,28 @@ pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
 }
 
 /// What the mouse does on a screen of this size; `None` where it means nothing.
-pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Pane>> {
-    pointer::over(event, &layout(app, screen), |pane, area| match pane {
+pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Spot>> {
+    let (shown, at) = (app.view.shown, Position::new(event.column, event.row));
+    if matches!(shown, View::Layers | View::Timeline) {
+        let [_, area, ..] = bands(screen);
+        if is_too_small(screen) || preparation(app).is_some() || !area.contains(at) {
+            return None;
+        }
+        let gesture = Gesture::of(event)?;
+        let pane = if shown == View::Layers {
+            layers::spot(app, area, at)
+        } else {
+            Spot::Timeline { slice: timeline::slice_at(app, area, at) }
+        };
+        return Some(Pointed { gesture, pane, place: None });
+    }
+    let over = pointer::over(event, &layout(app, screen), |pane, area| match pane {
+        Pane::Landscape if app.view.landscape.relief => landscape::relief(app, area),
         Pane::Landscape => landscape::cells(app, area),
+        Pane::Loss => loss::plot(app, area),
         _ => None,
-    })
+    });
+    over.map(|Pointed { gesture, pane, place }| Pointed { gesture, pane: Spot::Pane(pane), place })
 }
 
 /// The map of the landscape on a screen of this size, to be drawn in pixels over what [`view`] draws; none where the

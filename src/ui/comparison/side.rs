@@ -28,15 +28,13 @@ pub(super) struct Map<'a> {
 /// Columns of the title that a low pane leaves to the losses.
 const LOSSES_WIDTH: u16 = 28;
 
-/// The cells of the map in the pane of this area, where there is a map.
+/// The cells of the map, or of the surface, in the pane of this area, where there is one.
 pub(super) fn cells(app: &Comparison, side: Side, area: Rect) -> Option<Rect> {
-    if app.landscape.relief {
-        return None;
-    }
     let view = &app.scene.sides[side as usize];
     let surface = Surface::new(view.slice.as_deref()?, app.landscape.stretch)?;
     let honesty = honesty::parts(surface.slice, view.drift.as_ref());
-    Some(picture::places(surface.slice, &honesty, true, panel::inside(area)).cells)
+    let places = picture::places(surface.slice, &honesty, true, panel::inside(area));
+    Some(if app.landscape.relief { places.whole } else { places.cells })
 }
 
 impl Widget for Map<'_> {
