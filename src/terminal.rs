@@ -73,9 +73,9 @@ trait Shown {
     }
     /// A while has gone by.
     fn fade(&mut self) {}
-    /// The map to be drawn in pixels over what is drawn on a screen of this size.
-    fn pixel_map(&self, _theme: &Theme, _screen: Rect) -> Option<PixelMap<'_>> {
-        None
+    /// The maps to be drawn in pixels over what is drawn on a screen of this size.
+    fn pixel_maps(&self, _theme: &Theme, _screen: Rect) -> Vec<PixelMap<'_>> {
+        Vec::new()
     }
     /// What is shown, in a few words.
     fn title(&self) -> String;

@@ -117,7 +117,7 @@ bindings! {
         [key('{')] TiltDown "tilt-down" 0 "tilt down" "see them from nearer the ground"
         [key('}')] TiltUp "tilt-up" 0 "tilt up" "see them from farther above"
         [key('c')] ColorMap "colours" 10 "colours" "next colour map"
-        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters"
+        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters, or pictures"
         [key('T')] Theme "theme" 12 "theme" "next theme"
     Screen:
         [named(KeyCode::Tab)] Focus "side" 1 "side" "focus both models, A or B: whom the keys mean"
@@ -196,6 +196,8 @@ pub struct Comparison {
     pub landscape: LandscapeView,
     /// The same colour is the same loss in both landscapes.
     pub one_scale: bool,
+    /// The terminal can show pictures.
+    pub pictures: bool,
     /// What lies over the screen.
     pub modal: Option<Modal>,
     /// The answer to the last key, or what the engine said since.
@@ -220,6 +222,7 @@ impl Comparison {
             sides: Sides::default(),
             landscape: LandscapeView::default(),
             one_scale: true,
+            pictures: false,
             modal: None,
             hint: None,
             bindings,
@@ -363,8 +366,7 @@ impl Comparison {
                 Vec::new()
             }
             Action::MarkerStyle => {
-                // Two landscapes side by side are cells alone.
-                view.marker = view.marker.next(false);
+                view.marker = view.marker.next(self.pictures);
                 Vec::new()
             }
             Action::Theme => {

@@ -169,7 +169,8 @@ impl<'a> Engine<'a> {
         let watched = self.viewers.load(Ordering::Relaxed) > 0;
         loop {
             let stale = self.reader.is_stale(self.pictures.as_ref());
-            if !trains && !stale && !(watched && self.reader.lacks_line()) {
+            let busy = trains || stale || watched && self.reader.lacks_line();
+            if !busy {
                 break;
             }
             match inbox.try_recv() {

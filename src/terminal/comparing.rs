@@ -11,7 +11,7 @@ use crate::protocol::Slice;
 use crate::protocol::comparison::{Phase, Scene};
 use crate::run::comparison::Host;
 use crate::theme::Theme;
-use crate::ui;
+use crate::ui::{self, PixelMap};
 
 /// Shows a comparison until the person leaves or it fails, and returns why it failed.
 pub async fn compare(
@@ -22,7 +22,8 @@ pub async fn compare(
 ) -> Result<Option<String>, TerminalError> {
     start_log();
     let look = look.on(terminal.background.is_light);
-    let app = Comparison::new(look.names.clone(), bindings);
+    let mut app = Comparison::new(look.names.clone(), bindings);
+    app.pictures = terminal.pictures.are_shown();
     let failed = run(terminal, &mut Comparing { app, host, scenes: host.scenes() }, look).await?;
     Ok(failed.flatten())
 }
@@ -81,6 +82,10 @@ impl Shown for Comparing<'_> {
 
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
         ui::comparison::view(&self.app, theme, frame);
+    }
+
+    fn pixel_maps(&self, theme: &Theme, screen: Rect) -> Vec<PixelMap<'_>> {
+        ui::comparison::pixel_maps(&self.app, theme, screen)
     }
 
     fn title(&self) -> String {

@@ -234,8 +234,11 @@ impl Terminal {
         let pictures = &mut self.pictures;
         self.screen.draw(|frame| {
             shown.draw(theme, frame);
-            if let Some(map) = shown.pixel_map(theme, frame.area()) {
+            let maps = shown.pixel_maps(theme, frame.area());
+            if !maps.is_empty() {
                 pictures.measure(pictures::cell_of_window());
+            }
+            for map in maps {
                 pictures.draw(&map, theme, frame.buffer_mut());
             }
         })?;

@@ -107,8 +107,8 @@ impl Shown for Training {
         ui::view(&self.app, theme, frame);
     }
 
-    fn pixel_map(&self, theme: &Theme, screen: Rect) -> Option<PixelMap<'_>> {
-        ui::pixel_map(&self.app, theme, screen)
+    fn pixel_maps(&self, theme: &Theme, screen: Rect) -> Vec<PixelMap<'_>> {
+        ui::pixel_maps(&self.app, theme, screen)
     }
 
     fn title(&self) -> String {

@@ -44,7 +44,7 @@ pub(super) fn pixel_map<'a>(app: &'a App, theme: &Theme, area: Rect) -> Option<P
     let map = theme.maps.get(view.map % theme.maps.len().max(1))?;
     let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
     let weights = drift.map_or([0.0; 2], |drift| drift.inside);
-    Some(PixelMap::new(cells, surface, (map, theme), weights, view.chosen))
+    Some(PixelMap::new((0, cells), surface, (map, theme), weights, &[], view.chosen))
 }
 
 impl Widget for Landscape<'_> {

@@ -135,14 +135,14 @@ pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Spo
 
 /// The map of the landscape on a screen of this size, to be drawn in pixels over what [`view`] draws; none where the
 /// person has not chosen that, there is no map, or something lies over the screen.
-pub fn pixel_map<'a>(app: &'a App, theme: &Theme, screen: Rect) -> Option<PixelMap<'a>> {
+pub fn pixel_maps<'a>(app: &'a App, theme: &Theme, screen: Rect) -> Vec<PixelMap<'a>> {
     // What lies over the map would be under the picture.
     let covered = app.view.modal.is_some() || app.view.toasts.lines().len() > 0;
     if app.view.landscape.marker != Marker::Picture || covered || !theme.has_color {
-        return None;
+        return Vec::new();
     }
-    let (_, area) = layout(app, screen).into_iter().find(|(pane, _)| *pane == Pane::Landscape)?;
-    landscape::pixel_map(app, theme, area)
+    let panes = layout(app, screen).into_iter().filter(|(pane, _)| *pane == Pane::Landscape);
+    panes.filter_map(|(_, area)| landscape::pixel_map(app, theme, area)).collect()
 }
 
 /// The header, the panes, the status line and the keys.

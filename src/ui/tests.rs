@@ -54,7 +54,7 @@ fn the_smallest_screen_shows_every_picture() {
 fn a_picture_in_pixels_lies_on_the_map_where_nothing_lies_over_it() {
     let dark = Theme::named("dark", ColorDepth::True).unwrap();
     let mut app = fixture::app();
-    let cells = |app: &App| pixel_map(app, &dark, Rect::new(0, 0, 100, 30)).map(|map| map.cells);
+    let cells = |app: &App| pixel_maps(app, &dark, Rect::new(0, 0, 100, 30)).first().map(|map| map.cells);
     assert_eq!(cells(&app), None, "nobody has chosen it");
     let braille = drawn(&app, 100, 30);
     app.view.landscape.marker = Marker::Picture;
