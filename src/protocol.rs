@@ -441,6 +441,9 @@ pub struct Slice {
     pub batch: BatchInfo,
     /// Seconds the evaluation of this level took.
     pub seconds: f64,
+    /// How it was evaluated, `stack` or `materialise`; empty where that is not known.
+    #[serde(default)]
+    pub method: String,
     /// How sharply the loss curves along the step that led here, where it was measured.
     pub sharpness: Option<Sharpness>,
 }

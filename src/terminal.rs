@@ -81,6 +81,10 @@ trait Shown {
     fn title(&self) -> String;
     /// The slice that is exported from here, and the model that is at its middle.
     fn slice(&self) -> Option<(String, &Slice)>;
+    /// What a table holds in place of that slice.
+    fn table(&self) -> Option<String> {
+        None
+    }
     fn exported(&mut self, exported: Exported);
 }
 
@@ -88,6 +92,7 @@ trait Shown {
 enum Next<Leave> {
     UseTheme(String),
     Export(ExportFormat, String),
+    Repaint,
     Suspend,
     Leave(Leave),
 }
@@ -168,6 +173,7 @@ async fn run<S: Shown>(
                     let exported = terminal.export(format, name, shown, &theme);
                     shown.exported(exported);
                 }
+                Next::Repaint => terminal.repaint()?,
                 Next::Suspend => terminal.suspend()?,
                 Next::Leave(leave) => return Ok(Some(leave)),
             }

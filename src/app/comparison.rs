@@ -2,6 +2,8 @@
 //!
 //! Like [`App`](super::App) it does no I/O: keys and scenes come in, effects go out.
 
+mod pointing;
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::protocol::comparison::{Ask, Phase, PlaneChoice, Scene, Side, Sides, Template};
@@ -12,8 +14,8 @@ use super::keys::bindings;
 use super::mouse::Grip;
 use super::palette::Typed;
 use super::{
-    Binding, Bindings, Chosen, ExportFormat, Exported, Gesture, Group, Hint, LandscapeView, LineEditor,
-    Palette, Pointed, keys, next_theme,
+    Binding, Bindings, Chosen, ExportFormat, Exported, Group, Hint, LandscapeView, LineEditor, Palette,
+    Pointed, keys, next_theme,
 };
 
 /// What a key does.
@@ -75,6 +77,8 @@ pub enum Action {
     Export,
     /// An action by its name.
     CommandLine,
+    /// The whole screen again.
+    Repaint,
     /// The shell, for a while.
     Suspend,
     /// End.
@@ -124,6 +128,7 @@ bindings! {
         [named(KeyCode::Esc)] Clear "clear" 0 "clear" "take no more steps; hide what was written, then the cursor, which arrows or hjkl move"
         [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or a slice as numbers, to a file"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
+        [control('l')] Repaint "repaint" 0 "repaint" "draw the whole screen again, where something has garbled it"
         [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave at once: steps taken here are not kept"
         [key('?')] Help "help" 0 "help" "these keys"
@@ -179,6 +184,8 @@ pub enum Effect {
     UseTheme(String),
     /// Write what is on the screen in this form, to a new file of this name, and tell what became of it.
     Export(ExportFormat, String),
+    /// Draw the whole screen again.
+    Repaint,
     /// Give the terminal back and stop, as the shell knows it.
     Suspend,
     /// Close the screen.
@@ -252,7 +259,7 @@ impl Comparison {
 
     /// Whether an action would do something now.
     pub fn allows(&self, action: Action) -> bool {
-        let leaves = matches!(action, Action::Suspend | Action::Quit);
+        let leaves = matches!(action, Action::Repaint | Action::Suspend | Action::Quit);
         let always = leaves || matches!(action, Action::Theme | Action::CommandLine | Action::Help);
         always || self.scene.phase == Phase::Live
     }
@@ -394,6 +401,7 @@ impl Comparison {
                 self.modal = Some(Modal::Commands(Palette::default()));
                 Vec::new()
             }
+            Action::Repaint => vec![Effect::Repaint],
             Action::Suspend => vec![Effect::Suspend],
             Action::Quit => vec![Effect::Leave],
             Action::Help => {
@@ -523,47 +531,6 @@ impl Comparison {
                 self.run(action, more)
             }
         }
-    }
-
-    /// A click on a map moves the cursor, a drag takes it along, or turns the surfaces, and a click beside it chooses
-    /// whom the keys mean; the wheel zooms.
-    fn mouse(&mut self, pointed: Pointed<Pane>) -> Vec<Effect> {
-        if self.modal.is_some() || self.scene.phase != Phase::Live {
-            return Vec::new();
-        }
-        self.hint = None;
-        let Pointed { gesture, pane, place } = pointed;
-        if gesture == Gesture::Click {
-            self.grip = Some(Grip::new(pointed, self.landscape.viewpoint));
-        }
-        let held = self.grip.filter(|grip| grip.holds(pane));
-        match (gesture, place) {
-            (Gesture::Drag, _) if held.is_none() => Vec::new(),
-            (Gesture::Click | Gesture::Drag, Some(place)) if self.landscape.relief => {
-                let turned = held.and_then(|grip| grip.turned(place));
-                self.landscape.viewpoint = turned.unwrap_or(self.landscape.viewpoint);
-                Vec::new()
-            }
-            (Gesture::Click | Gesture::Drag, Some(place)) => {
-                let before = self.landscape.chosen;
-                self.landscape.point(shown(&self.scene), place);
-                self.look(before)
-            }
-            (Gesture::Click, None) => self.choose(pane),
-            (Gesture::WheelUp, Some(_)) => self.act(Action::ZoomIn),
-            (Gesture::WheelDown, Some(_)) => self.act(Action::ZoomOut),
-            (_, None) => Vec::new(),
-        }
-    }
-
-    /// Makes the keys mean the model of a pane, and both again where they mean that one already.
-    fn choose(&mut self, pane: Pane) -> Vec<Effect> {
-        let sides = match pane {
-            Pane::Map(_) if self.scene.plane == PlaneChoice::Through => Sides::Both,
-            Pane::Map(side) | Pane::NextToken(side) => Sides::One(side),
-        };
-        self.sides = if sides == self.sides { Sides::Both } else { sides };
-        self.say(Hint::Answer(format!("the keys mean {}", self.whom())))
     }
 
     fn steer(&mut self, code: KeyCode) -> Vec<Effect> {

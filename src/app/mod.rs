@@ -89,6 +89,8 @@ pub enum Effect {
     UseTheme(String),
     /// Write what is on the screen in this form, to a new file of this name, and tell what became of it.
     Export(ExportFormat, String),
+    /// Draw the whole screen again.
+    Repaint,
     /// Give the terminal back and stop, as the shell knows it.
     Suspend,
     /// Close the screen.
@@ -268,6 +270,7 @@ impl App {
             Action::Costs => self.tells_cost = !self.tells_cost,
             Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
+            Action::Repaint => return vec![Effect::Repaint],
             Action::Suspend => return vec![Effect::Suspend],
             Action::Quit => return self.quit(),
             Action::Help => view.modal = Some(Modal::Help { scroll: 0 }),

@@ -100,7 +100,10 @@ impl Palette {
         let (typed, more) = self.split();
         let Some(binding) = binding else {
             let nearest = nearest(bindings.iter().map(Binding::name), &typed);
-            let nearest = nearest.map_or_else(String::new, |name| format!("; the nearest is {name}"));
+            let nearest = nearest.map_or_else(
+                || ": an empty line lists all".to_owned(),
+                |name| format!("; the nearest is {name}"),
+            );
             return Typed::Refused(format!("there is no such command{nearest}"));
         };
         let name = binding.name();
@@ -153,25 +156,33 @@ fn fit(name: &str, typed: &str) -> Option<Fit> {
     }
 }
 
-/// The name that is most like what is typed.
+/// The name that is most like what is typed, where it is like it at all: what differs in more than a third of its
+/// letters is another word.
 pub(super) fn nearest<'a>(names: impl Iterator<Item = &'a str>, typed: &str) -> Option<&'a str> {
-    names.min_by_key(|name| distance(name, typed))
+    let (far, name) = names.map(|name| (distance(name, typed), name)).min_by_key(|(far, _)| *far)?;
+    let letters = name.chars().count().max(typed.chars().count());
+    (far <= (letters / 3).max(1)).then_some(name)
 }
 
-/// How many letters are to be put in, left out or changed to make one word the other (Levenshtein's distance).
+/// How many letters are to be put in, left out, changed or swapped with their neighbour to make one word the other (the
+/// optimal string alignment distance).
 fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    // Distances of the beginnings of `other` from what of `one` was read so far.
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (read, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], read + 1);
-        for (i, wanted) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *wanted);
-            diagonal = row[i + 1];
-            row[i + 1] = changed.min(diagonal + 1).min(row[i] + 1);
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    // Distances of the beginnings of `other` from as many letters of `one`.
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    for (i, letter) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, wanted) in other.iter().enumerate() {
+            let changed = rows[i][j] + usize::from(letter != wanted);
+            let mut least = changed.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *letter == other[j - 1] && one[i - 1] == *wanted {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[other.len()]
+    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]
@@ -226,6 +237,10 @@ mod tests {
         for (text, nearest) in [("qiut", "quit"), ("setp 3", "step"), ("zoom-inn", "zoom-in")] {
             let refused = format!("there is no such command; the nearest is {nearest}");
             assert_eq!(entered(text), Typed::Refused(refused), "{text}");
+        }
+        for text in ["foo", "qqq", "makecoffee"] {
+            let refused = "there is no such command: an empty line lists all";
+            assert_eq!(entered(text), Typed::Refused(refused.into()), "{text}: nothing is like it");
         }
     }
 

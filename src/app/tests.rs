@@ -56,6 +56,7 @@ fn slice(side: usize) -> Slice {
         },
         batch: BatchInfo { tokens: 1, sha256: String::new(), source: "held-out".into() },
         seconds: 0.0,
+        method: String::new(),
         sharpness: None,
     }
 }

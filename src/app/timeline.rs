@@ -125,6 +125,7 @@ mod tests {
             plane: PlaneInfo::default(),
             batch: BatchInfo { tokens: 512, sha256: String::new(), source: "held-out".into() },
             seconds: 0.1,
+            method: String::new(),
             sharpness: None,
         }
     }

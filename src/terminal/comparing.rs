@@ -44,6 +44,7 @@ impl Comparing<'_> {
             }
             comparison::Effect::UseTheme(name) => Some(Next::UseTheme(name)),
             comparison::Effect::Export(format, name) => Some(Next::Export(format, name)),
+            comparison::Effect::Repaint => Some(Next::Repaint),
             comparison::Effect::Suspend => Some(Next::Suspend),
             comparison::Effect::Leave => Some(Next::Leave(None)),
         };

@@ -170,6 +170,14 @@ impl Terminal {
         Ok(())
     }
 
+    /// Draws everything anew the next time, whatever the terminal shows now.
+    pub(super) fn repaint(&mut self) -> io::Result<()> {
+        self.pictures.forget();
+        queue!(self.frame, tty::Clear(tty::ClearType::All))?;
+        self.screen = ratatui::Terminal::new(CrosstermBackend::new(self.frame.clone()))?;
+        Ok(())
+    }
+
     /// Gives the terminal back as it was.
     pub fn close(mut self) {
         self.restore();
@@ -216,6 +224,7 @@ impl Terminal {
             screen: self.picture(shown, theme),
             title: shown.title(),
             ground: Ground::new(self.background.is_light),
+            table: shown.table(),
             slice: shown.slice(),
         };
         let written = export::write(format, &name, etcetera::home_dir().ok(), &subject);

@@ -34,6 +34,7 @@ pub(crate) fn slice(side: usize, loss: impl Fn(f64, f64) -> f32) -> Slice {
         },
         batch: BatchInfo { tokens: 512, sha256: "a41f09".into(), source: "held-out".into() },
         seconds: 0.4,
+        method: String::new(),
         sharpness: None,
     }
 }

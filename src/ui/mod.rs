@@ -223,12 +223,13 @@ impl Widget for Screen<'_> {
         status::StatusLine { app, theme }.render(status, buffer);
         let bindings = &app.options.bindings;
         let label = |binding: &Binding<Action>| self.label(binding);
+        let is_of_use = |binding: &Binding<Action>| self.is_of_use(binding.action);
         footer::Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         toasts::Toasts { toasts: &app.view.toasts, theme }.render(middle, buffer);
         match &app.view.modal {
             Some(Modal::Help { scroll }) => {
-                help::Help { bindings, about: about(app.view.shown), scroll: *scroll, theme }
-                    .render(area, buffer);
+                let (about, scroll) = (about(app.view.shown), *scroll);
+                help::Help { bindings, is_of_use: &is_of_use, about, scroll, theme }.render(area, buffer);
             }
             Some(Modal::Leave) => dialog::LeaveDialog { app, theme }.render(area, buffer),
             Some(Modal::Move) => dialog::MoveDialog { app, theme }.render(area, buffer),
@@ -242,7 +243,8 @@ impl Widget for Screen<'_> {
             }
             Some(Modal::Curvature) => curvature::Curvature { app, theme }.render(area, buffer),
             Some(Modal::Export(editor)) => {
-                prompt::ExportEditor { editor, side: None, theme }.render(area, buffer);
+                let is_of_layers = app.view.shown == View::Layers;
+                prompt::ExportEditor { editor, side: None, is_of_layers, theme }.render(area, buffer);
             }
             None => {}
         }
@@ -261,13 +263,26 @@ impl Screen<'_> {
         }
     }
 
+    /// Whether an action does anything on this screen, in the view that is shown.
+    fn is_of_use(&self, action: Action) -> bool {
+        let Self { app, .. } = *self;
+        let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
+        match (app.view.shown, action) {
+            // Enter folds a layer, or marks a slice.
+            (View::Layers | View::Timeline, Action::Move) => true,
+            (View::Layers, Action::Surface | Action::LogScale) => false,
+            (View::Layers, Action::TurnLeft | Action::TurnRight | Action::TiltDown | Action::TiltUp) => false,
+            (View::Layers | View::Timeline, Action::Zoom) => false,
+            _ => commands || !action.commands(),
+        }
+    }
+
     /// What a key would do now; `None` when nothing.
     fn label(&self, binding: &Binding<Action>) -> Option<&'static str> {
         let app = self.app;
         let running = app.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
-        let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
         match binding.action {
-            action if !commands && action.commands() => None,
+            action if !self.is_of_use(action) => None,
             Action::RunPause if running => Some("pause"),
             Action::Log if app.view.shown != View::Observatory => None,
             Action::Observatory if app.view.shown == View::Observatory => None,

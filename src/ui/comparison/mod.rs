@@ -167,14 +167,16 @@ impl Widget for Screen<'_> {
         Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         match &app.modal {
             Some(Modal::Help { scroll }) => {
-                Help { bindings, about: ABOUT, scroll: *scroll, theme }.render(area, buffer);
+                let is_of_use = &|binding: &Binding<Action>| app.allows(binding.action);
+                Help { bindings, is_of_use, about: ABOUT, scroll: *scroll, theme }.render(area, buffer);
             }
             Some(Modal::Prompt(editor)) => PromptEditor { editor, theme }.render(area, buffer),
             Some(Modal::Commands(typed)) => {
                 CommandLine { typed, bindings, theme }.render(area, buffer);
             }
             Some(Modal::Export(editor)) => {
-                ExportEditor { editor, side: Some(app.exported_side()), theme }.render(area, buffer);
+                let side = Some(app.exported_side());
+                ExportEditor { editor, side, is_of_layers: false, theme }.render(area, buffer);
             }
             None => {}
         }

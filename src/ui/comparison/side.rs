@@ -48,12 +48,13 @@ pub(super) fn pixel_map<'a>(
     let map = theme.maps.get(view.map % theme.maps.len().max(1))?;
     let drift = app.scene.sides[side as usize].drift.as_ref();
     let weights = drift.map_or([0.0; 2], |drift| drift.inside);
-    let further = if app.scene.plane == PlaneChoice::Through { &ends()[..] } else { &[] };
+    let ends = ends();
+    let further: &[Mark] = if app.scene.plane == PlaneChoice::Through { &ends } else { &[] };
     Some(PixelMap::new((side as u8, cells), surface, (map, theme), weights, further, view.chosen))
 }
 
 /// The two models in the plane through both.
-fn ends() -> [Mark<'static>; 2] {
+fn ends() -> [Mark; 2] {
     let mark = |side: Side, alpha| Mark { place: [alpha, 0.0], symbol: side.name() };
     [mark(Side::A, 0.0), mark(Side::B, 1.0)]
 }
@@ -81,14 +82,14 @@ impl Widget for Map<'_> {
             picture::missing(&why, theme, inner, buffer);
             return;
         };
-        let drift = view.drift.as_ref();
+        let (drift, ends) = (view.drift.as_ref(), ends());
         Picture {
             surface,
             theme,
             view: &app.landscape,
             drift,
             honesty: honesty::parts(surface.slice, drift),
-            marks: if through { &ends() } else { &[] },
+            marks: if through { &ends } else { &[] },
             readout: Some(joined(&self.losses(" nats"))),
         }
         .render(inner, buffer);
