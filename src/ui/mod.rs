@@ -267,14 +267,19 @@ impl Screen<'_> {
     fn is_of_use(&self, action: Action) -> bool {
         let Self { app, .. } = *self;
         let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
-        match (app.view.shown, action) {
-            // Enter folds a layer, or marks a slice.
-            (View::Layers | View::Timeline, Action::Move) => true,
-            (View::Layers, Action::Surface | Action::LogScale) => false,
-            (View::Layers, Action::TurnLeft | Action::TurnRight | Action::TiltDown | Action::TiltUp) => false,
-            (View::Layers | View::Timeline, Action::Zoom) => false,
-            _ => commands || !action.commands(),
-        }
+        let here = (app.view.shown, action);
+        let turns = matches!(
+            action,
+            Action::Surface
+                | Action::LogScale
+                | Action::TurnLeft
+                | Action::TurnRight
+                | Action::TiltDown
+                | Action::TiltUp
+        );
+        let is_idle = matches!(here, (View::Layers | View::Timeline, Action::Zoom))
+            || app.view.shown == View::Layers && turns;
+        !is_idle && (commands || !action.commands())
     }
 
     /// What a key would do now; `None` when nothing.

@@ -110,7 +110,7 @@ mod tests {
             Preparing { stages: &stages, next: &[], theme: &theme }.render(buffer.area, &mut buffer);
             buffer.content.iter().map(|cell| cell.symbol()).collect::<String>()
         };
-        assert!(drawn(120, told).contains(told) && drawn(104, told).contains(told));
+        assert!(drawn(120, told).contains(told) && drawn(108, told).contains(told));
         assert!(drawn(80, told).contains(" 25 %  org/name-of-a-model@main"), "it is cut at its end alone");
         assert!(drawn(120, "").contains("25 %"));
         (0..40).for_each(|width| drop(drawn(width, told)));

@@ -106,7 +106,7 @@ impl Screen<'_> {
     /// All keys and what they do.
     fn help(&self, area: Rect, buffer: &mut Buffer) {
         let palette = &self.theme.palette;
-        let place = popup(area, 64, KEYS.len() as u16 + 2, buffer);
+        let place = popup(area, 76, KEYS.len() as u16 + 2, buffer);
         let block = Block::bordered()
             .border_type(self.theme.border)
             .border_style(palette.focus)
