@@ -6,7 +6,7 @@ mod pointing;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::protocol::comparison::{Ask, Phase, PlaneChoice, Scene, Side, Sides, Template};
+use crate::protocol::comparison::{Ask, Phase, Scene, Side, Sides, Template};
 use crate::protocol::{OptimizerKind, Slice};
 
 use super::key::{control, key, named};

@@ -108,7 +108,7 @@ mod tests {
             let mut buffer = Buffer::empty(Rect::new(0, 0, width, 20));
             let stages = [stage(detail), stage("")];
             Preparing { stages: &stages, next: &[], theme: &theme }.render(buffer.area, &mut buffer);
-            buffer.content.iter().map(|cell| cell.symbol()).collect::<String>()
+            buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
         };
         assert!(drawn(120, told).contains(told) && drawn(108, told).contains(told));
         assert!(drawn(80, told).contains(" 25 %  org/name-of-a-model@main"), "it is cut at its end alone");

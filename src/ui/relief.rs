@@ -25,6 +25,9 @@ const HEIGHT: f64 = 0.5;
 /// How far a base is stretched at most.
 const STRETCH: f64 = 2.0;
 
+/// Dots that a stretched base leaves free on either side: the ends of the scale stand there.
+const MARGIN: f64 = 12.0;
+
 /// Dots from line to line on a side of the base, at least.
 const GAP: f64 = 5.0;
 
@@ -68,7 +71,7 @@ impl Projection {
         let (tilt_sin, tilt_cos) = f64::from(tilt).to_radians().sin_cos();
         let room = [columns, rows].map(|dots| dots.saturating_sub(1) as f64);
         let side = (room[0] / SQRT_2).min(room[1] / (SQRT_2 * tilt_sin + HEIGHT * tilt_cos));
-        let wide = (room[0] / SQRT_2).min(STRETCH * side);
+        let wide = ((room[0] - 2.0 * MARGIN) / SQRT_2).clamp(side, STRETCH * side);
         let top = side * HEIGHT * tilt_cos;
         Self {
             middle: [room[0] / 2.0, f64::midpoint(room[1], top)],

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::app::{Gesture, Key, Stretch, Viewpoint};
-use crate::protocol::comparison::{Note, Sample, SideView};
+use crate::protocol::comparison::{Note, PlaneChoice, Sample, SideView};
 use crate::protocol::{BatchInfo, PlaneInfo};
 
 fn slice(side: usize) -> Slice {

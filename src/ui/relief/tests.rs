@@ -84,7 +84,7 @@ fn a_surface_is_as_wide_as_there_is_room_and_twice_as_wide_as_high_at_most() {
         let (low, high) = ends.fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(x), high.max(x)));
         high - low
     };
-    assert!((across(120) - 119.0).abs() < 1.0 && (across(160) - 159.0).abs() < 1.0);
+    assert!(across(120) > 95.0 && (across(200) - 175.0).abs() < 1.0, "the labels have room: {}", across(200));
     assert!((across(2000) - across(1000)).abs() < 1e-9 && across(1000) > 190.0, "{}", across(1000));
 }
 
