@@ -243,6 +243,7 @@ impl Prompt {
             loss: reading.loss(),
             entropy: entropy(&reading.target),
             candidates: candidates.iter().map(candidate).collect(),
+            written: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use thinned::{AtStep, Thinned};
 
 /// The version both sides must share. It changes whenever a type in this file does.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// What a screen says to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -449,6 +449,9 @@ pub struct Slice {
     pub batch: BatchInfo,
     /// Seconds the evaluation of this level took.
     pub seconds: f64,
+    /// How it was evaluated, `stack` or `materialise`; empty where that is not known.
+    #[serde(default)]
+    pub method: String,
     /// How sharply the loss curves along the step that led here, where it was measured.
     pub sharpness: Option<Sharpness>,
 }
@@ -564,6 +567,10 @@ pub struct Prediction {
     pub entropy: f64,
     /// The likeliest tokens, likeliest first.
     pub candidates: Vec<Candidate>,
+    /// What the same weights write on from the prompt without its target, always the likeliest token; `None` until it
+    /// is written. It may hold anything: escape it before it reaches a terminal.
+    #[serde(default)]
+    pub written: Option<String>,
 }
 
 /// One bar of the next-token chart.

@@ -75,14 +75,18 @@ trait Shown {
     }
     /// A while has gone by.
     fn fade(&mut self) {}
-    /// The map to be drawn in pixels over what is drawn on a screen of this size.
-    fn pixel_map(&self, _theme: &Theme, _screen: Rect) -> Option<PixelMap<'_>> {
-        None
+    /// The maps to be drawn in pixels over what is drawn on a screen of this size.
+    fn pixel_maps(&self, _theme: &Theme, _screen: Rect) -> Vec<PixelMap<'_>> {
+        Vec::new()
     }
     /// What is shown, in a few words.
     fn title(&self) -> String;
     /// The slice that is exported from here, and the model that is at its middle.
     fn slice(&self) -> Option<(String, &Slice)>;
+    /// What a table holds in place of that slice.
+    fn table(&self) -> Option<String> {
+        None
+    }
     fn exported(&mut self, exported: Exported);
 }
 
@@ -90,6 +94,7 @@ trait Shown {
 enum Next<Leave> {
     UseTheme(String),
     Export(ExportFormat, String),
+    Repaint,
     Suspend,
     Leave(Leave),
 }
@@ -169,6 +174,7 @@ async fn run<S: Shown>(
                     let exported = terminal.export(format, name, shown, &look.theme);
                     shown.exported(exported);
                 }
+                Next::Repaint => terminal.repaint()?,
                 Next::Suspend => terminal.suspend()?,
                 Next::Leave(leave) => return Ok(Some(leave)),
             }

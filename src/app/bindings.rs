@@ -125,8 +125,9 @@ impl Keys {
         let names: Vec<&str> = built_in.commands().iter().map(|command| command.name).collect();
         for (at, choice) in choices.iter().enumerate() {
             if !names.contains(&choice.command.as_str()) {
-                let nearest = nearest(names.iter().copied(), &choice.command).unwrap_or_default();
-                let why = format!("there is no such command; the nearest is {nearest}");
+                let nearest = nearest(names.iter().copied(), &choice.command);
+                let nearest = nearest.map_or_else(String::new, |name| format!("; the nearest is {name}"));
+                let why = format!("there is no such command{nearest}");
                 return Err(Misfit { at, key: None, why });
             }
             let reserved = choice.keys.iter().find_map(|key| Some((*key, reserved(*key, &choice.command)?)));

@@ -2,18 +2,21 @@
 //!
 //! Like [`App`](super::App) it does no I/O: keys and scenes come in, effects go out.
 
+mod pointing;
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::protocol::comparison::{Ask, Phase, PlaneChoice, Scene, Side, Sides, Template};
+use crate::protocol::comparison::{Ask, Phase, Scene, Side, Sides, Template};
 use crate::protocol::{OptimizerKind, Slice};
 
 use super::key::{control, key, named};
 use super::keys::bindings;
+use super::mouse::Grip;
 use super::palette::Typed;
 use super::tour::{Tour, Turn};
 use super::{
-    Binding, Bindings, Chosen, ExportFormat, Exported, Gesture, Group, Hint, LandscapeView, LineEditor,
-    Palette, Pointed, keys, next_theme,
+    Binding, Bindings, Chosen, ExportFormat, Exported, Group, Hint, LandscapeView, LineEditor, Palette,
+    Pointed, keys, next_theme,
 };
 
 /// What a key does.
@@ -75,6 +78,8 @@ pub enum Action {
     Export,
     /// An action by its name.
     CommandLine,
+    /// The whole screen again.
+    Repaint,
     /// The shell, for a while.
     Suspend,
     /// End.
@@ -117,13 +122,14 @@ bindings! {
         [key('{')] TiltDown "tilt-down" 0 "tilt down" "see them from nearer the ground"
         [key('}')] TiltUp "tilt-up" 0 "tilt up" "see them from farther above"
         [key('c')] ColorMap "colours" 10 "colours" "next colour map"
-        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters"
+        [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters, or pictures"
         [key('T')] Theme "theme" 12 "theme" "next theme"
     Screen:
         [named(KeyCode::Tab)] Focus "side" 1 "side" "focus both models, A or B: whom the keys mean"
         [named(KeyCode::Esc)] Clear "clear" 0 "clear" "take no more steps; hide what was written, then the cursor, which arrows or hjkl move"
         [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or a slice as numbers, to a file"
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
+        [control('l')] Repaint "repaint" 0 "repaint" "draw the whole screen again, where something has garbled it"
         [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave at once: steps taken here are not kept"
         [key('?')] Help "help" 0 "help" "these keys"
@@ -179,6 +185,8 @@ pub enum Effect {
     UseTheme(String),
     /// Write what is on the screen in this form, to a new file of this name, and tell what became of it.
     Export(ExportFormat, String),
+    /// Draw the whole screen again.
+    Repaint,
     /// Give the terminal back and stop, as the shell knows it.
     Suspend,
     /// Go on with the tour elsewhere.
@@ -198,6 +206,8 @@ pub struct Comparison {
     pub landscape: LandscapeView,
     /// The same colour is the same loss in both landscapes.
     pub one_scale: bool,
+    /// The terminal can show pictures.
+    pub pictures: bool,
     /// What lies over the screen.
     pub modal: Option<Modal>,
     /// The answer to the last key, or what the engine said since.
@@ -212,6 +222,8 @@ pub struct Comparison {
     themes: Vec<String>,
     /// The text that was typed last, until it is what the models read.
     typed: Option<String>,
+    /// Where the mouse's button went down on a pane.
+    grip: Option<Grip<Pane>>,
 }
 
 impl Comparison {
@@ -222,6 +234,7 @@ impl Comparison {
             sides: Sides::default(),
             landscape: LandscapeView::default(),
             one_scale: true,
+            pictures: false,
             modal: None,
             hint: None,
             bindings,
@@ -229,6 +242,7 @@ impl Comparison {
             history: Vec::new(),
             themes,
             typed: None,
+            grip: None,
         }
     }
 
@@ -251,7 +265,7 @@ impl Comparison {
 
     /// Whether an action would do something now.
     pub fn allows(&self, action: Action) -> bool {
-        let leaves = matches!(action, Action::Suspend | Action::Quit);
+        let leaves = matches!(action, Action::Repaint | Action::Suspend | Action::Quit);
         let always = leaves || matches!(action, Action::Theme | Action::CommandLine | Action::Help);
         always || self.scene.phase == Phase::Live
     }
@@ -370,8 +384,7 @@ impl Comparison {
                 Vec::new()
             }
             Action::MarkerStyle => {
-                // Two landscapes side by side are cells alone.
-                view.marker = view.marker.next(false);
+                view.marker = view.marker.next(self.pictures);
                 Vec::new()
             }
             Action::Theme => {
@@ -399,6 +412,7 @@ impl Comparison {
                 self.modal = Some(Modal::Commands(Palette::default()));
                 Vec::new()
             }
+            Action::Repaint => vec![Effect::Repaint],
             Action::Suspend => vec![Effect::Suspend],
             Action::Quit => vec![Effect::Leave],
             Action::Help => {
@@ -528,35 +542,6 @@ impl Comparison {
                 self.run(action, more)
             }
         }
-    }
-
-    /// A click on a map moves the cursor, and one beside it chooses whom the keys mean; the wheel zooms.
-    fn mouse(&mut self, Pointed { gesture, pane, place }: Pointed<Pane>) -> Vec<Effect> {
-        if self.modal.is_some() || self.scene.phase != Phase::Live {
-            return Vec::new();
-        }
-        self.hint = None;
-        match (gesture, place) {
-            (Gesture::Click, Some(place)) => {
-                let before = self.landscape.chosen;
-                self.landscape.point(shown(&self.scene), place);
-                self.look(before)
-            }
-            (Gesture::Click, None) => self.choose(pane),
-            (Gesture::WheelUp, Some(_)) => self.act(Action::ZoomIn),
-            (Gesture::WheelDown, Some(_)) => self.act(Action::ZoomOut),
-            (_, None) => Vec::new(),
-        }
-    }
-
-    /// Makes the keys mean the model of a pane, and both again where they mean that one already.
-    fn choose(&mut self, pane: Pane) -> Vec<Effect> {
-        let sides = match pane {
-            Pane::Map(_) if self.scene.plane == PlaneChoice::Through => Sides::Both,
-            Pane::Map(side) | Pane::NextToken(side) => Sides::One(side),
-        };
-        self.sides = if sides == self.sides { Sides::Both } else { sides };
-        self.say(Hint::Answer(format!("the keys mean {}", self.whom())))
     }
 
     fn steer(&mut self, code: KeyCode) -> Vec<Effect> {

@@ -92,6 +92,8 @@ pub enum Action {
     Tour,
     /// Leave the engine alone.
     Detach,
+    /// The whole screen again.
+    Repaint,
     /// The shell, for a while.
     Suspend,
     /// End, somehow.
@@ -253,6 +255,7 @@ bindings! {
         [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
         [key('t')] Tour "tour [N]" 0 "tour" "put the guided tour away, or take it up again; only in `llamascape tour`"
         [key('D')] Detach "detach" 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
+        [control('l')] Repaint "repaint" 0 "repaint" "draw the whole screen again, where something has garbled it"
         [control('z')] Suspend "suspend" 0 "suspend" "give the terminal back to the shell; `fg` there comes back"
         [key('q'), control('c')] Quit "quit" 0 "quit" "leave: go on training, or save and stop"
         [key('?')] Help "help" 0 "help" "these keys"
@@ -312,6 +315,13 @@ pub(super) fn assert_names<A>(bindings: &[Binding<A>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_l_draws_the_screen_again_and_l_alone_moves() {
+        let pressed = |modifiers| pressed(BINDINGS, KeyEvent::new(KeyCode::Char('l'), modifiers));
+        assert_eq!(pressed(KeyModifiers::CONTROL), Some(Action::Repaint));
+        assert_eq!(pressed(KeyModifiers::NONE), None);
+    }
 
     #[test]
     fn no_key_is_bound_twice() {

@@ -146,6 +146,12 @@ impl LayersView {
         }
     }
 
+    /// Selects the row of this number, and reads this step, where the mouse says so.
+    pub(super) fn point(&mut self, row: Option<usize>, step: Option<u64>) {
+        self.row = row.unwrap_or(self.row);
+        self.step = step.or(self.step);
+    }
+
     /// Unfolds the layer of the selected row, or folds it.
     pub(super) fn fold(&mut self, names: &[String]) {
         let strips = self.strips(names);

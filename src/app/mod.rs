@@ -34,7 +34,7 @@ pub use export::{ExportFormat, Exported};
 pub use key::Key;
 pub use keys::{Action, BINDINGS, Binding, Group};
 pub use layers::{LayersView, Quantity, Strip, StripKind, layer_of};
-pub use mouse::{Gesture, Pointed};
+pub use mouse::{Gesture, Pointed, Spot};
 pub use palette::Palette;
 pub use probe::{ProbePane, ProbeView};
 pub use remembered::Remembered;
@@ -79,8 +79,8 @@ pub struct Options {
 pub enum Message {
     /// A key. Releases are ignored.
     Key(KeyEvent),
-    /// The mouse, over a pane.
-    Mouse(Pointed<Pane>),
+    /// The mouse, over something.
+    Mouse(Pointed<Spot>),
     /// The engine says something.
     Engine(ToScreen),
     /// The connection broke, and why.
@@ -100,6 +100,8 @@ pub enum Effect {
     UseTheme(String),
     /// Write what is on the screen in this form, to a new file of this name, and tell what became of it.
     Export(ExportFormat, String),
+    /// Draw the whole screen again.
+    Repaint,
     /// Give the terminal back and stop, as the shell knows it.
     Suspend,
     /// Close the screen.
@@ -141,6 +143,8 @@ pub struct App {
     pub tells_cost: bool,
     /// A theme was chosen on this screen.
     chose_theme: bool,
+    /// Where the mouse's button went down on a pane.
+    grip: Option<mouse::Grip<Pane>>,
 }
 
 impl App {
@@ -154,6 +158,7 @@ impl App {
             cost: Cost::default(),
             tells_cost: false,
             chose_theme: false,
+            grip: None,
             options,
             log: TuiWidgetState::new(),
             recent: Recent::default(),
@@ -299,6 +304,7 @@ impl App {
             Action::CommandLine => view.modal = Some(Modal::Commands(Palette::default())),
             Action::Tour => return self.toggle_tour(None),
             Action::Detach => return vec![Effect::Leave(Leave::Detach)],
+            Action::Repaint => return vec![Effect::Repaint],
             Action::Suspend => return vec![Effect::Suspend],
             Action::Quit => return self.quit(),
             Action::Help => view.modal = Some(Modal::Help { scroll: 0 }),
@@ -477,33 +483,6 @@ impl App {
         }
         if place.is_some() && self.options.read_only {
             self.view.hint = Some(Hint::Refused("this screen is read-only: the bars do not follow".into()));
-        }
-        Vec::new()
-    }
-
-    fn mouse(&mut self, pointed: Pointed<Pane>) -> Vec<Effect> {
-        if self.view.modal.is_some() {
-            return Vec::new();
-        }
-        self.view.hint = None;
-        if pointed.gesture == Gesture::Click {
-            self.view.focus = pointed.pane;
-        }
-        let (steps, history) = (&mut self.view.steps, &self.engine.history);
-        match (pointed.gesture, pointed.pane, pointed.place) {
-            (Gesture::Click, Pane::Landscape, Some(place)) => {
-                let before = self.view.landscape.chosen;
-                self.view.landscape.point(self.engine.slice.as_ref(), place);
-                return self.moved(before);
-            }
-            (Gesture::Click, Pane::Loss, Some([along, _])) => steps.read_at(history, along),
-            (Gesture::WheelUp, Pane::Loss, Some([along, _])) => steps.zoom_at(history, true, along),
-            (Gesture::WheelDown, Pane::Loss, Some([along, _])) => steps.zoom_at(history, false, along),
-            (Gesture::WheelUp, Pane::Landscape, Some(_)) => return self.act(Action::ZoomIn),
-            (Gesture::WheelDown, Pane::Landscape, Some(_)) => return self.act(Action::ZoomOut),
-            (Gesture::WheelUp, Pane::Log, _) => self.log.transition(TuiWidgetEvent::PrevPageKey),
-            (Gesture::WheelDown, Pane::Log, _) => self.log.transition(TuiWidgetEvent::NextPageKey),
-            _ => {}
         }
         Vec::new()
     }

@@ -100,7 +100,10 @@ impl Palette {
         let (typed, more) = self.split();
         let Some(binding) = binding else {
             let nearest = nearest(bindings.iter().map(Binding::name), &typed);
-            let nearest = nearest.map_or_else(String::new, |name| format!("; the nearest is {name}"));
+            let nearest = nearest.map_or_else(
+                || ": an empty line lists all".to_owned(),
+                |name| format!("; the nearest is {name}"),
+            );
             return Typed::Refused(format!("there is no such command{nearest}"));
         };
         let name = binding.name();
@@ -153,9 +156,14 @@ fn fit(name: &str, typed: &str) -> Option<Fit> {
     }
 }
 
-/// The name that is most like what is typed.
+/// The name that is most like what is typed, where it is like it at all: what differs in more than a third of its
+/// letters is another word.
 pub(super) fn nearest<'a>(names: impl Iterator<Item = &'a str>, typed: &str) -> Option<&'a str> {
-    names.min_by_key(|name| strsim::levenshtein(name, typed))
+    // Neighbours that are swapped count as one.
+    let far = names.map(|name| (strsim::osa_distance(name, typed), name));
+    let (far, name) = far.min_by_key(|(far, _)| *far)?;
+    let letters = name.chars().count().max(typed.chars().count());
+    (far <= (letters / 3).max(1)).then_some(name)
 }
 
 #[cfg(test)]
@@ -210,6 +218,10 @@ mod tests {
         for (text, nearest) in [("qiut", "quit"), ("setp 3", "step"), ("zoom-inn", "zoom-in")] {
             let refused = format!("there is no such command; the nearest is {nearest}");
             assert_eq!(entered(text), Typed::Refused(refused), "{text}");
+        }
+        for text in ["foo", "qqq", "makecoffee"] {
+            let refused = "there is no such command: an empty line lists all";
+            assert_eq!(entered(text), Typed::Refused(refused.into()), "{text}: nothing is like it");
         }
     }
 

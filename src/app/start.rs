@@ -39,6 +39,8 @@ pub enum Choice {
 pub enum Effect {
     /// Give the terminal back and stop, as the shell knows it.
     Suspend,
+    /// Draw the whole screen again.
+    Repaint,
     /// Close the list.
     Leave(Choice),
 }
@@ -49,17 +51,24 @@ pub struct Start {
     rows: Vec<Row>,
     /// The entry under the cursor, at most the number of the runs.
     chosen: usize,
+    /// The keys lie over the list.
+    helps: bool,
 }
 
 impl Start {
     /// A list of these runs, the cursor on the first.
     pub fn new(rows: Vec<Row>) -> Self {
-        Self { rows, chosen: 0 }
+        Self { rows, chosen: 0, helps: false }
     }
 
     /// The runs.
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// Whether the keys are on show.
+    pub fn helps(&self) -> bool {
+        self.helps
     }
 
     /// The number of the entry under the cursor, from 0; that of a new run comes after all others.
@@ -86,10 +95,16 @@ impl Start {
             return match key.code {
                 KeyCode::Char('c') => Some(Effect::Leave(Choice::Nothing)),
                 KeyCode::Char('z') => Some(Effect::Suspend),
+                KeyCode::Char('l') => Some(Effect::Repaint),
                 _ => None,
             };
         }
+        if self.helps {
+            self.helps = !matches!(key.code, KeyCode::Char('?' | 'q') | KeyCode::Esc | KeyCode::Enter);
+            return None;
+        }
         match key.code {
+            KeyCode::Char('?') => self.helps = true,
             KeyCode::Up | KeyCode::Char('k') => self.chosen = self.chosen.saturating_sub(1),
             KeyCode::Down | KeyCode::Char('j') => self.chosen = (self.chosen + 1).min(self.rows.len()),
             KeyCode::Enter => return Some(Effect::Leave(self.entry(self.chosen))),
@@ -170,6 +185,18 @@ mod tests {
         assert_eq!([control('c'), control('z'), control('n')], [NOTHING, Some(Effect::Suspend), None]);
         let release = KeyEvent::new_with_kind(KeyCode::Enter, KeyModifiers::NONE, KeyEventKind::Release);
         assert_eq!(start.press(release), None);
+    }
+
+    #[test]
+    fn the_keys_are_shown_until_they_are_closed_and_open_nothing_meanwhile() {
+        let mut start = list(&["a"]);
+        assert_eq!(pressed(&mut start, &[KeyCode::Char('?')]), None);
+        assert!(start.helps());
+        assert_eq!(pressed(&mut start, &[KeyCode::Char('1'), KeyCode::Char('n')]), None);
+        assert!(start.helps());
+        assert_eq!(pressed(&mut start, &[KeyCode::Esc]), None);
+        assert!(!start.helps());
+        assert_eq!(pressed(&mut start, &[KeyCode::Char('1')]), Some(run("a")));
     }
 
     #[test]

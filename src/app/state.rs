@@ -138,7 +138,7 @@ impl Stretch {
 /// From where the landscape is seen when it is shown as a surface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewpoint {
-    /// Degrees by which it is turned, from 0 to 345; seen from above, it turns against the clock.
+    /// Degrees by which it is turned, below 360; seen from above, it turns against the clock.
     pub turn: u16,
     /// Degrees above the horizon, from 15 to 75.
     pub tilt: u16,
@@ -162,10 +162,15 @@ impl Viewpoint {
 
     /// So many presses on.
     fn moved(self, turn: i32, tilt: i32) -> Self {
-        let on = |degrees: u16, presses: i32| i32::from(degrees) + presses * i32::from(Self::STEP);
+        let step = i32::from(Self::STEP);
+        self.by(turn * step, tilt * step)
+    }
+
+    /// So many degrees on.
+    pub(super) fn by(self, turn: i32, tilt: i32) -> Self {
         Self {
-            turn: on(self.turn, turn).rem_euclid(360) as u16,
-            tilt: on(self.tilt, tilt).clamp(15, 75) as u16,
+            turn: (i32::from(self.turn) + turn).rem_euclid(360) as u16,
+            tilt: (i32::from(self.tilt) + tilt).clamp(15, 75) as u16,
         }
     }
 }

@@ -139,7 +139,7 @@ mod tests {
     use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
     use super::*;
-    use crate::app::{App, Curve, Gesture, Message, Options, Pane, Pointed};
+    use crate::app::{App, Curve, Gesture, Message, Options, Pane, Pointed, Spot};
     use crate::protocol::Point;
 
     fn point(step: u64) -> Point {
@@ -291,7 +291,7 @@ mod tests {
         let mut app = app(1..=1001);
         let point = |app: &mut App, gesture, along| {
             let place = Some([along, 0.5]);
-            assert_eq!(app.update(Message::Mouse(Pointed { gesture, pane: Pane::Loss, place })), []);
+            assert_eq!(app.update(Message::Mouse(Pointed { gesture, pane: Spot::Pane(Pane::Loss), place })), []);
         };
         point(&mut app, Gesture::WheelUp, 0.25);
         assert_eq!(shown(&app), (126, 626));

@@ -57,6 +57,7 @@ fn slice(side: usize) -> Slice {
         },
         batch: BatchInfo { tokens: 1, sha256: String::new(), source: "held-out".into() },
         seconds: 0.0,
+        method: String::new(),
         sharpness: None,
     }
 }
@@ -78,7 +79,7 @@ fn control_c(app: &mut App) -> Vec<Effect> {
 }
 
 fn point(app: &mut App, gesture: Gesture, pane: Pane, place: Option<[f64; 2]>) -> Vec<Effect> {
-    app.update(Message::Mouse(Pointed { gesture, pane, place }))
+    app.update(Message::Mouse(Pointed { gesture, pane: Spot::Pane(pane), place }))
 }
 
 fn log(messages: &[&str]) -> Vec<LogLine> {
@@ -394,6 +395,7 @@ fn a_screen_without_a_cursor_can_end_the_look_of_another() {
         loss: 1.0,
         entropy: 1.0,
         candidates: Vec::new(),
+        written: None,
     };
     update(&mut app, Update { prediction: Some(prediction), ..Update::default() });
     assert_eq!(press(&mut app, KeyCode::Esc), send(Command::LookAt(None)));

@@ -60,9 +60,14 @@ impl TimelineView {
         let slices = timeline.items();
         let Some(now) = self.selected(timeline) else { return };
         let by = right as isize + up as isize * Self::FAR;
-        let newest = slices.len() - 1;
-        let index = now.saturating_add_signed(by).min(newest);
-        self.step = (index < newest).then(|| slices[index].step);
+        self.select(timeline, now.saturating_add_signed(by).min(slices.len() - 1));
+    }
+
+    /// Goes to the slice of this number, if there is one.
+    pub(super) fn select(&mut self, timeline: &Timeline, index: usize) {
+        let slices = timeline.items();
+        let Some(slice) = slices.get(index) else { return };
+        self.step = (index + 1 < slices.len()).then_some(slice.step);
     }
 
     /// Spreads the colours in the next way; what that is comes back.
@@ -120,6 +125,7 @@ mod tests {
             plane: PlaneInfo::default(),
             batch: BatchInfo { tokens: 512, sha256: String::new(), source: "held-out".into() },
             seconds: 0.1,
+            method: String::new(),
             sharpness: None,
         }
     }

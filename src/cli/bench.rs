@@ -327,6 +327,7 @@ fn analytic_slice(step: u64) -> Slice {
         plane: crate::protocol::PlaneInfo { kind: "random".to_owned(), ..Default::default() },
         batch: BatchInfo { tokens: 128, sha256: "0".repeat(64), source: "held-out".to_owned() },
         seconds: 0.1,
+        method: String::new(),
         sharpness: None,
     }
 }

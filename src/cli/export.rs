@@ -260,6 +260,7 @@ mod tests {
             plane: PlaneInfo::default(),
             batch: BatchInfo { tokens: 1, sha256: String::new(), source: String::new() },
             seconds: 0.0,
+            method: String::new(),
             sharpness: None,
         };
         let taken = |most: usize| -> Vec<u64> {

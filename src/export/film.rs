@@ -64,6 +64,7 @@ mod tests {
             plane: PlaneInfo::default(),
             batch: BatchInfo { tokens: 1, sha256: String::new(), source: String::new() },
             seconds: 0.0,
+            method: String::new(),
             sharpness: None,
         };
         let slices = [slice(3, 5.0), slice(5, 3.0), slice(2, f32::NAN)];

@@ -1,7 +1,9 @@
-//! The metrics of a run as one table.
+//! The metrics of a run as tables.
 
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
+
+use crate::protocol::TensorNorms;
 
 /// `metrics.jsonl` as CSV: a row a step, a column for every name that any line has, empty where a line has none or
 /// its number is not finite.
@@ -16,6 +18,23 @@ pub fn csv(lines: &[IndexMap<String, Value>]) -> String {
         };
         table.push_str(&names.iter().map(cell).collect::<Vec<String>>().join(","));
         table.push('\n');
+    }
+    table
+}
+
+/// The norms of these parameters as CSV: a row for each of them at each step, with the norms of its gradient, of itself
+/// and of its change; empty where one is missing or not finite.
+pub fn norms(names: &[String], steps: &[TensorNorms]) -> String {
+    let mut table = "step,tensor,gradient,weight,update\n".to_owned();
+    for at in steps {
+        for (index, name) in names.iter().enumerate() {
+            let cell = |norms: &[f32]| {
+                let norm = norms.get(index).filter(|norm| norm.is_finite());
+                norm.map_or_else(String::new, f32::to_string)
+            };
+            let [gradient, weight, update] = [&at.gradients, &at.weights, &at.updates].map(|of| cell(of));
+            table.push_str(&format!("{},{},{gradient},{weight},{update}\n", at.step, field(name)));
+        }
     }
     table
 }
@@ -36,5 +55,19 @@ mod tests {
         let lines =
             [line(r#"{"step":1,"loss":null,"lr":0.01}"#), line(r#"{"step":2,"loss":1.5,"eval_loss":2}"#)];
         assert_eq!(csv(&lines), "step,loss,lr,eval_loss\n1,,0.01,\n2,1.5,,2\n");
+    }
+
+    #[test]
+    fn norms_have_a_row_for_each_parameter_at_each_step() {
+        let names = ["embed".to_owned(), "a,b".to_owned()];
+        let at = |step, gradients: &[f32]| TensorNorms {
+            step,
+            gradients: gradients.to_vec(),
+            weights: vec![8.0, 0.5],
+            updates: vec![1e-3],
+        };
+        let table = norms(&names, &[at(3, &[0.25, f32::NAN]), at(4, &[])]);
+        let rows = ["3,embed,0.25,8,0.001", "3,\"a,b\",,0.5,", "4,embed,,8,0.001", "4,\"a,b\",,0.5,"];
+        assert_eq!(table, format!("step,tensor,gradient,weight,update\n{}\n", rows.join("\n")));
     }
 }

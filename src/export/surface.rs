@@ -67,7 +67,8 @@ pub struct Caption {
     pub batch: BatchInfo,
     /// `mean` over the tokens, or `last` token.
     pub objective: String,
-    /// `stack` or `materialise`; `unknown` of a slice that was on a screen.
+    /// `stack` or `materialise`; left out where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub method: String,
     /// Seconds of the evaluation alone.
     pub seconds: f64,
@@ -200,7 +201,7 @@ impl Surface {
 
     /// What a screen shows of a model: the mean loss of a batch.
     pub fn shown(model: String, slice: &Slice) -> Self {
-        let Slice { alphas, betas, plane, batch, seconds, .. } = slice;
+        let Slice { alphas, betas, plane, batch, seconds, method, .. } = slice;
         let losses: Vec<f64> = slice.loss.iter().copied().map(f64::from).collect();
         // The sides of such a grid are odd: it has a point in the middle.
         let center = losses.get(losses.len() / 2).copied();
@@ -211,7 +212,7 @@ impl Surface {
             plane: plane.clone(),
             batch: batch.clone(),
             objective: Objective::Mean.name().to_owned(),
-            method: "unknown".to_owned(),
+            method: method.clone(),
             seconds: *seconds,
             points_per_second: if *seconds > 0.0 { losses.len() as f64 / seconds } else { 0.0 },
             complete: true,
@@ -453,6 +454,7 @@ mod tests {
             plane: PlaneInfo { kind: "random".to_owned(), ..PlaneInfo::default() },
             batch: BatchInfo { tokens: 5, sha256: "é".to_owned(), source: "held-out".to_owned() },
             seconds: 0.0,
+            method: "stack".to_owned(),
             sharpness: None,
         };
         let folder = tempfile::tempdir().unwrap();

@@ -86,6 +86,7 @@ fn slice(pictures: &Pictures, surface: &Surface) -> Slice {
         plane: PlaneInfo::default(),
         batch: BatchInfo { tokens: 0, sha256: String::new(), source: String::new() },
         seconds: 0.0,
+        method: String::new(),
         sharpness: None,
     }
 }

@@ -166,18 +166,27 @@ impl<'a> Engine<'a> {
 
     fn next(&mut self, inbox: &Receiver<Input>) -> Next {
         let trains = self.activity.trains();
-        if trains || self.reader.is_stale(self.pictures.as_ref()) {
+        let watched = self.viewers.load(Ordering::Relaxed) > 0;
+        loop {
+            let stale = self.reader.is_stale(self.pictures.as_ref());
+            let busy = trains || stale || watched && self.reader.lacks_line();
+            if !busy {
+                break;
+            }
             match inbox.try_recv() {
                 Ok(input) => return Next::Input(input),
-                // Of several places that are asked for, only the newest is read.
-                Err(TryRecvError::Empty) => self.reader.refresh(&self.trainer, self.pictures.as_ref()),
                 Err(TryRecvError::Disconnected) => return Next::End,
+                // Of several places that are asked for, only the newest is read.
+                Err(TryRecvError::Empty) if stale => {
+                    self.reader.refresh(&self.trainer, self.pictures.as_ref());
+                }
+                Err(TryRecvError::Empty) if trains => {
+                    self.reader.write_beside(&self.trainer);
+                    return Next::Step;
+                }
+                Err(TryRecvError::Empty) => self.reader.write_on(&self.trainer),
             }
         }
-        if trains {
-            return Next::Step;
-        }
-        let watched = self.viewers.load(Ordering::Relaxed) > 0;
         self.had_viewer |= watched;
         let done = self.activity == Activity::Finished && !watched;
         let saves = self.mode == Mode::ForScreens && self.failure.is_none();

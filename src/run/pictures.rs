@@ -216,6 +216,7 @@ impl Pictures {
             plane: survey.plane().info().clone(),
             batch: caption.batch,
             seconds,
+            method: survey.method().name().to_owned(),
             sharpness: critical_multiple.map(|multiple| Sharpness {
                 critical: 2.0 / (multiple * caption.learning_rate),
                 edge: 2.0 / caption.learning_rate,

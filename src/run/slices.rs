@@ -26,6 +26,8 @@ struct Line {
     plane: PlaneInfo,
     batch: BatchInfo,
     seconds: f64,
+    #[serde(default)]
+    method: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sharpness: Option<Sharpness>,
 }
@@ -47,13 +49,15 @@ impl Line {
             plane: slice.plane.clone(),
             batch: slice.batch.clone(),
             seconds: slice.seconds,
+            method: slice.method.clone(),
             sharpness: slice.sharpness,
         }
     }
 
     /// `None` where its parts do not fit together.
     fn slice(self) -> Option<Slice> {
-        let Self { step, generation, alphas, betas, loss, center, plane, batch, seconds, sharpness } = self;
+        let Self { step, generation, alphas, betas, loss, center, plane, batch, seconds, method, sharpness } =
+            self;
         let ascends = |axis: &[f64]| axis.len() > 1 && axis.is_sorted_by(|a, b| a < b);
         let fits = loss.len() == betas.len() && loss.iter().all(|row| row.len() == alphas.len());
         let fits = fits && ascends(&alphas) && ascends(&betas);
@@ -68,6 +72,7 @@ impl Line {
             plane,
             batch,
             seconds,
+            method,
             sharpness,
         })
     }
@@ -169,6 +174,7 @@ mod tests {
             plane: PlaneInfo { kind: "random".to_owned(), seeds: [11, 111], ..PlaneInfo::default() },
             batch: BatchInfo { tokens: 4, sha256: "ab".to_owned(), source: "held-out".to_owned() },
             seconds: 0.5,
+            method: "stack".to_owned(),
             sharpness: None,
         }
     }

@@ -12,7 +12,7 @@ use crate::protocol::Slice;
 use crate::protocol::comparison::{Phase, Scene};
 use crate::run::comparison::Host;
 use crate::theme::Theme;
-use crate::ui;
+use crate::ui::{self, PixelMap};
 
 /// Shows a comparison until the person leaves or it fails, and returns why it failed.
 pub async fn compare(
@@ -23,7 +23,7 @@ pub async fn compare(
 ) -> Result<Option<String>, TerminalError> {
     start_log();
     let mut look = look.on(terminal.background.is_light);
-    let mut comparing = Comparing::new(host, &look, bindings, None);
+    let mut comparing = Comparing::new(terminal, host, &look, bindings, None);
     Ok(match run(terminal, &mut comparing, &mut look).await? {
         Some(Left::Failed(error)) => Some(error),
         Some(Left::ByChoice | Left::Turned(_)) | None => None,
@@ -50,13 +50,14 @@ pub(super) struct Comparing<'a> {
 impl<'a> Comparing<'a> {
     /// Nothing is heard yet.
     pub(super) fn new(
+        terminal: &Terminal,
         host: &'a Host,
         look: &Look,
         bindings: Bindings<comparison::Action>,
         tour: Option<Tour>,
     ) -> Self {
         let mut app = Comparison::new(look.names.clone(), bindings);
-        app.tour = tour;
+        (app.tour, app.pictures) = (tour, terminal.pictures.are_shown());
         Self { app, host, scenes: host.scenes() }
     }
 
@@ -68,6 +69,7 @@ impl<'a> Comparing<'a> {
             }
             comparison::Effect::UseTheme(name) => Some(Next::UseTheme(name)),
             comparison::Effect::Export(format, name) => Some(Next::Export(format, name)),
+            comparison::Effect::Repaint => Some(Next::Repaint),
             comparison::Effect::Suspend => Some(Next::Suspend),
             comparison::Effect::Turn(turn) => Some(Next::Leave(Left::Turned(turn))),
             comparison::Effect::Leave => Some(Next::Leave(Left::ByChoice)),
@@ -107,6 +109,10 @@ impl Shown for Comparing<'_> {
 
     fn draw(&self, theme: &Theme, frame: &mut ratatui::Frame) {
         ui::comparison::view(&self.app, theme, frame);
+    }
+
+    fn pixel_maps(&self, theme: &Theme, screen: Rect) -> Vec<PixelMap<'_>> {
+        ui::comparison::pixel_maps(&self.app, theme, screen)
     }
 
     fn title(&self) -> String {

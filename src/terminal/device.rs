@@ -24,10 +24,11 @@ use crate::app::{Cost, ExportFormat, Exported};
 use crate::theme::Theme;
 use crate::ui::SMALLEST;
 
-/// Has the terminal tell of the mouse's buttons and wheel, with coordinates of any size. crossterm's own command asks
-/// for every movement, too, and each would wake the screen.
-const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
-const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
+/// Has the terminal tell of the mouse's buttons and wheel, and of its movements while a button is down, with
+/// coordinates of any size. crossterm's own command asks for every movement, and each would wake the screen. Where
+/// movements can't be told, the buttons still are.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 
 /// Whether the terminal is taken over. A panic in any thread asks, and whoever gives the terminal back does it once: a
 /// second time would put the cursor on what has been said since.
@@ -169,6 +170,14 @@ impl Terminal {
         Ok(())
     }
 
+    /// Draws everything anew the next time, whatever the terminal shows now.
+    pub(super) fn repaint(&mut self) -> io::Result<()> {
+        self.pictures.forget();
+        queue!(self.frame, tty::Clear(tty::ClearType::All))?;
+        self.screen = ratatui::Terminal::new(CrosstermBackend::new(self.frame.clone()))?;
+        Ok(())
+    }
+
     /// Gives the terminal back as it was.
     pub fn close(mut self) {
         self.restore();
@@ -215,6 +224,7 @@ impl Terminal {
             screen: self.picture(shown, theme),
             title: shown.title(),
             ground: Ground::new(self.background.is_light),
+            table: shown.table(),
             slice: shown.slice(),
         };
         let written = export::write(format, &name, etcetera::home_dir().ok(), &subject);
@@ -233,8 +243,11 @@ impl Terminal {
         let pictures = &mut self.pictures;
         self.screen.draw(|frame| {
             shown.draw(theme, frame);
-            if let Some(map) = shown.pixel_map(theme, frame.area()) {
+            let maps = shown.pixel_maps(theme, frame.area());
+            if !maps.is_empty() {
                 pictures.measure(pictures::cell_of_window());
+            }
+            for map in maps {
                 pictures.draw(&map, theme, frame.buffer_mut());
             }
         })?;

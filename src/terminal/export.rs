@@ -19,6 +19,8 @@ pub(super) struct Subject<'a> {
     pub(super) title: String,
     /// What the terminal's own colours are taken to be.
     pub(super) ground: Ground,
+    /// What a table holds in place of the slice, where the screen shows that.
+    pub(super) table: Option<String>,
     /// The slice and the model that is at its middle, once there is one.
     pub(super) slice: Option<(String, &'a Slice)>,
 }
@@ -55,11 +57,12 @@ pub(super) fn write(
         io::ErrorKind::AlreadyExists => ExportError::Exists,
         _ => ExportError::Io { path: path.clone(), source },
     };
-    let bytes = match format {
-        ExportFormat::Svg => svg::svg(&subject.screen, &subject.title, subject.ground).into_bytes(),
-        ExportFormat::Txt => svg::text(&subject.screen).into_bytes(),
-        ExportFormat::Png => picture::png(whole(subject)?.1)?.1,
-        ExportFormat::Npz | ExportFormat::Csv | ExportFormat::Json | ExportFormat::Vtp => {
+    let bytes = match (format, &subject.table) {
+        (ExportFormat::Svg, _) => svg::svg(&subject.screen, &subject.title, subject.ground).into_bytes(),
+        (ExportFormat::Txt, _) => svg::text(&subject.screen).into_bytes(),
+        (ExportFormat::Csv, Some(table)) => table.clone().into_bytes(),
+        (ExportFormat::Png, _) => picture::png(whole(subject)?.1)?.1,
+        (ExportFormat::Npz | ExportFormat::Csv | ExportFormat::Json | ExportFormat::Vtp, _) => {
             let (model, slice) = whole(subject)?;
             return match Surface::shown(model.to_owned(), slice).create(&path) {
                 Ok(()) => std::path::absolute(&path).map_err(failed),
@@ -99,6 +102,7 @@ mod tests {
             plane: PlaneInfo::default(),
             batch: BatchInfo { tokens: 1, sha256: String::new(), source: "held-out".to_owned() },
             seconds: 0.5,
+            method: "stack".to_owned(),
             sharpness: None,
         }
     }
@@ -108,6 +112,7 @@ mod tests {
             screen: Buffer::with_lines(["step 7  "]),
             title: "llamascape".to_owned(),
             ground: Ground::new(false),
+            table: None,
             slice: slice.map(|slice| ("otter@7".to_owned(), slice)),
         }
     }
@@ -130,6 +135,17 @@ mod tests {
         assert!(read("a.svg").starts_with(b"<svg ") && read("a.png").starts_with(b"\x89PNG"));
         assert_eq!(Surface::read(&folder.path().join("a.csv")).unwrap().caption.model, "otter@7");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), ExportFormat::ALL.len());
+    }
+
+    #[test]
+    fn a_table_of_what_is_shown_takes_the_place_of_that_of_the_slice() {
+        let (folder, slice) = (tempfile::tempdir().unwrap(), slice());
+        let subject = Subject { table: Some("step,tensor\n".to_owned()), ..subject(Some(&slice)) };
+        let at = |name: &str| folder.path().join(name);
+        write(ExportFormat::Csv, at("a.csv").to_str().unwrap(), None, &subject).unwrap();
+        assert_eq!(std::fs::read(at("a.csv")).unwrap(), b"step,tensor\n");
+        write(ExportFormat::Json, at("a.json").to_str().unwrap(), None, &subject).unwrap();
+        assert_eq!(Surface::read(&at("a.json")).unwrap().caption.method, "stack", "as it was evaluated");
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn is_cell((width, height): (u16, u16)) -> bool {
     (3..=128).contains(&width) && (3..=128).contains(&height)
 }
 
-/// The pictures of a terminal: how it shows them, and the one that it has.
+/// The pictures of a terminal: how it shows them, and those that it has.
 #[derive(Default)]
 pub(super) struct Pictures {
     /// `None` where there are none.
@@ -109,7 +109,8 @@ pub(super) struct Pictures {
     cell: (u16, u16),
     /// The same as the window told it last.
     window: Option<(u16, u16)>,
-    kept: Option<Kept>,
+    /// One of each map.
+    kept: Vec<Kept>,
     /// Pictures so far.
     count: u8,
     /// What has the terminal forget pictures that are shown no more.
@@ -118,6 +119,10 @@ pub(super) struct Pictures {
 
 /// A picture that is encoded.
 struct Kept {
+    /// The number of the map.
+    number: u8,
+    /// The number that kitty knows it by.
+    id: u32,
     /// What it was made of: the map, the cells, and their size in pixels.
     key: (u64, Size, (u16, u16)),
     /// Nothing where it can't be encoded.
@@ -163,13 +168,20 @@ impl Pictures {
         let (width, height) =
             (u32::from(area.width) * u32::from(self.cell.0), u32::from(area.height) * u32::from(self.cell.1));
         let key = (map.fingerprint(width, height), area.as_size(), self.cell);
-        if self.kept.as_ref().is_none_or(|kept| kept.key != key) {
-            self.forget();
-            self.count = self.count.wrapping_add(1);
-            let protocol = encode(graphics, picture(map, width, height), area.as_size(), self.id());
-            self.kept = Some(Kept { key, protocol });
-        }
-        let Some(protocol) = self.kept.as_ref().and_then(|kept| kept.protocol.as_ref()) else { return };
+        let place = match self.kept.iter().position(|kept| kept.number == map.number) {
+            Some(place) if self.kept[place].key == key => place,
+            before => {
+                if let Some(place) = before {
+                    let outdated = self.kept.swap_remove(place);
+                    self.part_with(&outdated);
+                }
+                let id = self.next_id();
+                let protocol = encode(graphics, picture(map, width, height), area.as_size(), id);
+                self.kept.push(Kept { number: map.number, id, key, protocol });
+                self.kept.len() - 1
+            }
+        };
+        let Some(protocol) = &self.kept[place].protocol else { return };
         for place in area.positions() {
             let cell = &mut buffer[place];
             cell.reset();
@@ -178,16 +190,28 @@ impl Pictures {
         Image::new(protocol).render(area, buffer);
     }
 
-    /// kitty's number of the picture: another one for each, and none of another program.
-    fn id(&self) -> u32 {
-        std::process::id() << 8 | u32::from(self.count)
+    /// kitty's number of the next picture: another one than those that are kept have, and none of another program.
+    fn next_id(&mut self) -> u32 {
+        loop {
+            self.count = self.count.wrapping_add(1);
+            let id = std::process::id() << 8 | u32::from(self.count);
+            if self.kept.iter().all(|kept| kept.id != id) {
+                return id;
+            }
+        }
     }
 
-    /// Forgets the picture that is kept. What has the terminal do so, too, is in [`Self::farewell`]; only kitty keeps
-    /// what no cell shows.
+    /// Forgets the pictures that are kept. What has the terminal do so, too, is in [`Self::farewell`].
     pub(super) fn forget(&mut self) {
-        if let Some(Kept { protocol: Some(Protocol::Kitty(_)), .. }) = self.kept.take() {
-            self.farewell.push_str(&format!("\x1b_Ga=d,d=I,i={},q=2\x1b\\", self.id()));
+        for kept in std::mem::take(&mut self.kept) {
+            self.part_with(&kept);
+        }
+    }
+
+    /// Only kitty keeps what no cell shows.
+    fn part_with(&mut self, kept: &Kept) {
+        if let Some(Protocol::Kitty(_)) = kept.protocol {
+            self.farewell.push_str(&format!("\x1b_Ga=d,d=I,i={},q=2\x1b\\", kept.id));
         }
     }
 
@@ -227,6 +251,7 @@ mod tests {
 
     use super::super::Frame;
     use super::*;
+    use crate::app::comparison::Comparison;
     use crate::app::{App, Chosen, Marker, Modal};
     use crate::theme::ColorDepth;
     use crate::ui::{self, fixture};
@@ -262,7 +287,7 @@ mod tests {
             terminal
                 .draw(|frame| {
                     ui::view(app, theme, frame);
-                    if let Some(map) = ui::pixel_map(app, theme, frame.area()) {
+                    for map in ui::pixel_maps(app, theme, frame.area()) {
                         pictures.draw(&map, theme, frame.buffer_mut());
                     }
                 })
@@ -320,7 +345,7 @@ mod tests {
         let mut screen = Screen::new(Graphics::Kitty);
         let forget = |id: u32| format!("\x1b_Ga=d,d=I,i={id},q=2\x1b\\");
         let first = screen.drawn();
-        let number = screen.pictures.id();
+        let number = screen.pictures.kept[0].id;
         assert!(
             first.contains(&format!("i={number},a=T"))
                 && first.contains("o=z")
@@ -330,11 +355,12 @@ mod tests {
         screen.app.view.landscape.map += 1;
         let second = screen.drawn();
         assert!(
-            second.ends_with(&forget(number)) && screen.pictures.id() != number,
+            second.ends_with(&forget(number)) && screen.pictures.kept[0].id != number,
             "after the new one is there"
         );
+        let number = screen.pictures.kept[0].id;
         screen.pictures.forget();
-        assert_eq!(screen.pictures.farewell(), forget(screen.pictures.id()));
+        assert_eq!(screen.pictures.farewell(), forget(number));
         screen.pictures.forget();
         assert_eq!(screen.pictures.farewell(), "", "nothing is kept");
         assert_eq!(screen.sent(), 1, "it is sent again to a terminal that was given back");
@@ -346,6 +372,33 @@ mod tests {
     }
 
     #[test]
+    fn two_maps_have_a_picture_each_and_only_the_one_that_changes_is_sent_again() {
+        let (Screen { theme, .. }, mut app) = (Screen::new(Graphics::Kitty), ui::comparison::fixture::live());
+        app.landscape.marker = Marker::Picture;
+        let area = Rect::new(0, 0, 120, 40);
+        let mut pictures =
+            Pictures { graphics: Some(Graphics::Kitty), cell: CELL_SIZE, ..Pictures::default() };
+        let mut ids = |app: &Comparison| {
+            let mut buffer = Buffer::empty(area);
+            for map in ui::comparison::pixel_maps(app, &theme, area) {
+                pictures.draw(&map, &theme, &mut buffer);
+            }
+            let id = |number| pictures.kept.iter().find(|kept| kept.number == number).map(|kept| kept.id);
+            ([id(0).unwrap(), id(1).unwrap()], pictures.farewell().matches("a=d").count())
+        };
+        let (first, none) = ids(&app);
+        assert!(first[0] != first[1] && none == 0);
+        assert_eq!(ids(&app), (first, 0), "nothing has changed");
+        let drift =
+            crate::protocol::Drift { distance: 1.0, inside: [0.5, 0.5], captured: None, step_length: None };
+        app.scene.sides[1].drift = Some(drift);
+        let (second, forgotten) = ids(&app);
+        assert!(second[0] == first[0] && second[1] != first[1] && forgotten == 1);
+        app.landscape.chosen = Some(Chosen { alpha: 0.5, beta: 0.5 });
+        assert_eq!(ids(&app).1, 2, "the cursor is on both");
+    }
+
+    #[test]
     fn without_pictures_and_out_of_place_the_cells_stay() {
         let mut screen = Screen::new(Graphics::Sixel);
         screen.pictures = Pictures::default();
@@ -353,18 +406,18 @@ mod tests {
 
         let screen = Screen::new(Graphics::Sixel);
         let (mut pictures, small) = (screen.pictures, Buffer::empty(Rect::new(0, 0, 20, 10)));
-        let map = ui::pixel_map(&screen.app, &screen.theme, Rect::new(0, 0, 100, 30)).unwrap();
+        let map = &ui::pixel_maps(&screen.app, &screen.theme, Rect::new(0, 0, 100, 30))[0];
         let mut buffer = small.clone();
-        pictures.draw(&map, &screen.theme, &mut buffer);
+        pictures.draw(map, &screen.theme, &mut buffer);
         assert_eq!(buffer, small);
     }
 
     #[test]
     fn a_picture_covers_its_cells_to_the_pixel_whatever_its_detail() {
         let screen = Screen::new(Graphics::Sixel);
-        let map = ui::pixel_map(&screen.app, &screen.theme, Rect::new(0, 0, 100, 30)).unwrap();
+        let map = &ui::pixel_maps(&screen.app, &screen.theme, Rect::new(0, 0, 100, 30))[0];
         for (width, height) in [(8, 16), (512, 300), (513, 300), (1601, 1025)] {
-            let picture = picture(&map, width, height);
+            let picture = picture(map, width, height);
             assert_eq!((picture.width(), picture.height()), (width, height));
         }
     }

@@ -52,6 +52,7 @@ impl<F: FnMut() -> Vec<Row>> Shown for Listing<F> {
     fn press(&mut self, key: KeyEvent) -> Vec<Next<Choice>> {
         let carry_out = |effect| match effect {
             Effect::Suspend => Next::Suspend,
+            Effect::Repaint => Next::Repaint,
             Effect::Leave(choice) => Next::Leave(choice),
         };
         self.start.press(key).map(carry_out).into_iter().collect()

@@ -30,7 +30,7 @@ pub async fn tour(
             Err(error) => return Ok(Leave::Lost(error.to_string())),
         };
         // Its frames wait meanwhile: the engine sends no more than a screen takes.
-        let mut comparing = Comparing::new(&host, &look, bindings.clone(), training.tour());
+        let mut comparing = Comparing::new(terminal, &host, &look, bindings.clone(), training.tour());
         let turn = match run(terminal, &mut comparing, &mut look).await? {
             Some(Left::Turned(turn)) => turn,
             Some(Left::ByChoice) => Turn::On,

@@ -6,7 +6,8 @@ use ratatui::layout::Rect;
 
 use super::{Look, Next, Shown, Terminal, TerminalError, run, start_log};
 use crate::app::tour::{Tour, Turn};
-use crate::app::{self, App, Cost, Effect, Exported, Leave, Message, Options, Remembered};
+use crate::app::{self, App, Cost, Effect, Exported, Leave, Message, Options, Remembered, View};
+use crate::export::metrics;
 use crate::protocol::{LogLine, Slice, ToScreen};
 use crate::run::client::Link;
 use crate::theme::Theme;
@@ -66,6 +67,7 @@ impl Training {
             }
             Effect::UseTheme(name) => Some(Next::UseTheme(name)),
             Effect::Export(format, name) => Some(Next::Export(format, name)),
+            Effect::Repaint => Some(Next::Repaint),
             Effect::Suspend => Some(Next::Suspend),
             Effect::Leave(leave) => Some(Next::Leave(leave)),
         };
@@ -123,8 +125,8 @@ impl Shown for Training {
         ui::view(&self.app, theme, frame);
     }
 
-    fn pixel_map(&self, theme: &Theme, screen: Rect) -> Option<PixelMap<'_>> {
-        ui::pixel_map(&self.app, theme, screen)
+    fn pixel_maps(&self, theme: &Theme, screen: Rect) -> Vec<PixelMap<'_>> {
+        ui::pixel_maps(&self.app, theme, screen)
     }
 
     fn title(&self) -> String {
@@ -133,8 +135,18 @@ impl Shown for Training {
     }
 
     fn slice(&self) -> Option<(String, &Slice)> {
-        let slice = self.app.engine.slice.as_ref()?;
+        let App { engine, view, .. } = &self.app;
+        let slice = match view.shown {
+            View::Timeline => engine.timeline.items().get(view.timeline.selected(&engine.timeline)?)?,
+            _ => engine.slice.as_ref()?,
+        };
         Some((format!("{}@{}", self.name(), slice.step), slice))
+    }
+
+    fn table(&self) -> Option<String> {
+        let engine = &self.app.engine;
+        let is_shown = self.app.view.shown == View::Layers;
+        is_shown.then(|| metrics::norms(&engine.tensor_names, engine.tensors.items()))
     }
 
     fn exported(&mut self, exported: Exported) {
@@ -150,10 +162,34 @@ fn feed(line: &LogLine, zone: Option<&TimeZone>) {
 
 #[cfg(test)]
 mod tests {
+    use ratatui::crossterm::event::{KeyCode, KeyModifiers};
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::protocol::Outcome;
+
+    #[test]
+    fn what_is_exported_is_what_is_shown() {
+        let (_frames, inbox) = mpsc::channel(2);
+        let (commands, _asked) = mpsc::unbounded_channel();
+        let mut training = Training { app: ui::fixture::app(), link: Link { frames: inbox, commands } };
+        training.app.engine.timeline = crate::protocol::Timeline::default();
+        for step in [10, 20, 30] {
+            let slice = Slice { step, ..ui::fixture::slice(5, |_, _| 1.0) };
+            training.app.engine.timeline.push(slice);
+        }
+        let step = |training: &Training| training.slice().map(|(_, slice)| slice.step);
+        let newest = step(&training);
+        assert_eq!(newest, training.app.engine.slice.as_ref().map(|slice| slice.step));
+        assert_eq!(training.table(), None);
+        for code in [KeyCode::Char('6'), KeyCode::Left] {
+            training.press(KeyEvent::new(code, KeyModifiers::NONE));
+        }
+        assert_eq!(step(&training), Some(20), "the selected one");
+        training.press(KeyEvent::new(KeyCode::Char('5'), KeyModifiers::NONE));
+        assert!(training.table().is_some_and(|table| table.starts_with("step,tensor,gradient")));
+        assert_eq!(step(&training), newest);
+    }
 
     #[test]
     fn after_the_end_of_the_engine_there_is_nothing_to_wake_for() {

@@ -19,6 +19,9 @@ pub(super) struct NextToken<'a> {
     pub(super) theme: &'a Theme,
 }
 
+/// Rows from which the line that is written on has one of them.
+const ROWS_WITH_LINE: u16 = 6;
+
 /// One row of the chart.
 struct Row<'a> {
     token: &'a Token,
@@ -79,18 +82,32 @@ impl Widget for Bars<'_> {
         }
         let gap = u16::from(area.height >= 9);
         let foot = u16::from(area.height >= 4);
-        let above = self.head.len() as u16 + gap;
-        let rows = self.rows(usize::from(area.height.saturating_sub(above + foot)));
+        let written = self.prediction.written.as_ref().filter(|_| area.height >= ROWS_WITH_LINE);
+        let (above, below) = (self.head.len() as u16 + gap, foot + u16::from(written.is_some()));
+        let rows = self.rows(usize::from(area.height.saturating_sub(above + below)));
         for (line, place) in self.head.iter().zip(area.rows()) {
             line.render(place, buffer);
         }
         for (row, place) in rows.iter().zip(area.rows().skip(usize::from(above))) {
             self.bar(row, place, buffer);
         }
+        if let Some(written) = written {
+            let place = Rect { y: area.bottom() - below, height: 1, ..area };
+            Line::styled(line(written, usize::from(area.width)), self.theme.palette.muted)
+                .render(place, buffer);
+        }
         if foot > 0 {
             self.foot(Rect { y: area.bottom() - 1, height: 1, ..area }, buffer);
         }
     }
+}
+
+/// What is written on from the prompt.
+fn line(written: &str, width: usize) -> String {
+    let written = text::one_line(written.trim());
+    let line =
+        if written.is_empty() { "writes nothing more".to_owned() } else { format!("writes: {written}") };
+    text::shorten(&line, width)
 }
 
 /// The prompt, its target at the end and marked. What does not fit is cut off at the beginning.
@@ -275,6 +292,22 @@ mod tests {
         (prediction.probability, prediction.rank) = (0.0003, 37);
         let lines = lines(&drawn(&prediction, 40, 6).0);
         assert!(lines[4].starts_with("▸·Ouagado…") && lines[4].ends_with("3e-4  #37"), "{}", lines[4]);
+    }
+
+    #[test]
+    fn what_the_model_writes_on_has_a_row_below_the_bars_where_there_is_one() {
+        let mut prediction = fixture::prediction();
+        prediction.written = Some(" Paris.\nThe capital of Italy is Rome. \x1b[2J".into());
+        let lines_of = |prediction: &Prediction, height| lines(&drawn(prediction, 40, height).0);
+        let rows = lines_of(&prediction, 6);
+        assert!(rows[3].starts_with(" ·Rome") && rows[5].starts_with("entropy"), "{rows:#?}");
+        assert!(rows[4].starts_with("writes: Paris.") && rows[4].ends_with('…'), "{}", rows[4]);
+        let (wide, theme) = drawn(&prediction, 90, 6);
+        assert!(lines(&wide)[4].contains("Rome. <0x1B>[2J"), "{}", lines(&wide)[4]);
+        assert_eq!(Some(wide[(0, 4)].fg), theme.palette.muted.fg);
+        assert!(!lines_of(&prediction, 5).join("").contains("writes"));
+        prediction.written = Some(String::new());
+        assert_eq!(lines_of(&prediction, 6)[4], "writes nothing more");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Slices as a strip of small pictures, and the scales that slices share.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
@@ -87,18 +87,29 @@ pub(super) struct Strip<'a> {
     pub(super) theme: &'a Theme,
 }
 
+/// The number of the first slice on the page of the selected one, and where the small pictures of a page are.
+fn page(slices: usize, selected: usize, area: Rect) -> (usize, impl Iterator<Item = Rect>) {
+    let places = area.width.saturating_sub(1) / (COLUMNS + 1);
+    let page = usize::from(places).max(1);
+    let newest = slices.saturating_sub(page);
+    // The last page is as full as the others.
+    let first = if selected >= newest { newest } else { selected / page * page };
+    let place = move |place| Rect { x: area.x + 1 + place * (COLUMNS + 1), width: COLUMNS, ..area };
+    (first, (0..places).map(place))
+}
+
+/// The number of the slice whose small picture is at this cell, if one is.
+pub(super) fn at(slices: usize, selected: usize, area: Rect, at: Position) -> Option<usize> {
+    let (first, mut places) = page(slices, selected, area);
+    let index = first + places.position(|place| place.contains(at))?;
+    (index < slices).then_some(index)
+}
+
 impl Widget for Strip<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
-        let places = area.width.saturating_sub(1) / (COLUMNS + 1);
-        let page = usize::from(places).max(1);
-        let newest = self.slices.len().saturating_sub(page);
-        // The last page is as full as the others.
-        let first = if self.selected >= newest { newest } else { self.selected / page * page };
-        let shown = self.slices.iter().enumerate().skip(first);
-        for (place, (index, slice)) in (0..places).zip(shown) {
-            let x = area.x + 1 + place * (COLUMNS + 1);
-            let whole = Rect { x, width: COLUMNS, ..area };
+        let (first, places) = page(self.slices.len(), self.selected, area);
+        for (whole, (index, slice)) in places.zip(self.slices.iter().enumerate().skip(first)) {
             let label = Rect { y: whole.bottom().saturating_sub(1), height: whole.height.min(1), ..whole };
             self.picture(slice, Rect { height: whole.height - label.height, ..whole }, buffer);
             self.label(index, slice, label, buffer);

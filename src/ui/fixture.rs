@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 
 /// A slice from -1 to 1, `side` points a side.
-pub(super) fn slice(side: usize, loss: impl Fn(f64, f64) -> f32) -> Slice {
+pub(crate) fn slice(side: usize, loss: impl Fn(f64, f64) -> f32) -> Slice {
     let axis: Vec<f64> = (0..side).map(|i| 2.0 * i as f64 / (side.max(2) - 1) as f64 - 1.0).collect();
     Slice {
         step: 412,
@@ -36,6 +36,7 @@ pub(super) fn slice(side: usize, loss: impl Fn(f64, f64) -> f32) -> Slice {
         },
         batch: BatchInfo { tokens: 512, sha256: "a41f09".into(), source: "held-out".into() },
         seconds: 0.4,
+        method: String::new(),
         sharpness: None,
     }
 }
@@ -82,6 +83,7 @@ pub(super) fn prediction() -> Prediction {
                 previous: Some(previous),
             })
             .to_vec(),
+        written: None,
     }
 }
 
@@ -334,8 +336,9 @@ impl Child {
             KeyCode::PageUp,
             KeyCode::PageDown,
         ];
-        const KINDS: [MouseEventKind; 5] = [
+        const KINDS: [MouseEventKind; 6] = [
             MouseEventKind::Down(MouseButton::Left),
+            MouseEventKind::Drag(MouseButton::Left),
             MouseEventKind::Up(MouseButton::Left),
             MouseEventKind::Down(MouseButton::Right),
             MouseEventKind::ScrollUp,

@@ -72,8 +72,13 @@ impl Header<'_> {
             line.push_span(Span::styled("  read-only", palette.warn));
         }
         if let Some(status) = status {
-            let plural = if status.viewers == 1 { "" } else { "s" };
-            let rest = format!("  {} viewer{plural}  {}", status.viewers, text::clock(status.seconds));
+            let viewers = match status.viewers {
+                // Nobody has been counted: a replay, or the first moment.
+                0 => String::new(),
+                1 => "  1 viewer".to_owned(),
+                viewers => format!("  {viewers} viewers"),
+            };
+            let rest = format!("{viewers}  {}", text::clock(status.seconds));
             line.push_span(Span::styled(rest, palette.muted));
         }
         line

@@ -9,7 +9,7 @@ use crate::app::{App, Pane};
 use crate::theme::Theme;
 
 use super::panel::{self, Panel};
-use super::picture::{self, Picture};
+use super::picture::{self, Picture, Places};
 use super::pixels::PixelMap;
 use super::surface::Surface;
 use super::{honesty, text};
@@ -22,13 +22,19 @@ pub(super) struct Landscape<'a> {
 
 /// The cells of the map in the pane of this area, where there is a map.
 pub(super) fn cells(app: &App, area: Rect) -> Option<Rect> {
-    if app.view.landscape.relief {
-        return None;
-    }
+    if app.view.landscape.relief { None } else { Some(places(app, area)?.cells) }
+}
+
+/// The cells of the surface in the pane of this area, where there is one.
+pub(super) fn relief(app: &App, area: Rect) -> Option<Rect> {
+    if app.view.landscape.relief { Some(places(app, area)?.whole) } else { None }
+}
+
+fn places(app: &App, area: Rect) -> Option<Places> {
     let surface = Surface::new(app.engine.slice.as_ref()?, app.view.landscape.stretch)?;
     let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
     let honesty = honesty::parts(surface.slice, drift);
-    Some(picture::places(surface.slice, &honesty, false, panel::inside(area)).cells)
+    Some(picture::places(surface.slice, &honesty, false, panel::inside(area)))
 }
 
 /// The map in the pane of this area, to be drawn in pixels, where there is a map.
@@ -38,7 +44,7 @@ pub(super) fn pixel_map<'a>(app: &'a App, theme: &Theme, area: Rect) -> Option<P
     let map = theme.maps.get(view.map % theme.maps.len().max(1))?;
     let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
     let weights = drift.map_or([0.0; 2], |drift| drift.inside);
-    Some(PixelMap::new(cells, surface, (map, theme), weights, view.chosen))
+    Some(PixelMap::new((0, cells), surface, (map, theme), weights, &[], view.chosen))
 }
 
 impl Widget for Landscape<'_> {

@@ -3,20 +3,20 @@
 mod strips;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::app::{App, Marker, Quantity, Strip, StripKind, layer_of};
+use crate::app::{App, Marker, Quantity, Spot, Strip, StripKind, layer_of};
 use crate::protocol::TensorNorms;
 use crate::theme::Theme;
 
 use super::axis::Range;
-use super::panel::Panel;
+use super::panel::{self, Panel};
 use super::steps::draw_steps;
 use super::{picture, text};
-use strips::{Look, Norms, Strips, column_of, digits};
+use strips::{Look, Norms, Strips, column_of, digits, step_of};
 
 /// Columns from which all quantities stand beside each other.
 const WIDE: u16 = 110;
@@ -71,32 +71,42 @@ impl Widget for Layers<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
         let Self { app, theme } = self;
-        let (view, steps, names) = (&app.view, app.engine.tensors.items(), &app.engine.tensor_names);
-        let rows = view.layers.strips(names);
-        let read = view.layers.reading(steps).filter(|_| !rows.is_empty());
-        let right = read.map_or_else(Vec::new, |read| right(rows.len() < names.len(), steps[read].step));
+        let (view, shown) = (&app.view, Shown::of(app));
+        let right = shown.as_ref().map_or_else(Vec::new, Shown::right);
         let inner = Panel { theme, focused: true, title: "Layers", right }.draw(area, buffer);
-        let (Some(read), Some(map)) = (read, theme.maps.get(view.landscape.map % theme.maps.len().max(1)))
+        let (Some(shown), Some(map)) = (shown, theme.maps.get(view.landscape.map % theme.maps.len().max(1)))
         else {
             picture::missing("the picture follows with the first step", theme, inner, buffer);
             return;
         };
-        let selected = view.layers.selected(&rows);
-        let shown = Shown { names, rows, selected, steps, read, chosen: view.layers.step.is_some() };
         let look = Look { theme, map, marker: view.landscape.marker };
         let places = places(inner);
         introduction(theme, places.introduction, buffer);
-        let quantity = view.layers.quantity;
-        let quantities = if inner.width >= WIDE { Quantity::ALL.to_vec() } else { vec![quantity] };
-        shown.draw(&quantities, look, &places, buffer);
+        shown.draw(&quantities(app, inner), look, &places, buffer);
         shown.readout(theme, places.readout, buffer);
     }
 }
 
-/// What stands at the right of the title, from the most to the least telling.
-fn right(folded: bool, step: u64) -> Vec<Line<'static>> {
-    let enter = if folded { "enter unfolds a layer" } else { "enter folds a layer" };
-    vec![Line::raw(format!("{enter} · as of step {step}")), Line::raw(format!("as of step {step}"))]
+/// What is under the mouse at this cell of the view.
+pub(super) fn spot(app: &App, area: Rect, at: Position) -> Spot {
+    let inner = panel::inside(area);
+    let rows = places(inner).rows;
+    let Some(shown) = Shown::of(app).filter(|_| rows.contains(at)) else {
+        return Spot::Layers { row: None, step: None };
+    };
+    let index = shown.first(rows) + usize::from(at.y - rows.y);
+    let band = band(rows, shown.label_columns(app.view.landscape.marker), quantities(app, inner).len());
+    let cells = band.quantities.into_iter().map(|[cells, _]| cells).find(|cells| cells.contains(at));
+    let step = cells.and_then(|cells| {
+        let column = usize::from(at.x - cells.x);
+        shown.steps.get(step_of(column, shown.steps.len(), cells.width)).map(|norms| norms.step)
+    });
+    Spot::Layers { row: Some(index).filter(|index| *index < shown.rows.len()), step }
+}
+
+/// What is shown in the inside of the pane.
+fn quantities(app: &App, inner: Rect) -> Vec<Quantity> {
+    if inner.width >= WIDE { Quantity::ALL.to_vec() } else { vec![app.view.layers.quantity] }
 }
 
 fn places(area: Rect) -> Places {
@@ -156,7 +166,34 @@ fn number_of(layer: &str) -> &str {
     layer.rsplit_once('.').map_or(layer, |(_, number)| number)
 }
 
-impl Shown<'_> {
+impl<'a> Shown<'a> {
+    /// `None` before the first step.
+    fn of(app: &'a App) -> Option<Self> {
+        let (view, steps, names) = (&app.view.layers, app.engine.tensors.items(), &app.engine.tensor_names);
+        let rows = view.strips(names);
+        let read = view.reading(steps).filter(|_| !rows.is_empty())?;
+        let selected = view.selected(&rows);
+        Some(Self { names, rows, selected, steps, read, chosen: view.step.is_some() })
+    }
+
+    /// What stands at the right of the title, from the most to the least telling.
+    fn right(&self) -> Vec<Line<'static>> {
+        let (folded, step) = (self.rows.len() < self.names.len(), self.steps[self.read].step);
+        let enter = if folded { "enter unfolds a layer" } else { "enter folds a layer" };
+        vec![Line::raw(format!("{enter} · as of step {step}")), Line::raw(format!("as of step {step}"))]
+    }
+
+    /// The first of the rows in an area.
+    fn first(&self, area: Rect) -> usize {
+        first_row(self.selected, self.rows.len(), usize::from(area.height))
+    }
+
+    /// Columns of the labels, a gap included.
+    fn label_columns(&self, marker: Marker) -> u16 {
+        let longest = self.rows.iter().map(|row| text::width(&self.label(row, marker))).max().unwrap_or(0);
+        (longest + 1).clamp(8, 20) as u16
+    }
+
     /// The name of the first parameter of a row.
     fn name(&self, row: &Strip) -> &str {
         self.names.get(row.tensors().start).map_or("", String::as_str)
@@ -177,8 +214,7 @@ impl Shown<'_> {
     fn draw(&self, quantities: &[Quantity], look: Look<'_>, places: &Places, buffer: &mut Buffer) {
         let theme = look.theme;
         let labels: Vec<String> = self.rows.iter().map(|row| self.label(row, look.marker)).collect();
-        let longest = labels.iter().map(|label| text::width(label)).max().unwrap_or(0);
-        let names = (longest + 1).clamp(8, 20) as u16;
+        let names = self.label_columns(look.marker);
         let across = |area| band(area, names, quantities.len());
         let columns = across(places.rows).quantities.first().map_or(0, |[cells, _]| cells.width);
         let all: Vec<Strips> = quantities
@@ -186,7 +222,7 @@ impl Shown<'_> {
             .map(|quantity| Strips::new(&self.rows, self.steps, *quantity, columns))
             .collect();
         let room = usize::from(places.rows.height);
-        let first = first_row(self.selected, self.rows.len(), room);
+        let first = self.first(places.rows);
         let marked = if self.chosen { column_of(self.read, self.steps.len(), columns) } else { None };
         for (index, area) in (first..self.rows.len()).zip(places.rows.rows()) {
             let band = across(area);

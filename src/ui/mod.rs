@@ -45,11 +45,11 @@ mod wormhole;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::MouseEvent;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use crate::app::{Action, App, Binding, Link, Marker, Modal, Pane, Pointed, View};
+use crate::app::{Action, App, Binding, Gesture, Link, Marker, Modal, Pane, Pointed, Spot, View};
 use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
 
@@ -120,24 +120,41 @@ pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
 }
 
 /// What the mouse does on a screen of this size; `None` where it means nothing.
-pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Pane>> {
-    pointer::over(event, &layout(app, screen), |pane, area| match pane {
+pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Spot>> {
+    let (shown, at) = (app.view.shown, Position::new(event.column, event.row));
+    if matches!(shown, View::Layers | View::Timeline) {
+        let [stage, _] = tour::split(screen, app.tour.as_ref());
+        let [_, area, ..] = bands(stage);
+        if is_too_small(screen) || preparation(app).is_some() || !area.contains(at) {
+            return None;
+        }
+        let gesture = Gesture::of(event)?;
+        let pane = if shown == View::Layers {
+            layers::spot(app, area, at)
+        } else {
+            Spot::Timeline { slice: timeline::slice_at(app, area, at) }
+        };
+        return Some(Pointed { gesture, pane, place: None });
+    }
+    let over = pointer::over(event, &layout(app, screen), |pane, area| match pane {
+        Pane::Landscape if app.view.landscape.relief => landscape::relief(app, area),
         Pane::Landscape => landscape::cells(app, area),
         Pane::Loss => loss::cells(app, area),
         _ => None,
-    })
+    });
+    over.map(|Pointed { gesture, pane, place }| Pointed { gesture, pane: Spot::Pane(pane), place })
 }
 
 /// The map of the landscape on a screen of this size, to be drawn in pixels over what [`view`] draws; none where the
 /// person has not chosen that, there is no map, or something lies over the screen.
-pub fn pixel_map<'a>(app: &'a App, theme: &Theme, screen: Rect) -> Option<PixelMap<'a>> {
+pub fn pixel_maps<'a>(app: &'a App, theme: &Theme, screen: Rect) -> Vec<PixelMap<'a>> {
     // What lies over the map would be under the picture.
     let covered = app.view.modal.is_some() || app.view.toasts.lines().len() > 0;
     if app.view.landscape.marker != Marker::Picture || covered || !theme.has_color {
-        return None;
+        return Vec::new();
     }
-    let (_, area) = layout(app, screen).into_iter().find(|(pane, _)| *pane == Pane::Landscape)?;
-    landscape::pixel_map(app, theme, area)
+    let panes = layout(app, screen).into_iter().filter(|(pane, _)| *pane == Pane::Landscape);
+    panes.filter_map(|(_, area)| landscape::pixel_map(app, theme, area)).collect()
 }
 
 /// The header, the panes, the status line and the keys.
@@ -223,12 +240,13 @@ impl Widget for Screen<'_> {
         status::StatusLine { app, theme }.render(status, buffer);
         let bindings = &app.options.bindings;
         let label = |binding: &Binding<Action>| self.label(binding);
+        let is_of_use = |binding: &Binding<Action>| self.is_of_use(binding.action);
         footer::Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         toasts::Toasts { toasts: &app.view.toasts, theme }.render(middle, buffer);
         match &app.view.modal {
             Some(Modal::Help { scroll }) => {
-                help::Help { bindings, about: about(app.view.shown), scroll: *scroll, theme }
-                    .render(area, buffer);
+                let (about, scroll) = (about(app.view.shown), *scroll);
+                help::Help { bindings, is_of_use: &is_of_use, about, scroll, theme }.render(area, buffer);
             }
             Some(Modal::Leave) => dialog::LeaveDialog { app, theme }.render(area, buffer),
             Some(Modal::Move) => dialog::MoveDialog { app, theme }.render(area, buffer),
@@ -242,7 +260,8 @@ impl Widget for Screen<'_> {
             }
             Some(Modal::Curvature) => curvature::Curvature { app, theme }.render(area, buffer),
             Some(Modal::Export(editor)) => {
-                prompt::ExportEditor { editor, side: None, theme }.render(area, buffer);
+                let is_of_layers = app.view.shown == View::Layers;
+                prompt::ExportEditor { editor, side: None, is_of_layers, theme }.render(area, buffer);
             }
             None => {}
         }
@@ -261,13 +280,32 @@ impl Screen<'_> {
         }
     }
 
+    /// Whether an action does anything on this screen, in the view that is shown.
+    fn is_of_use(&self, action: Action) -> bool {
+        let Self { app, .. } = *self;
+        let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
+        let here = (app.view.shown, action);
+        let turns = matches!(
+            action,
+            Action::Surface
+                | Action::LogScale
+                | Action::TurnLeft
+                | Action::TurnRight
+                | Action::TiltDown
+                | Action::TiltUp
+        );
+        let is_idle = matches!(here, (View::Layers | View::Timeline, Action::Zoom))
+            || app.view.shown == View::Layers && turns;
+        let is_told = action != Action::Tour || app.tour.is_some();
+        !is_idle && is_told && (commands || !action.commands())
+    }
+
     /// What a key would do now; `None` when nothing.
     fn label(&self, binding: &Binding<Action>) -> Option<&'static str> {
         let app = self.app;
         let running = app.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
-        let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
         match binding.action {
-            action if !commands && action.commands() => None,
+            action if !self.is_of_use(action) => None,
             Action::RunPause if app.is_touring() => None,
             action if app.view.shown == View::Wormhole && action.commands() => wormhole::label(app, binding),
             Action::Probe if app.view.shown == View::Probe => None,

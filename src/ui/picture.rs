@@ -45,8 +45,8 @@ pub(super) fn missing(why: &str, theme: &Theme, area: Rect, buffer: &mut Buffer)
 pub(super) struct Places {
     /// The cells of the map.
     pub(super) cells: Rect,
-    /// The map and its axes.
-    whole: Rect,
+    /// The map and its axes, or the surface.
+    pub(super) whole: Rect,
     betas: Rect,
     alphas: Rect,
     readout: Rect,

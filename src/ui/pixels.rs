@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use ratatui::layout::Rect;
 use ratatui::style::Color;
 
+use super::heatmap::Mark;
 use super::surface::{Dot, Surface};
 use crate::app::Chosen;
 use crate::theme::{ColorMap, LEVELS, Theme, rgb};
@@ -16,6 +17,8 @@ const HATCH: usize = 8;
 
 /// A map to be drawn in pixels over the cells that show it: the level of the loss, thin contours and markers.
 pub struct PixelMap<'a> {
+    /// Which of the maps of a screen it is: the same from frame to frame.
+    pub number: u8,
     /// The cells on the screen.
     pub cells: Rect,
     surface: Surface<'a>,
@@ -62,9 +65,20 @@ enum Shape {
     Cursor,
     /// An arrow on the edge, to the right and down: the place is outside.
     Arrow(i8, i8),
+    /// A letter, five columns in seven rows: a further place.
+    Letter([u8; 7]),
 }
 
 impl Shape {
+    /// A further place of this symbol; the letters are those of two models.
+    fn of(symbol: &str) -> Self {
+        match symbol {
+            "A" => Self::Letter([0b01110, 0b10001, 0b10001, 0b11111, 0b10001, 0b10001, 0b10001]),
+            "B" => Self::Letter([0b11110, 0b10001, 0b10001, 0b11110, 0b10001, 0b10001, 0b11110]),
+            _ => Self::Origin,
+        }
+    }
+
     /// Whether the shape is drawn at this distance from its place, in units of its size; `None` outside of it.
     fn covers(self, right: f64, down: f64) -> Option<bool> {
         let distance = right.hypot(down);
@@ -80,17 +94,26 @@ impl Shape {
                 let across = right * f64::from(y) - down * f64::from(x);
                 (-2.0..=0.0).contains(&along).then_some(true).filter(|_| across.abs() <= -along / 2.0)
             }
+            Self::Letter(rows) => {
+                // A blank column and row around it.
+                let (column, row) = (right * 3.5 + 3.5, down * 4.5 + 4.5);
+                let inside = (0.0..7.0).contains(&column) && (0.0..9.0).contains(&row);
+                let row = (row as usize).checked_sub(1).and_then(|row| rows.get(row)).copied().unwrap_or(0);
+                inside.then(|| (row << column as u32) & 0b10_0000 != 0)
+            }
         }
     }
 }
 
 impl<'a> PixelMap<'a> {
-    /// The map of a surface, with the weights at this place in units of alpha and beta.
+    /// The map of this number of a surface, with the weights at this place in units of alpha and beta, and further
+    /// places.
     pub(super) fn new(
-        cells: Rect,
+        (number, cells): (u8, Rect),
         surface: Surface<'a>,
         (map, theme): (&ColorMap, &Theme),
         weights: [f64; 2],
+        further: &[Mark],
         chosen: Option<Chosen>,
     ) -> Self {
         let mut marks = Vec::new();
@@ -98,8 +121,9 @@ impl<'a> PixelMap<'a> {
             marks.push(([0.0; 2], Shape::Origin));
         }
         marks.push((weights, Shape::Weights));
+        marks.extend(further.iter().map(|mark| (mark.place, Shape::of(mark.symbol))));
         marks.extend(chosen.map(|chosen| ([chosen.alpha, chosen.beta], Shape::Cursor)));
-        Self { cells, surface, inks: Inks::new(map, theme), marks }
+        Self { number, cells, surface, inks: Inks::new(map, theme), marks }
     }
 
     /// A number that is another one where the pixels would be others. It costs little beside them.
@@ -208,7 +232,7 @@ mod tests {
 
     fn map(slice: &Slice, weights: [f64; 2], chosen: Option<Chosen>) -> PixelMap<'_> {
         let (theme, surface) = (theme(), Surface::new(slice, Stretch::Linear).unwrap());
-        PixelMap::new(Rect::new(0, 0, 10, 5), surface, (&theme.maps[0], &theme), weights, chosen)
+        PixelMap::new((0, Rect::new(0, 0, 10, 5)), surface, (&theme.maps[0], &theme), weights, &[], chosen)
     }
 
     fn bowl() -> Slice {
@@ -276,6 +300,27 @@ mod tests {
     }
 
     #[test]
+    fn further_places_are_letters() {
+        let (slice, theme) = (bowl(), theme());
+        let picture = |marks: &[Mark]| {
+            let surface = Surface::new(&slice, Stretch::Linear).unwrap();
+            let on = ((0, Rect::default()), (&theme.maps[0], &theme));
+            PixelMap::new(on.0, surface, on.1, [0.0; 2], marks, None).pixels(400, 400)
+        };
+        let marked = |symbol| {
+            let pixels = picture(&[Mark { place: [0.5, 0.5], symbol }]);
+            let marks = map(&slice, [0.0; 2], None).inks.marks;
+            let ink = |x, y| marks.contains(&pixel(&pixels, 400, x, y));
+            // The middle column of the letter, and its left one.
+            let column = |x: usize| (88..113).filter(|y| ink(x, *y)).count();
+            (column(300), column(295))
+        };
+        let ((a, a_left), (b, b_left)) = (marked("A"), marked("B"));
+        assert!(a > 0 && b > a, "two bars and three: {a} {b}");
+        assert!(a_left > a && b_left > a_left, "a stem that is whole in one of them: {a_left} {b_left}");
+    }
+
+    #[test]
     fn weights_outside_are_an_arrow_on_the_edge() {
         let slice = bowl();
         let map = map(&slice, [5.0, 0.0], None);
@@ -324,7 +369,8 @@ mod tests {
             Theme::named("light", ColorDepth::True).unwrap(),
             Surface::new(&slice, Stretch::Linear).unwrap(),
         );
-        let light = PixelMap::new(Rect::default(), surface, (&light.maps[0], &light), [0.0; 2], None);
+        let light =
+            PixelMap::new((0, Rect::default()), surface, (&light.maps[0], &light), [0.0; 2], &[], None);
         assert_ne!(light.fingerprint(300, 200), plain);
     }
 }

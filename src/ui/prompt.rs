@@ -66,14 +66,19 @@ pub(super) struct ExportEditor<'a> {
     pub(super) editor: &'a LineEditor,
     /// The model whose slice it may be, where there are two.
     pub(super) side: Option<Side>,
+    /// A table is that of the layers.
+    pub(super) is_of_layers: bool,
     pub(super) theme: &'a Theme,
 }
 
 impl Widget for ExportEditor<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let Self { editor, side, theme } = self;
+        let Self { editor, side, is_of_layers, theme } = self;
         let palette = &theme.palette;
         let note = match (ExportFormat::of(&editor.text()), side) {
+            (Some(ExportFormat::Csv), _) if is_of_layers => {
+                Line::styled("the norms as lines of step, tensor, gradient, weight, update", palette.muted)
+            }
             (None, _) => Line::styled(ExportFormat::KNOWN, palette.warn),
             (Some(format), Some(side)) if !format.is_of_screen() => {
                 Line::styled(format!("{}: that of {}", format.content(), side.name()), palette.muted)

@@ -22,6 +22,12 @@ use super::text;
 /// The height of the scale, in sides of the base.
 const HEIGHT: f64 = 0.5;
 
+/// How far a base is stretched at most.
+const STRETCH: f64 = 2.0;
+
+/// Dots that a stretched base leaves free on either side: the ends of the scale stand there.
+const MARGIN: f64 = 12.0;
+
 /// Dots from line to line on a side of the base, at least.
 const GAP: f64 = 5.0;
 
@@ -59,16 +65,17 @@ struct Projection {
 
 impl Projection {
     /// As large as fits into so many columns and rows of dots, however the surface is turned: a base that turns stays
-    /// as large as it is.
+    /// as large as it is. Where there is more room beside it, it is stretched to the right, as the map is.
     fn new(Viewpoint { turn, tilt }: Viewpoint, (columns, rows): (usize, usize)) -> Self {
         let (turn_sin, turn_cos) = f64::from(turn).to_radians().sin_cos();
         let (tilt_sin, tilt_cos) = f64::from(tilt).to_radians().sin_cos();
         let room = [columns, rows].map(|dots| dots.saturating_sub(1) as f64);
         let side = (room[0] / SQRT_2).min(room[1] / (SQRT_2 * tilt_sin + HEIGHT * tilt_cos));
+        let wide = ((room[0] - 2.0 * MARGIN) / SQRT_2).clamp(side, STRETCH * side);
         let top = side * HEIGHT * tilt_cos;
         Self {
             middle: [room[0] / 2.0, f64::midpoint(room[1], top)],
-            right: [side * turn_cos, -side * turn_sin],
+            right: [wide * turn_cos, -wide * turn_sin],
             up: [side * tilt_sin * turn_sin, side * tilt_sin * turn_cos, top],
             farther: [turn_sin >= 0.0, turn_cos >= 0.0],
             side,

@@ -9,13 +9,25 @@ use ratatui::widgets::{Block, Widget};
 use crate::app::start::{Row, Start};
 use crate::theme::Theme;
 
-use super::{is_too_small, text, too_small};
+use super::{is_too_small, popup, text, too_small};
 
 /// Headings of the columns; numbers stand right in theirs.
 const HEADINGS: [&str; 6] = ["name", "state", "step", "loss", "model", "age"];
 const TO_THE_RIGHT: [bool; 6] = [false, false, true, true, false, true];
 /// Columns that all but a name and a model take; what is left is shared by these.
 const BESIDE: u16 = 42;
+
+/// The keys and what they do.
+const KEYS: [(&str, &str); 8] = [
+    ("↑ ↓  j k", "move the cursor"),
+    ("enter", "come back to the run under the cursor, or train a new one"),
+    ("1-9", "come back to the run of this number"),
+    ("n", "train a new one"),
+    ("ctrl-l", "draw the whole screen again"),
+    ("ctrl-z", "give the terminal back to the shell; `fg` there comes back"),
+    ("q  ctrl-c", "leave; the runs go on"),
+    ("?", "these keys"),
+];
 
 /// Draws everything.
 pub fn view(start: &Start, theme: &Theme, frame: &mut Frame) {
@@ -50,6 +62,9 @@ impl Widget for Screen<'_> {
         Line::raw(headline(self.start.rows().len())).render(about, buffer);
         self.list(headings, entries, buffer);
         self.keys(bottom, buffer);
+        if self.start.helps() {
+            self.help(area, buffer);
+        }
     }
 }
 
@@ -88,6 +103,24 @@ impl Screen<'_> {
         }
     }
 
+    /// All keys and what they do.
+    fn help(&self, area: Rect, buffer: &mut Buffer) {
+        let palette = &self.theme.palette;
+        let place = popup(area, 76, KEYS.len() as u16 + 2, buffer);
+        let block = Block::bordered()
+            .border_type(self.theme.border)
+            .border_style(palette.focus)
+            .style(palette.base.patch(palette.popup))
+            .title(Span::styled(" Keys ", palette.title))
+            .title_bottom(Line::styled(" esc closes ", palette.muted).right_aligned());
+        let inner = block.inner(place);
+        block.render(place, buffer);
+        for ((keys, what), row) in KEYS.into_iter().zip(inner.rows()) {
+            Line::from(vec![Span::styled(format!("  {keys:10}"), palette.accent), Span::raw(what)])
+                .render(row, buffer);
+        }
+    }
+
     fn keys(&self, area: Rect, buffer: &mut Buffer) {
         let palette = &self.theme.palette;
         let hint = |key: &'static str, what: &'static str| {
@@ -100,7 +133,8 @@ impl Screen<'_> {
         }
         left.render(area, buffer);
         let place = Rect { width: area.width.saturating_sub(1), ..area };
-        Line::from(hint("q", " leave").to_vec()).right_aligned().render(place, buffer);
+        let right = [hint("?", " help  "), hint("q", " leave")].concat();
+        Line::from(right).right_aligned().render(place, buffer);
     }
 }
 
@@ -197,7 +231,7 @@ mod tests {
             ]
         );
         assert!(picture[23].starts_with(" ↑ ↓ move  enter open  1-9 open  n new run"), "{}", picture[23]);
-        assert!(picture[23].ends_with("q leave"), "{}", picture[23]);
+        assert!(picture[23].ends_with("? help  q leave"), "{}", picture[23]);
         assert_eq!(under_cursor(&buffer), Some(6));
     }
 
@@ -213,6 +247,16 @@ mod tests {
         let place = under_cursor(&buffer).unwrap();
         assert_eq!(picture[place], "│  n  a new run");
         assert!(picture[place - 1].starts_with("│     many  running    39"), "{}", picture[place - 1]);
+    }
+
+    #[test]
+    fn a_question_mark_shows_all_keys() {
+        let mut start = Start::new(vec![row("tidy-otter", 412, false)]);
+        start.press(KeyEvent::new(KeyCode::Char('?'), KeyModifiers::NONE));
+        let text = lines(&drawn(&start, 80, 24)).join("\n");
+        for (keys, what) in KEYS {
+            assert!(text.contains(keys) && text.contains(what), "{keys}: {text}");
+        }
     }
 
     #[test]

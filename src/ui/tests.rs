@@ -54,7 +54,7 @@ fn the_smallest_screen_shows_every_picture() {
 fn a_picture_in_pixels_lies_on_the_map_where_nothing_lies_over_it() {
     let dark = Theme::named("dark", ColorDepth::True).unwrap();
     let mut app = fixture::app();
-    let cells = |app: &App| pixel_map(app, &dark, Rect::new(0, 0, 100, 30)).map(|map| map.cells);
+    let cells = |app: &App| pixel_maps(app, &dark, Rect::new(0, 0, 100, 30)).first().map(|map| map.cells);
     assert_eq!(cells(&app), None, "nobody has chosen it");
     let braille = drawn(&app, 100, 30);
     app.view.landscape.marker = Marker::Picture;
@@ -76,8 +76,8 @@ fn a_picture_in_pixels_lies_on_the_map_where_nothing_lies_over_it() {
     app.view.shown = View::Observatory;
     assert_eq!(cells(&app), Some(map));
     let mono = Theme::named("mono", ColorDepth::None).unwrap();
-    assert!(pixel_map(&app, &mono, Rect::new(0, 0, 100, 30)).is_none());
-    assert!(pixel_map(&app, &dark, Rect::new(0, 0, 79, 24)).is_none(), "too small");
+    assert!(pixel_maps(&app, &mono, Rect::new(0, 0, 100, 30)).is_empty());
+    assert!(pixel_maps(&app, &dark, Rect::new(0, 0, 79, 24)).is_empty(), "too small");
     app.engine.slice = None;
     assert_eq!(cells(&app), None);
 }
@@ -382,7 +382,7 @@ fn the_command_line_lists_what_may_be_meant() {
     typed(&mut app, "xyz");
     app.update(Message::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
     let text = text_of(&drawn(&app, 80, 24));
-    assert!(text.contains(" no such command ") && text.contains("; the nearest is zoom-"), "{text}");
+    assert!(text.contains(" no such command ") && text.contains(": an empty line lists all"), "{text}");
 }
 
 #[test]
@@ -520,4 +520,37 @@ fn nothing_that_is_pressed_or_clicked_makes_it_panic() {
             }
         }
     }
+}
+
+#[test]
+fn the_help_of_a_replay_leaves_out_what_nobody_is_there_to_do() {
+    let mut app = fixture::app();
+    app.options.read_only = true;
+    app.engine.status.as_mut().unwrap().viewers = 0;
+    press(&mut app, '?');
+    let text = text_of(&drawn(&app, 120, 60));
+    for part in ["next theme", "leave: go on training", "as a surface seen from the side"] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    for absent in ["write a checkpoint", "evaluate the slice", " Training ", "viewer"] {
+        assert!(!text.contains(absent), "{absent} is there:\n{text}");
+    }
+    press(&mut app, '?');
+    press(&mut app, '5');
+    press(&mut app, '?');
+    let text = text_of(&drawn(&app, 120, 60));
+    assert!(!text.contains("as a surface seen from the side") && text.contains("next colour map"), "{text}");
+}
+
+#[test]
+fn a_toast_lies_above_the_status_line_and_hides_no_title() {
+    let mut app = fixture::app();
+    let message = "checkpoint-412 saved".to_owned();
+    let log = vec![LogLine { milliseconds: 0, level: LogLevel::Notice, message }];
+    let update = Update { log, ..Update::default() };
+    app.update(Message::Engine(ToScreen::Update(Box::new(update))));
+    let text = text_of(&drawn(&app, 100, 30));
+    let rows: Vec<&str> = text.lines().collect();
+    assert!(rows[26].contains("checkpoint-412 saved") && rows[28].contains("step 412"), "{text}");
+    assert!(rows[1].contains("Landscape") && rows[1].contains("Loss"), "{text}");
 }

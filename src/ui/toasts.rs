@@ -1,4 +1,5 @@
-//! Notes over the upper right corner of the panes.
+//! Notes over the lower right corner of the panes, above the status line: the titles and what is read from the top
+//! stay in sight.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -39,7 +40,7 @@ impl Widget for Toasts<'_> {
         if area.width < width || area.height < height {
             return;
         }
-        let place = Rect { x: area.right() - width, width, height, ..area };
+        let place = Rect { x: area.right() - width, y: area.bottom() - height, width, height };
         Clear.render(place, buffer);
         let block = Block::bordered()
             .border_type(theme.border)

@@ -39,6 +39,7 @@ fn frames() -> Vec<Vec<u8>> {
         loss: 1.0,
         entropy: 2.0,
         candidates: Vec::new(),
+        written: None,
     };
     let norms = TensorNorms { step: 3, gradients: vec![0.5], weights: vec![1.0], updates: vec![0.1] };
     let line = LogLine { milliseconds: 0, level: LogLevel::Warn, message: "a line".to_owned() };

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::app::{Key, Stretch, Viewpoint};
-use crate::protocol::comparison::{Note, Sample, SideView};
+use crate::app::{Gesture, Key, Stretch, Viewpoint};
+use crate::protocol::comparison::{Note, PlaneChoice, Sample, SideView};
 use crate::protocol::{BatchInfo, PlaneInfo};
 
 fn slice(side: usize) -> Slice {
@@ -18,6 +18,7 @@ fn slice(side: usize) -> Slice {
         plane: PlaneInfo::default(),
         batch: BatchInfo { tokens: 5, sha256: String::new(), source: "prompt".into() },
         seconds: 0.0,
+        method: String::new(),
         sharpness: None,
     }
 }
@@ -335,4 +336,20 @@ fn the_wheel_zooms_over_a_map() {
     assert_eq!(point(&mut app, Gesture::WheelDown, Pane::NextToken(Side::B), None), []);
     keys(&mut app, "?");
     assert_eq!(point(&mut app, Gesture::WheelUp, Pane::Map(Side::A), place), []);
+}
+
+#[test]
+fn a_drag_takes_the_cursor_along_on_the_map_where_it_began_and_turns_surfaces() {
+    let mut app = live(scene());
+    let mut drag = |gesture, side, u| point(&mut app, gesture, Pane::Map(side), Some([u, 0.5]));
+    let look = |alpha| ask(Ask::LookAt(Some([alpha, 0.0])));
+    assert_eq!(drag(Gesture::Click, Side::A, 0.5), look(0.0));
+    assert_eq!(drag(Gesture::Drag, Side::A, 0.99), look(1.0));
+    assert_eq!(drag(Gesture::Drag, Side::B, 0.5), [], "it began on the other one");
+    app.landscape.relief = true;
+    let before = app.landscape.viewpoint;
+    point(&mut app, Gesture::Click, Pane::Map(Side::B), Some([0.5, 0.5]));
+    assert_eq!(app.landscape.viewpoint, before);
+    assert_eq!(point(&mut app, Gesture::Drag, Pane::Map(Side::B), Some([0.6, 0.5])), []);
+    assert_eq!(app.landscape.viewpoint, Viewpoint { turn: before.turn + 18, ..before });
 }

@@ -406,6 +406,7 @@ impl Engine {
                 source: "prompt".to_owned(),
             },
             seconds,
+            method: survey.method().name().to_owned(),
             sharpness: None,
         };
         (view.slice, view.drift) = (Some(Arc::new(slice)), None);

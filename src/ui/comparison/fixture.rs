@@ -75,3 +75,8 @@ pub(super) fn prediction_with(text: &str) -> Prediction {
     prediction.candidates[1].token = Token { id: 6, text: text.into() };
     prediction
 }
+
+/// The screen of that comparison.
+pub(crate) fn live() -> Comparison {
+    app(scene())
+}

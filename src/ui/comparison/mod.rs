@@ -12,7 +12,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
 use crate::app::comparison::{Action, Comparison, Modal, Pane};
-use crate::app::{Binding, Chosen, Pointed};
+use crate::app::{Binding, Chosen, Marker, Pointed};
 use crate::protocol::comparison::{Phase, PlaneChoice, Side};
 use crate::theme::Theme;
 
@@ -22,7 +22,7 @@ use super::palette::CommandLine;
 use super::preparing::Preparing;
 use super::prompt::{ExportEditor, PromptEditor};
 use super::surface::{Scale, Surface};
-use super::{is_too_small, pointer, status, text, too_small, tour};
+use super::{PixelMap, is_too_small, pointer, status, text, too_small, tour};
 
 /// The smallest screen on which the models stand side by side: columns and rows. On a smaller one A is above B.
 const WIDE: (u16, u16) = (110, 30);
@@ -62,6 +62,21 @@ pub fn pointed(app: &Comparison, screen: Rect, event: MouseEvent) -> Option<Poin
         Pane::Map(side) => side::cells(app, side, area),
         Pane::NextToken(_) => None,
     })
+}
+
+/// The maps on a screen of this size, to be drawn in pixels over what [`view`] draws, each with the number of its
+/// model; none where the person has not chosen that, there is no map, or something lies over the screen.
+pub fn pixel_maps<'a>(app: &'a Comparison, theme: &Theme, screen: Rect) -> Vec<PixelMap<'a>> {
+    let chosen = app.landscape.marker == Marker::Picture && !app.landscape.relief;
+    if !chosen || app.modal.is_some() || !theme.has_color {
+        return Vec::new();
+    }
+    let mut surfaces = surfaces(app);
+    let map = |(pane, area)| match pane {
+        Pane::Map(side) => side::pixel_map(app, theme, (side, area), surfaces[side as usize].take()?),
+        Pane::NextToken(_) => None,
+    };
+    layout(app, screen).into_iter().filter_map(map).collect()
 }
 
 /// The header, the panes, what is between the models, the status line and the keys.
@@ -106,6 +121,22 @@ fn panes(app: &Comparison, area: Rect, wide: bool) -> Vec<(Pane, Rect)> {
     Side::BOTH.into_iter().zip(places).flat_map(pair).collect()
 }
 
+/// Losses a token of other tokens do not compare.
+fn one_scale(app: &Comparison) -> bool {
+    app.one_scale && app.scene.between.overlap.is_some()
+}
+
+/// Both slices as surfaces, on one scale or on two.
+fn surfaces(app: &Comparison) -> [Option<Surface<'_>>; 2] {
+    let stretch = app.landscape.stretch;
+    let slices = app.scene.sides.each_ref().map(|side| side.slice.as_deref());
+    let losses = slices.iter().flatten().flat_map(|slice| slice.loss.iter().copied());
+    match Scale::of(losses, stretch).filter(|_| one_scale(app)) {
+        Some(scale) => slices.map(|slice| Surface::scaled(slice?, scale)),
+        None => slices.map(|slice| Surface::new(slice?, stretch)),
+    }
+}
+
 struct Screen<'a> {
     app: &'a Comparison,
     theme: &'a Theme,
@@ -142,21 +173,23 @@ impl Widget for Screen<'_> {
         Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         match &app.modal {
             Some(Modal::Help { scroll }) => {
-                Help { bindings, about: ABOUT, scroll: *scroll, theme }.render(area, buffer);
+                let is_of_use = &|binding: &Binding<Action>| app.allows(binding.action);
+                Help { bindings, is_of_use, about: ABOUT, scroll: *scroll, theme }.render(area, buffer);
             }
             Some(Modal::Prompt(editor)) => PromptEditor { editor, theme }.render(area, buffer),
             Some(Modal::Commands(typed)) => {
                 CommandLine { typed, bindings, theme }.render(area, buffer);
             }
             Some(Modal::Export(editor)) => {
-                ExportEditor { editor, side: Some(app.exported_side()), theme }.render(area, buffer);
+                let side = Some(app.exported_side());
+                ExportEditor { editor, side, is_of_layers: false, theme }.render(area, buffer);
             }
             None => {}
         }
     }
 }
 
-impl<'a> Screen<'a> {
+impl Screen<'_> {
     /// `llamascape compare · cpu, 2 threads · same seeds, scaled to each · one colour scale`; the device is the first
     /// to give way.
     fn header(&self, area: Rect, buffer: &mut Buffer) {
@@ -169,7 +202,7 @@ impl<'a> Screen<'a> {
             Phase::Failed(_) => String::new(),
             Phase::Live => {
                 parts.push(scene.plane.name().into());
-                let scales = if self.one_scale() { "one colour scale" } else { "own colour scales" };
+                let scales = if one_scale(app) { "one colour scale" } else { "own colour scales" };
                 if scene.plane != PlaneChoice::Through {
                     parts.push(scales.into());
                 }
@@ -236,26 +269,9 @@ impl<'a> Screen<'a> {
         facts
     }
 
-    /// Losses a token of other tokens do not compare.
-    fn one_scale(&self) -> bool {
-        self.app.one_scale && self.app.scene.between.overlap.is_some()
-    }
-
-    /// Both slices as surfaces, on one scale or on two.
-    fn surfaces(&self) -> [Option<Surface<'a>>; 2] {
-        let stretch = self.app.landscape.stretch;
-        let app: &'a Comparison = self.app;
-        let slices = app.scene.sides.each_ref().map(|side| side.slice.as_deref());
-        let losses = slices.iter().flatten().flat_map(|slice| slice.loss.iter().copied());
-        match Scale::of(losses, stretch).filter(|_| self.one_scale()) {
-            Some(scale) => slices.map(|slice| Surface::scaled(slice?, scale)),
-            None => slices.map(|slice| Surface::new(slice?, stretch)),
-        }
-    }
-
     fn panes(&self, panes: &[(Pane, Rect)], buffer: &mut Buffer) {
         let Self { app, theme } = *self;
-        let surfaces = self.surfaces();
+        let surfaces = surfaces(app);
         for &(pane, area) in panes {
             match pane {
                 Pane::Map(side) => {
@@ -269,6 +285,6 @@ impl<'a> Screen<'a> {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use crate::ui::heatmap::Mark;
 use crate::ui::panel::{self, Panel};
 use crate::ui::picture::{self, Picture};
 use crate::ui::surface::Surface;
-use crate::ui::{honesty, text};
+use crate::ui::{PixelMap, honesty, text};
 
 /// The pane of a landscape. In the plane through both there is one, that of A.
 pub(super) struct Map<'a> {
@@ -28,15 +28,35 @@ pub(super) struct Map<'a> {
 /// Columns of the title that a low pane leaves to the losses.
 const LOSSES_WIDTH: u16 = 28;
 
-/// The cells of the map in the pane of this area, where there is a map.
+/// The cells of the map, or of the surface, in the pane of this area, where there is one.
 pub(super) fn cells(app: &Comparison, side: Side, area: Rect) -> Option<Rect> {
-    if app.landscape.relief {
-        return None;
-    }
     let view = &app.scene.sides[side as usize];
     let surface = Surface::new(view.slice.as_deref()?, app.landscape.stretch)?;
     let honesty = honesty::parts(surface.slice, view.drift.as_ref());
-    Some(picture::places(surface.slice, &honesty, true, panel::inside(area)).cells)
+    let places = picture::places(surface.slice, &honesty, true, panel::inside(area));
+    Some(if app.landscape.relief { places.whole } else { places.cells })
+}
+
+/// The map in the pane of a model, to be drawn in pixels.
+pub(super) fn pixel_map<'a>(
+    app: &Comparison,
+    theme: &Theme,
+    (side, area): (Side, Rect),
+    surface: Surface<'a>,
+) -> Option<PixelMap<'a>> {
+    let (cells, view) = (cells(app, side, area)?, &app.landscape);
+    let map = theme.maps.get(view.map % theme.maps.len().max(1))?;
+    let drift = app.scene.sides[side as usize].drift.as_ref();
+    let weights = drift.map_or([0.0; 2], |drift| drift.inside);
+    let ends = ends();
+    let further: &[Mark] = if app.scene.plane == PlaneChoice::Through { &ends } else { &[] };
+    Some(PixelMap::new((side as u8, cells), surface, (map, theme), weights, further, view.chosen))
+}
+
+/// The two models in the plane through both.
+fn ends() -> [Mark; 2] {
+    let mark = |side: Side, alpha| Mark { place: [alpha, 0.0], symbol: side.name() };
+    [mark(Side::A, 0.0), mark(Side::B, 1.0)]
 }
 
 impl Widget for Map<'_> {
@@ -62,9 +82,7 @@ impl Widget for Map<'_> {
             picture::missing(&why, theme, inner, buffer);
             return;
         };
-        let mark = |side: Side, alpha| Mark { place: [alpha, 0.0], symbol: side.name() };
-        let ends = [mark(Side::A, 0.0), mark(Side::B, 1.0)];
-        let drift = view.drift.as_ref();
+        let (drift, ends) = (view.drift.as_ref(), ends());
         Picture {
             surface,
             theme,

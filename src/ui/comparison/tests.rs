@@ -412,3 +412,32 @@ fn nothing_that_is_pressed_or_clicked_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn both_maps_are_pictures_in_pixels_where_nothing_lies_over_them() {
+    let dark = Theme::named("dark", ColorDepth::True).unwrap();
+    let screen = Rect::new(0, 0, 120, 40);
+    let mut app = fixture::live();
+    let maps = |app: &Comparison| -> Vec<(u8, Rect)> {
+        pixel_maps(app, &dark, screen).iter().map(|map| (map.number, map.cells)).collect()
+    };
+    assert!(maps(&app).is_empty(), "nobody has chosen it");
+    app.pictures = true;
+    for _ in 0..4 {
+        press(&mut app, KeyCode::Char('m'));
+    }
+    assert_eq!(app.landscape.marker, Marker::Picture);
+    let both = maps(&app);
+    assert_eq!(both.iter().map(|map| map.0).collect::<Vec<_>>(), [0, 1]);
+    assert!(both[0].1.intersection(both[1].1).is_empty());
+    app.scene.sides[0].slice = None;
+    assert_eq!(maps(&app), [both[1]], "each keeps its number");
+    app = fixture::app(Scene { plane: PlaneChoice::Through, ..fixture::scene() });
+    app.landscape.marker = Marker::Picture;
+    assert_eq!(maps(&app).len(), 1, "one plane through both");
+    press(&mut app, KeyCode::Char('x'));
+    assert!(maps(&app).is_empty(), "a surface is drawn in cells");
+    press(&mut app, KeyCode::Char('x'));
+    press(&mut app, KeyCode::Char('?'));
+    assert!(maps(&app).is_empty());
+}

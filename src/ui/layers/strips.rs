@@ -153,6 +153,11 @@ fn span(steps: usize, columns: usize, column: usize) -> ops::Range<usize> {
     first..((column + 1) * steps / columns).max(first + 1)
 }
 
+/// The last of the steps that a column shows.
+pub(super) fn step_of(column: usize, steps: usize, columns: u16) -> usize {
+    span(steps, usize::from(columns).max(1), column).end - 1
+}
+
 /// The column in which the line through a step stands: the middle one of its own.
 pub(super) fn column_of(step: usize, steps: usize, columns: u16) -> Option<usize> {
     let columns = usize::from(columns);

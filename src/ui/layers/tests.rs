@@ -1,4 +1,4 @@
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use super::*;
 use crate::app::Message;
@@ -271,5 +271,42 @@ fn it_is_drawn_at_any_size() {
                 }
             }
         }
+    }
+}
+
+/// Clicks on a cell of the screen.
+fn click(app: &mut App, screen: Rect, column: u16, row: u16) {
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+    if let Some(pointed) = crate::ui::pointed(app, screen, event) {
+        app.update(Message::Mouse(pointed));
+    }
+}
+
+#[test]
+fn a_click_selects_the_row_and_reads_the_step_that_are_drawn_there() {
+    let mut app = app(4, 12);
+    for (width, height) in [(80, 24), (160, 30)] {
+        let screen = Rect::new(0, 0, width, height);
+        let drawn = |app: &App| {
+            let (mut buffer, theme) =
+                (Buffer::empty(screen), Theme::named("dark", ColorDepth::True).unwrap());
+            Layers { app, theme: &theme }.render(Rect { y: 1, height: height - 3, ..screen }, &mut buffer);
+            buffer
+        };
+        let label = |buffer: &Buffer, row| (2..18).map(|x| buffer[(x, row)].symbol()).collect::<String>();
+        for (column, row) in [(30, 8), (40, 12), (4, 10)] {
+            app.view.layers.step = None;
+            let before = drawn(&app);
+            click(&mut app, screen, column, row);
+            let after = drawn(&app);
+            let is_selected = |y: &u16| after[(4, *y)].modifier.contains(Modifier::REVERSED);
+            let selected = (0..height).find(is_selected).unwrap();
+            assert_eq!(label(&after, selected), label(&before, row), "{column} {row}");
+            assert_eq!(app.view.layers.step.is_some(), column > 20, "{column}: beside the cells is no step");
+        }
+        let before = app.view.layers.clone();
+        click(&mut app, screen, 10, height - 1);
+        assert_eq!(app.view.layers, before, "the keys are no row");
     }
 }

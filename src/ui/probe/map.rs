@@ -109,6 +109,7 @@ impl Shown<'_> {
             finest: true,
             plane: PlaneInfo::default(),
             batch: BatchInfo { tokens: 0, sha256: String::new(), source: "prompt".into() },
+            method: String::new(),
             seconds: 0.0,
             sharpness: None,
         }

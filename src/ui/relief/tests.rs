@@ -77,6 +77,18 @@ fn corners_land_inside_the_area_at_every_angle() {
 }
 
 #[test]
+fn a_surface_is_as_wide_as_there_is_room_and_twice_as_wide_as_high_at_most() {
+    let across = |columns| {
+        let view = Projection::new(Viewpoint { turn: 45, tilt: 30 }, (columns, 84));
+        let ends = corners().map(|corner| view.dot(corner)[0]);
+        let (low, high) = ends.fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(x), high.max(x)));
+        high - low
+    };
+    assert!(across(120) > 95.0 && (across(200) - 175.0).abs() < 1.0, "the labels have room: {}", across(200));
+    assert!((across(2000) - across(1000)).abs() < 1e-9 && across(1000) > 190.0, "{}", across(1000));
+}
+
+#[test]
 fn a_base_that_turns_stays_as_large_as_it_is() {
     let side = |turn| Projection::new(Viewpoint { turn, tilt: 45 }, DOTS).side;
     assert!((0..360).step_by(15).all(|turn| (side(turn) - side(0)).abs() < 1e-9));

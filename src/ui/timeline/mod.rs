@@ -3,7 +3,7 @@
 mod difference;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
@@ -46,6 +46,14 @@ fn bands(area: Rect) -> [Rect; 4] {
     ])
     .areas(area);
     [indented(above), pictures, indented(below), strip]
+}
+
+/// The number of the slice whose small picture is at this cell of the view, if one is.
+pub(super) fn slice_at(app: &App, area: Rect, at: Position) -> Option<usize> {
+    let timeline = &app.engine.timeline;
+    let selected = app.view.timeline.selected(timeline)?;
+    let [.., strip] = bands(area);
+    film::at(timeline.items().len(), selected, strip, at)
 }
 
 impl Widget for Timeline<'_> {

@@ -1,6 +1,6 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use super::*;
 use crate::app::{Marker, Message, Stretch, View};
@@ -226,4 +226,27 @@ fn it_draws_in_any_area_and_nowhere_else() {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 9, 4));
         Timeline { app: &app, theme: &theme }.render(Rect::new(3, 2, 80, 20), &mut buffer);
     }
+}
+
+#[test]
+fn a_click_on_a_small_picture_selects_its_slice_and_the_wheel_goes_on() {
+    let mut app = app(fixture::film(12));
+    let screen = Rect::new(0, 0, 80, 24);
+    let mut mouse = |kind, column, row| {
+        let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+        if let Some(pointed) = crate::ui::pointed(&app, screen, event) {
+            app.update(Message::Mouse(pointed));
+        }
+        app.view.timeline.selected(&app.engine.timeline)
+    };
+    let click = MouseEventKind::Down(MouseButton::Left);
+    // The strip has five rows above the status line, and a page of six pictures.
+    assert_eq!(mouse(click, 2, 19), Some(6));
+    assert_eq!(mouse(click, 0, 19), Some(6), "between pictures is none");
+    assert_eq!(mouse(click, 15, 21), Some(7));
+    assert_eq!(mouse(click, 15, 10), Some(7), "the large picture selects nothing");
+    assert_eq!(mouse(MouseEventKind::ScrollUp, 15, 10), Some(6));
+    assert_eq!(mouse(MouseEventKind::ScrollDown, 15, 10), Some(7));
+    assert_eq!(mouse(click, 15, 23), Some(7), "the keys are no picture");
+    assert!(shown(&app, 80, 24).contains("A step "));
 }

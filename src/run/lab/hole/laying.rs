@@ -80,6 +80,7 @@ impl Laid {
             finest: false,
             plane: plane.info().clone(),
             batch: BatchInfo { tokens: batch.predicted(), sha256: batch.sha256(), source },
+            method: survey.method().name().to_owned(),
             seconds: 0.0,
             sharpness: None,
         };
