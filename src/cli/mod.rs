@@ -10,12 +10,14 @@ mod directions;
 mod doctor;
 mod engine;
 mod eval;
+mod evaluation;
 mod export;
 mod headless;
 mod interrupt;
 mod keys;
 mod memory;
 mod model;
+mod poster;
 mod probe;
 mod progress;
 mod ranges;
@@ -91,6 +93,8 @@ enum Command {
     Slice(Box<slice::Args>),
     /// Sweep one or two single parameters of a model
     Probe(Box<probe::Args>),
+    /// A picture to print of the loss around each of several models
+    Poster(Box<poster::Args>),
     /// Train a model off a plateau, and see the plane through its weights open under them, to a file
     Wormhole(Box<wormhole::Args>),
     /// What this machine does: training, slices, screen
@@ -199,6 +203,7 @@ impl Cli {
             Some(Command::Compare(args)) => args.threads(),
             Some(Command::Slice(args)) => args.threads(),
             Some(Command::Probe(args)) => args.threads(),
+            Some(Command::Poster(args)) => args.threads(),
             Some(Command::Wormhole(args)) => args.threads(),
             Some(Command::Bench(args)) => args.threads(),
             Some(Command::Engine(args)) => args.threads(),
@@ -230,6 +235,7 @@ impl Cli {
             Some(Command::Compare(args)) => args.run(threads, self.defaults.remapped.keys.comparison),
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),
+            Some(Command::Poster(args)) => args.run(),
             Some(Command::Wormhole(args)) => args.run(threads),
             Some(Command::Bench(args)) => args.run(threads),
             Some(Command::Doctor(args)) => args.run(threads),
