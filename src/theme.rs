@@ -15,8 +15,8 @@ use ratatui::widgets::BorderType;
 use serde::Deserialize;
 
 pub use color::{ColorDepth, color_depth, luminance};
-use color::{contrast, interpolate, is_light, reduce, reduce_ink, rgb_color, seen};
-pub(crate) use color::{mix, rgb};
+use color::{contrast, is_light, reduce, reduce_ink, rgb_color, seen};
+pub(crate) use color::{interpolate, mix, rgb};
 
 /// Steps of a colour map.
 pub const LEVELS: usize = 12;

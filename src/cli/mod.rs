@@ -11,12 +11,14 @@ mod directions;
 mod doctor;
 mod engine;
 mod eval;
+mod evaluation;
 mod export;
 mod headless;
 mod interrupt;
 mod keys;
 mod memory;
 mod model;
+mod poster;
 mod probe;
 mod progress;
 mod ranges;
@@ -95,6 +97,8 @@ enum Command {
     Probe(Box<probe::Args>),
     /// The guided story of how a model learns, on a live model
     Tour(tour::Args),
+    /// A picture to print of the loss around each of several models
+    Poster(Box<poster::Args>),
     /// Train a model off a plateau, and see the plane through its weights open under them, to a file
     Wormhole(Box<wormhole::Args>),
     /// What this machine does: training, slices, screen
@@ -209,6 +213,7 @@ impl Cli {
             Some(Command::Compare(args)) => args.threads(),
             Some(Command::Slice(args)) => args.threads(),
             Some(Command::Probe(args)) => args.threads(),
+            Some(Command::Poster(args)) => args.threads(),
             Some(Command::Wormhole(args)) => args.threads(),
             Some(Command::Tour(args)) => args.threads(),
             Some(Command::Bench(args)) => args.threads(),
@@ -243,6 +248,7 @@ impl Cli {
             Some(Command::Compare(args)) => args.run(threads, self.defaults.remapped.keys.comparison),
             Some(Command::Slice(args)) => args.run(),
             Some(Command::Probe(args)) => args.run(),
+            Some(Command::Poster(args)) => args.run(),
             Some(Command::Wormhole(args)) => args.run(threads),
             Some(Command::Tour(args)) => args.run(threads, self.defaults.remapped.keys),
             Some(Command::Bench(args)) => args.run(threads),

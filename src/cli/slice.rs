@@ -1,36 +1,34 @@
 //! `slice`: the loss on a plane through a model's weights, or on a line, as a file.
 
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use candle_core::{DType, Device};
 
 use super::choices::{MethodName, NormName, ObjectiveName};
 use super::directions;
+use super::evaluation::Task;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::{coordinates, grid, offset, ranges};
-use crate::export::surface::{Caption, Center, Format, Lines, Surface, finite, note};
+use crate::export::surface::{Format, Lines, Surface, finite};
 use crate::export::writable;
 use crate::landscape::directions::{
     LossFunction, bytes, difference_plane, gradient_plane, hessian_plane, trajectory_plane,
 };
 use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Normalization, Plane};
-use crate::landscape::survey::{Control, Grid, Method, Survey};
+use crate::landscape::survey::{Grid, Method, Survey};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device::{self, DeviceChoice};
 use crate::model::llama::Llama;
-use crate::protocol::{BatchInfo, PlaneInfo};
+use crate::protocol::BatchInfo;
 use crate::run::dir::RunDir;
 use crate::train::corpus::Batch;
 
-/// How often a partial result is written while it grows.
-const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Steps of Lanczos' method: enough for the ends of a spectrum.
 const LANCZOS_STEPS: usize = 20;
 
@@ -124,18 +122,6 @@ fn kind(text: &str) -> Result<Kind, String> {
     }
 }
 
-/// What is evaluated: gathered before the first point.
-struct Task {
-    survey: Survey,
-    batch: BatchInfo,
-    model: String,
-    objective: Objective,
-    /// The middle of the ranges.
-    middle: (f64, f64),
-    /// Points a worker takes on at once.
-    most: usize,
-}
-
 impl Args {
     /// The threads that were asked for.
     pub(super) fn threads(&self) -> Option<NonZero<usize>> {
@@ -185,16 +171,16 @@ impl Args {
             if let Some(path) = &self.save_directions {
                 directions::save(task.survey.plane(), path)?;
             }
-            if self.resume {
-                self.take_over(&task, &mut grid)?;
+            if let Some(path) = self.out.as_deref().filter(|_| self.resume) {
+                task.take_over(path, &mut grid)?;
             }
-            self.evaluate(&task, &mut grid, self.out.as_deref(), &interrupted)?
+            task.evaluate(&mut grid, self.out.as_deref(), self.quiet, &interrupted)?
         };
         if several && surface.caption.complete {
             let mut lines = vec![grid.loss()];
             for seed in &self.seeds[1..] {
                 let mut line = Grid::new(grid.alphas().to_vec(), grid.betas().to_vec());
-                let done = self.evaluate(&task([*seed; 2])?, &mut line, None, &interrupted)?;
+                let done = task([*seed; 2])?.evaluate(&mut line, None, self.quiet, &interrupted)?;
                 if !done.caption.complete {
                     bail!(
                         "interrupted at line {} of {}: nothing is written",
@@ -343,99 +329,6 @@ impl Args {
         Ok((dir, steps))
     }
 
-    /// Takes what is known from the file of an interrupted evaluation, if it is one of the same slice.
-    fn take_over(&self, task: &Task, grid: &mut Grid) -> anyhow::Result<()> {
-        let Some(path) = &self.out else { return Ok(()) };
-        if !path.exists() {
-            return Ok(());
-        }
-        let found = Surface::read(path).context("--resume")?;
-        let same = |what: &str, same: bool| {
-            if same {
-                Ok(())
-            } else {
-                bail!("--resume: {} is of another {what}: give another --out", path.display())
-            }
-        };
-        same("model", found.caption.model == task.model)?;
-        same("plane", same_plane(&found.caption.plane, task.survey.plane().info()))?;
-        same("batch", found.caption.batch == task.batch)?;
-        same("objective", found.caption.objective == task.objective.name())?;
-        same("method", found.caption.method == task.survey.method().name())?;
-        same("grid", found.alphas == grid.alphas() && found.betas == grid.betas())?;
-        for (row, losses) in found.loss.iter().enumerate() {
-            for (column, loss) in losses.iter().enumerate() {
-                if let Some(loss) = *loss {
-                    // Only the objective's own loss is kept in a file, and only that is asked for here.
-                    grid.set(row, column, crate::landscape::evaluator::Losses { loss, last: loss });
-                }
-            }
-        }
-        // Captions may agree where directions or weights do not. A loss tells: that of the outermost known point.
-        let columns = grid.alphas().len();
-        let place = |index: usize| (grid.alphas()[index % columns], grid.betas()[index / columns]);
-        let far = |index: usize| {
-            let (alpha, beta) = place(index);
-            (alpha - task.middle.0).hypot(beta - task.middle.1)
-        };
-        let known =
-            grid.points().iter().enumerate().filter_map(|(index, point)| Some((index, (*point)?.loss)));
-        if let Some((index, found)) = known.max_by(|a, b| far(a.0).total_cmp(&far(b.0))) {
-            let (alpha, beta) = place(index);
-            let now = task.survey.loss(alpha, beta)?;
-            same("plane or model", (now - found).abs() <= 1e-4 * now.abs().max(1.0))?;
-        }
-        Ok(())
-    }
-
-    /// Evaluates what is missing; what is known by then goes to `save` now and then.
-    fn evaluate(
-        &self,
-        task: &Task,
-        grid: &mut Grid,
-        save: Option<&Path>,
-        interrupted: &Arc<AtomicBool>,
-    ) -> anyhow::Result<Surface> {
-        let Task { survey, middle, .. } = task;
-        let center = survey.loss(middle.0, middle.1)?;
-        if !center.is_finite() && (middle.0, middle.1) == (0.0, 0.0) {
-            eprintln!("warning: the loss of the model itself is not finite: its weights may hold NaN");
-        }
-        let progress = Progress::new(self.quiet);
-        let total = grid.points().len();
-        let before = grid.known();
-        let started = Instant::now();
-        let saved = Mutex::new(Instant::now());
-        let caption = |grid: &Grid| {
-            let seconds = started.elapsed().as_secs_f64();
-            let rate = (grid.known() - before) as f64 / seconds.max(f64::MIN_POSITIVE);
-            task.caption(center, seconds, rate, grid.known() == total)
-        };
-        let report = |grid: &Grid| {
-            progress.show_if_due(|| {
-                let seconds = started.elapsed().as_secs_f64();
-                let rate = (grid.known() - before) as f64 / seconds;
-                let left = (total - grid.known()) as f64 / rate;
-                format!("{} of {total} points, {rate:.1} a second, {left:.0} s left", grid.known())
-            });
-            if let Some(path) = save {
-                let mut saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
-                if saved.elapsed() > SAVE_INTERVAL {
-                    *saved = Instant::now();
-                    if let Err(error) = Surface::new(caption(grid), grid).write(path) {
-                        progress.show(&format!("the partial result is not written: {error}"));
-                    }
-                }
-            }
-        };
-        let go_on = || !interrupted.load(Ordering::Relaxed);
-        let control = Control { go_on: &go_on, before: &|_| (), progress: &report };
-        grid.fill(survey, task.most, &control)?;
-        let surface = Surface::new(caption(grid), grid);
-        progress.end();
-        Ok(surface)
-    }
-
     /// Writes the file and prints the result. What can't be written is still printed.
     fn finish(&self, surface: &Surface, grid: &Grid) -> anyhow::Result<()> {
         let written = self.out.as_ref().map(|path| surface.write(path).map(|()| path));
@@ -460,26 +353,6 @@ impl Args {
     }
 }
 
-impl Task {
-    fn caption(&self, center: f64, seconds: f64, points_per_second: f64, complete: bool) -> Caption {
-        let Self { survey, batch, model, objective, .. } = self;
-        let plane = survey.plane().info().clone();
-        Caption {
-            note: note(model, &plane, batch, *objective),
-            model: model.clone(),
-            center: Center { loss: Some(center).filter(|loss| loss.is_finite()) },
-            plane,
-            batch: batch.clone(),
-            objective: objective.name().to_owned(),
-            method: survey.method().name().to_owned(),
-            seconds,
-            points_per_second,
-            complete,
-            lines: None,
-        }
-    }
-}
-
 /// The same for a person.
 fn table(surface: &Surface, grid: &Grid) -> String {
     let caption = &surface.caption;
@@ -499,15 +372,4 @@ fn table(surface: &Surface, grid: &Grid) -> String {
         table.push_str(&format!("loss {center:.4} at the middle, {low:.4} to {high:.4} around it\n"));
     }
     table
-}
-
-/// Whether two planes are the same but for the last digits of their measures.
-fn same_plane(a: &PlaneInfo, b: &PlaneInfo) -> bool {
-    let near = |a: f64, b: f64| (a - b).abs() <= 1e-5 * a.abs().max(b.abs());
-    a.kind == b.kind
-        && a.normalization == b.normalization
-        && a.seeds == b.seeds
-        && (a.tensors, a.parameters) == (b.tensors, b.parameters)
-        && near(a.norms[0], b.norms[0])
-        && near(a.norms[1], b.norms[1])
 }

@@ -5,8 +5,10 @@ pub mod asciicast;
 pub mod film;
 pub mod metrics;
 pub mod picture;
+pub mod poster;
 pub mod surface;
 pub mod wormhole;
+pub(crate) mod xml;
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::PermissionsExt;

@@ -10,6 +10,7 @@ use ratatui::style::Modifier;
 use ratatui::text::Span;
 
 use super::shapes::{self, HEIGHT, Paths, WIDTH};
+use crate::export::xml::{escape, hex, is_legal};
 use crate::theme::{mix, rgb};
 
 type Rgb = [u8; 3];
@@ -134,20 +135,6 @@ fn row(buffer: &Buffer, y: u16, ground: Ground) -> Vec<Seen<'_>> {
         x += columns;
     }
     cells
-}
-
-/// Whether XML may hold the character, and a terminal that shows the file does nothing for it.
-fn is_legal(character: char) -> bool {
-    !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}')
-}
-
-fn hex([r, g, b]: Rgb) -> String {
-    format!("#{r:02x}{g:02x}{b:02x}")
-}
-
-fn escape(text: &str) -> String {
-    let legal: String = text.chars().filter(|character| is_legal(*character)).collect();
-    legal.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Letters beside each other that look alike, with at most one blank between them.

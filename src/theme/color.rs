@@ -57,7 +57,8 @@ pub(crate) fn mix(a: [u8; 3], b: [u8; 3], t: f32) -> [u8; 3] {
     std::array::from_fn(|i| (f32::from(a[i]) + (f32::from(b[i]) - f32::from(a[i])) * t).round() as u8)
 }
 
-pub(super) fn interpolate(stops: &[[u8; 3]], t: f32) -> [u8; 3] {
+/// A colour between at least two stops, at a share from 0 to 1.
+pub(crate) fn interpolate(stops: &[[u8; 3]], t: f32) -> [u8; 3] {
     let place = t.clamp(0.0, 1.0) * (stops.len() - 1) as f32;
     let index = (place as usize).min(stops.len() - 2);
     mix(stops[index], stops[index + 1], place - index as f32)
