@@ -5,7 +5,7 @@ use candle_core::Result;
 use crate::landscape::directions::{LossFunction, bytes, lanczos};
 use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Normalization, product, random_direction};
-use crate::model::memory::available;
+use crate::model::memory::{available, size};
 use crate::protocol::{Curvature, Spectrum};
 use crate::run::board::Board;
 
@@ -49,11 +49,10 @@ fn spectrum(
     // Beside them, two gradients and the weights that are moved.
     let needed = bytes(weights, &names).saturating_mul(DIRECTIONS + 4) as u64;
     if device.is_cpu() && needed > available() {
-        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
         candle_core::bail!(
-            "{DIRECTIONS} directions would take {:.1} GB, {:.1} GB can be had",
-            gigabytes(needed),
-            gigabytes(available())
+            "{DIRECTIONS} directions would take {}, {} can be had",
+            size(needed),
+            size(available())
         );
     }
     let function = LossFunction { llama, batch: &batch, objective: Objective::Mean, device };
