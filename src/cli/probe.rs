@@ -11,6 +11,7 @@ use super::choices::ObjectiveName;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::range;
+use super::usage::Usage;
 use crate::export::surface::finite;
 use crate::landscape::directions::LossFunction;
 use crate::landscape::evaluator::Objective;
@@ -103,7 +104,8 @@ impl Args {
     /// Sweeps and prints.
     pub(super) fn run(self) -> anyhow::Result<()> {
         if self.param.len() > 2 {
-            bail!("--param: {} parameters; a sweep takes one or two", self.param.len());
+            let problem = format!("--param: {} parameters; a sweep takes one or two", self.param.len());
+            return Err(Usage::error(problem));
         }
         let interrupted = super::interrupt::flag()?;
         let device = device::open(self.device)?;
@@ -125,11 +127,13 @@ impl Args {
         let plane = Plane::entries(params, (&first.0, first.1), second)?;
         let count = self.points.map_or(if second.is_some() { 25 } else { 101 }, NonZero::get);
         if count.saturating_mul(if second.is_some() { count } else { 1 }) > MOST {
-            bail!("--points {count}: a sweep has at most {MOST} points, of both parameters together");
+            return Err(Usage::error(format!(
+                "--points {count}: a sweep has at most {MOST} points, of both parameters together"
+            )));
         }
         let (low, high) = self.range;
         if count > 1 && low >= high {
-            bail!("--range {low}:{high}: {count} points need a width");
+            return Err(Usage::error(format!("--range {low}:{high}: {count} points need a width")));
         }
         let moves = evenly(low, high, count);
         let mut grid = Grid::new(moves.clone(), if second.is_some() { moves.clone() } else { vec![0.0] });
@@ -175,7 +179,7 @@ impl Args {
         if let [first, second] = &places[..]
             && first == second
         {
-            bail!("--param: both are {}; a pair needs two", self.param[0]);
+            return Err(Usage::error(format!("--param: both are {}; a pair needs two", self.param[0])));
         }
         let names: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
         let gradient = function.gradient(params, &names)?;
@@ -221,10 +225,13 @@ impl Probe {
 
 /// `NAME[I,J]` of a matrix, `NAME[I]` of a vector: the name, and the place counted row by row.
 fn parse(text: &str, params: &Params) -> anyhow::Result<(String, usize)> {
-    let form = || format!("--param {text}: write it as model.layers.0.mlp.up_proj.weight[12,34]");
-    let (name, index) = text.strip_suffix(']').and_then(|text| text.rsplit_once('[')).with_context(form)?;
-    let index: Vec<usize> =
-        index.split(',').map(|i| i.trim().parse()).collect::<Result<_, _>>().with_context(form)?;
+    let parts = text.strip_suffix(']').and_then(|text| text.rsplit_once('['));
+    let place = |index: &str| index.split(',').map(|i| i.trim().parse().ok()).collect::<Option<Vec<usize>>>();
+    let Some((name, index)) = parts.and_then(|(name, index)| Some((name, place(index)?))) else {
+        return Err(Usage::error(format!(
+            "--param {text}: write it as model.layers.0.mlp.up_proj.weight[12,34]"
+        )));
+    };
     let Some(tensor) = params.get(name) else {
         bail!("--param {name}: the model has no such tensor; `probe MODEL --rank-by-gradient 5` names some");
     };
