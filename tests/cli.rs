@@ -115,7 +115,10 @@ fn wrong_usage_ends_with_exit_code_two() {
     }
     // Here the command itself sees it.
     for (arguments, words) in [
-        (vec!["train", "--theme", "nope"], "--theme: there is no theme `nope`; there are dark, light"),
+        (
+            vec!["train", "--theme", "nope"],
+            "--theme: there is no theme `nope`; the built-in ones are dark, light",
+        ),
         (
             vec!["probe", "m", "--param", "a[0]", "--param", "b[0]", "--param", "c[0]"],
             "--param: 3 parameters",

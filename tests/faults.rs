@@ -379,13 +379,15 @@ fn screens_that_come_and_go_leave_nothing_in_the_memory_of_an_engine_that_waits(
     first.until("its waiting", |text| shown(text) == 30 && text.contains("paused"));
     let run = home.run();
     let (engine, socket) = (run.engine(), run.0.socket().unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let visits = |count: usize| {
         for _ in 0..count {
+            // What holds the connection ends with it.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut link = client::connect(&socket, true).await.unwrap();
                 hear(&mut link, |status| status.viewers == 2 && status.step == 30).await;
             });
+            drop(runtime);
             first.until("the visitor's leaving", |text| text.contains("1 viewer "));
         }
     };

@@ -151,7 +151,8 @@ fn a_theme_that_can_not_be_had_is_told_where_it_is_named() {
         let output = llamascape(home.path(), &[command]);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{command}: {error}");
-        let problem = "line 2: screen.theme = nrod: there is no theme `nrod`; there are dark, light";
+        let problem =
+            "line 2: screen.theme = nrod: there is no theme `nrod`; the built-in ones are dark, light";
         assert!(error.contains(&format!("{place}, {problem}")), "{command}: {error}");
     }
 }
