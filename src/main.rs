@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Err(Ok(usage)) => usage.exit(),
         Err(Err(error)) => {
             llamascape::cli::print_error(&error);
-            ExitCode::FAILURE
+            if error.is::<llamascape::cli::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -152,6 +152,13 @@ pub enum Outcome {
         /// One line: what, where, what to do; causes follow on lines of their own.
         error: String,
     },
+    /// It is gone without a word, as the folder of the run tells.
+    Crashed {
+        /// The last step that was written down.
+        step: u64,
+        /// Where the last checkpoint lies, if one was written.
+        checkpoint: Option<String>,
+    },
 }
 
 /// What changed. A field that is `None` or empty did not.

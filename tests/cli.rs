@@ -70,9 +70,8 @@ fn every_bad_input_gets_one_line_that_says_what_and_where() {
         (vec!["train", "--data", &short], vec!["tokens", "65", "--context"]),
         (vec!["train", "--data", &binary], vec!["binary.txt", "UTF-8"]),
         (vec!["train", "--data", &jsonl], vec!["rows.jsonl, line 1", "\"text\""]),
-        (vec!["train", "--data", "-"], vec!["data.txt", "no text"]),
+        (vec!["train", "--data", "-"], vec!["--data -: standard input holds no text"]),
         (vec!["train", "--text", "A"], vec!["--text", "1 token", "two"]),
-        (vec!["train", "--theme", "nope"], vec!["--theme", "`nope`", "dark, light"]),
         (vec!["train", "--device", "cuda"], vec!["--device cuda", "--features cuda"]),
         (vec!["eval", "no-such-model", "--text", "a b"], vec!["no-such-model"]),
         (vec!["eval", &cut, "--text", "a b"], vec!["cut.gguf"]),
@@ -113,6 +112,22 @@ fn wrong_usage_ends_with_exit_code_two() {
         vec!["dance"],
     ] {
         assert_eq!(refusal(&arguments).0, 2, "{arguments:?}");
+    }
+    // Here the command itself sees it.
+    for (arguments, words) in [
+        (
+            vec!["train", "--theme", "nope"],
+            "--theme: there is no theme `nope`; the built-in ones are dark, light",
+        ),
+        (
+            vec!["probe", "m", "--param", "a[0]", "--param", "b[0]", "--param", "c[0]"],
+            "--param: 3 parameters",
+        ),
+        (vec!["slice", "m", "--out", "s.doc"], ".json, .csv, .npz or .vtp"),
+    ] {
+        let (code, error) = refusal(&arguments);
+        assert_eq!((code, error.lines().count()), (2, 1), "{arguments:?}: {error}");
+        assert!(error.starts_with("llamascape: ") && error.contains(words), "{arguments:?}: {error}");
     }
 }
 

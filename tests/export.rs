@@ -220,12 +220,11 @@ fn what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing() {
     for (run, flags, code, words) in [
         (&bare, vec!["--out", "a.gif"], 1, "no slice was kept: train with --slice-every"),
         (&bare, vec!["--out", "a.cast"], 1, "no slice was kept"),
-        (&bare, vec!["--out", "a.npz"], 1, "no slice was kept"),
         (&bare, vec!["--out", "frames/"], 1, "no slice was kept"),
-        (&kept, vec!["--out", "a.mp4"], 1, ".csv, .npz, .cast or .gif, or in /"),
+        (&kept, vec!["--out", "a.mp4"], 2, ".csv, .npz, .cast or .gif, or in /"),
         (&kept, vec!["--out", own.to_str().unwrap()], 1, "is a file of the run"),
         (&kept, vec!["--out", "nowhere/a.gif"], 1, "nowhere/a.gif"),
-        (&kept, vec!["--out", "a.gif", "--theme", "nope"], 1, "there is no theme `nope`"),
+        (&kept, vec!["--out", "a.gif", "--theme", "nope"], 2, "there is no theme `nope`"),
         (&kept, vec!["--out", "a.cast", "--size", "40x10"], 2, "80x24"),
         (&kept, vec!["--out", "a.gif", "--fps", "0"], 2, "--fps"),
         (&kept, vec!["--out", "a.gif", "--frames", "0"], 2, "--frames"),
@@ -239,4 +238,15 @@ fn what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing() {
     let (code, table, _) = bare.say(&[]);
     assert_eq!((code, table.lines().count()), (0, 13), "metrics need no slice");
     assert!(table.starts_with("step,") || table.contains(",step"), "{table}");
+    bare.export("metrics.npz", &[]);
+    let arrays: BTreeMap<String, Tensor> =
+        Tensor::read_npz(bare.path("metrics.npz")).unwrap().into_iter().collect();
+    assert!(arrays.contains_key("metrics/loss") && !arrays.contains_key("loss"), "{:?}", arrays.keys());
+
+    std::fs::write(bare.run().join("metrics.jsonl"), "").unwrap();
+    for flags in [&[][..], &["--out", "none.csv"], &["--out", "none.npz"]] {
+        let (code, table, error) = bare.say(flags);
+        assert_eq!((code, table.as_str(), error.lines().count()), (1, "", 1), "{flags:?}: {error}");
+        assert!(error.contains("metrics.jsonl: no step was written down"), "{error}");
+    }
 }

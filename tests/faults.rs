@@ -23,6 +23,8 @@ use pty::Pty;
 /// Long enough for a debug build on a busy machine; a test that works never waits for it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+const ENDLESS: [&str; 3] = ["--headless", "--steps", "1000000000"];
+
 /// Waits until something is so.
 fn until(what: &str, so: impl Fn() -> bool) {
     let started = Instant::now();
@@ -46,9 +48,14 @@ impl Home {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_llamascape"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_llamascape"));
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .env("XDG_STATE_HOME", self.path())
             .env("XDG_RUNTIME_DIR", self.path())
             .env("XDG_CACHE_HOME", self.path())
@@ -86,8 +93,12 @@ impl Home {
 
     /// A new run without a screen that trains.
     fn unwatched(&self, name: &str, more: &[&str]) -> (Child, Run) {
-        let endless = ["--headless", "--steps", "1000000000"];
-        let engine = self.command(&[&quick(name)[..], &endless[..], more].concat()).spawn().unwrap();
+        self.begun(self.command(&[&quick(name)[..], &ENDLESS[..], more].concat()))
+    }
+
+    /// The run of this command.
+    fn begun(&self, mut command: Command) -> (Child, Run) {
+        let engine = command.spawn().unwrap();
         until("a run", || self.folder().is_some_and(|run| run.join("metrics.jsonl").is_file()));
         (engine, self.run())
     }
@@ -270,6 +281,10 @@ fn a_screen_that_is_killed_is_not_missed_and_the_run_of_an_engine_that_is_killed
     assert!(socket.exists() && run.read("state.json").contains("\"running\""));
     let runs: Value = serde_json::from_slice(&home.output(&["runs", "--json"]).stdout).unwrap();
     assert_eq!(runs["runs"][0]["state"], "crashed");
+    let mut screen = home.screen(&["replay", "killed"]);
+    screen.until("how it ended", |text| text.contains("crashed at step "));
+    screen.press("q");
+    assert_eq!(screen.end().0, 0);
     let refused = home.refusal(&["attach", "killed"]);
     assert!(refused.contains("killed is not running"), "{refused}");
 
@@ -355,6 +370,39 @@ fn screens_come_and_go_and_no_step_is_lost_and_no_file_stays_open() {
 }
 
 #[test]
+fn screens_that_come_and_go_leave_nothing_in_the_memory_of_an_engine_that_waits() {
+    let home = Home::new();
+    let mut first = home.screen(&[&quick("waiting")[..], &["--paused"]].concat());
+    first.until("the beginning", |text| text.contains("step 0 "));
+    first.press("SSS");
+    // From here on no states are added to those that are kept to go back to.
+    first.until("its waiting", |text| shown(text) == 30 && text.contains("paused"));
+    let run = home.run();
+    let (engine, socket) = (run.engine(), run.0.socket().unwrap());
+    let visits = |count: usize| {
+        for _ in 0..count {
+            // What holds the connection ends with it.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut link = client::connect(&socket, true).await.unwrap();
+                hear(&mut link, |status| status.viewers == 2 && status.step == 30).await;
+            });
+            drop(runtime);
+            first.until("the visitor's leaving", |text| text.contains("1 viewer "));
+        }
+    };
+    // The first ones bring what is there for all that follow.
+    visits(3);
+    let (held, open) = (resident(engine), open_files(engine));
+    visits(30);
+    let grown = resident(engine).saturating_sub(held);
+    assert!(grown < 8 << 10, "the engine has grown by {grown} KiB");
+    until("as many open files as before", || open_files(engine) <= open);
+    first.press("qs");
+    assert_eq!(first.end().0, 0);
+}
+
+#[test]
 fn a_disk_that_takes_no_more_stops_no_training_and_what_it_missed_is_added_later() {
     let home = Home::new();
     let (engine, run) = home.unwatched("full", &["--save-every", "500"]);
@@ -432,6 +480,50 @@ fn the_first_interrupt_saves_and_the_second_ends_an_engine_at_once() {
     let (code, said) = ended(engine);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("told to end at once") && run.state() == RunState::Crashed, "{said}");
+}
+
+#[test]
+fn a_terminal_that_hangs_up_has_a_run_without_a_screen_save_and_end() {
+    let home = Home::new();
+    let terminal = home.screen(&[&quick("closed")[..], &ENDLESS[..]].concat());
+    terminal.until("a step", |text| text.contains("step "));
+    until("a run", || home.folder().is_some_and(|run| run.join("metrics.jsonl").is_file()));
+    let run = home.run();
+    run.until_more(20);
+    assert_eq!(terminal.hang_up(), 0);
+    let last = run.last_of_all_steps();
+    assert!(run.has_checkpoint(last) && run.state() == RunState::Stopped, "{}", run.log());
+
+    // A session that ends sends both; and the hang-up alone never ends it at once.
+    let home = Home::new();
+    let (engine, run) = home.unwatched("session", &[]);
+    run.until_more(20);
+    let process = Pid::from_child(&engine);
+    kill_process(process, Signal::STOP).unwrap();
+    until("its stop", || stat(process, 3) == "T");
+    for signal in [Signal::HUP, Signal::TERM, Signal::CONT] {
+        kill_process(process, signal).unwrap();
+    }
+    let (code, said) = ended(engine);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(run.has_checkpoint(run.last_of_all_steps()), "{said}");
+}
+
+#[test]
+fn a_run_that_is_to_outlive_its_terminal_hears_no_hang_up() {
+    let home = Home::new();
+    let mut command = home.program("sh");
+    // What nohup does.
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_llamascape")]);
+    command.args([&quick("kept")[..], &ENDLESS[..]].concat());
+    let (engine, run) = home.begun(command);
+    run.until_more(20);
+    let process = Pid::from_child(&engine);
+    kill_process(process, Signal::HUP).unwrap();
+    run.until_more(200);
+    kill_process(process, Signal::TERM).unwrap();
+    let (code, said) = ended(engine);
+    assert!(code == Some(0) && run.has_checkpoint(run.last_of_all_steps()), "{said}");
 }
 
 #[test]

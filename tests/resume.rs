@@ -143,6 +143,7 @@ fn what_a_run_can_not_go_on_from_is_said_in_one_line_and_nothing_is_lost() {
     let moments = std::fs::read(checkpoint.join("optimizer.safetensors")).unwrap();
     damage("optimizer.safetensors", None, "No such file");
     damage("optimizer.safetensors", Some(&moments[..moments.len() / 2]), "its header asks for");
+    damage("optimizer.safetensors", Some(b""), "incomplete: take a checkpoint of another step, RUN@STEP");
     damage("trainer_state.json", None, "not there");
     damage("trainer_state.json", Some(b"{"), "no state of a run");
     let other = path(&home, "other");

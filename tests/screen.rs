@@ -226,6 +226,18 @@ fn the_screen_and_its_slice_are_exported_and_a_file_that_is_there_stays() {
 }
 
 #[test]
+fn a_terminal_that_takes_no_line_back_gets_lines_that_stay() {
+    let home = tempfile::tempdir().unwrap();
+    let arguments = ["train", "--headless", "--steps", "3", "--name", "plain", "--threads", "1"];
+    let pty = Pty::script(home.path(), 120, 40, "TERM=dumb exec \"$0\" \"$@\"", &arguments);
+    let (code, text) = pty.end();
+    assert_eq!(code, 0, "{text}");
+    for step in 1..=3 {
+        assert!(text.contains(&format!("step {step}/3  loss ")), "{text}");
+    }
+}
+
+#[test]
 fn a_terminal_that_is_too_small_is_refused_before_anything_is_begun() {
     let home = tempfile::tempdir().unwrap();
     let pty = Pty::start(home.path(), 10, 5, &["train"]);

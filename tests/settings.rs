@@ -144,6 +144,31 @@ fn keys_that_can_not_be_had_are_told_before_a_screen_opens() {
 }
 
 #[test]
+fn a_theme_that_can_not_be_had_is_told_where_it_is_named() {
+    let home = home("[screen]\ntheme = \"nrod\"\n");
+    let place = home.path().join("config/llamascape/config.toml").display().to_string();
+    for command in ["config", "train", "attach", "replay", "compare"] {
+        let output = llamascape(home.path(), &[command]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{command}: {error}");
+        let problem =
+            "line 2: screen.theme = nrod: there is no theme `nrod`; the built-in ones are dark, light";
+        assert!(error.contains(&format!("{place}, {problem}")), "{command}: {error}");
+    }
+}
+
+#[test]
+fn a_settings_file_that_is_asked_for_has_to_be_one_even_where_nothing_of_it_counts() {
+    let home = home("");
+    for command in [&["runs"][..], &["doctor"], &["export"]] {
+        let output = llamascape(home.path(), &[command, &["--config", "no-such.toml"]].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {error}");
+        assert!(error.contains("no-such.toml: "), "{error}");
+    }
+}
+
+#[test]
 fn doctor_tells_scripts_what_there_is_without_a_terminal() {
     let home = home("");
     let output = llamascape(home.path(), &["doctor", "--json"]);

@@ -342,26 +342,31 @@ fn what_can_not_be_done_is_refused_in_one_line() {
     let model = fixture();
     let model = model.to_str().unwrap();
     let text = ["--text", TEXT];
-    for (flags, words) in [
-        (vec!["--text", ""], "token: a prompt needs two"),
-        (vec!["--text", &long], "more than the model's context of 256"),
+    for (code, flags, words) in [
+        (1, vec!["--text", ""], "token: a prompt needs two"),
+        (1, vec!["--text", &long], "more than the model's context of 256"),
         (
+            2,
             [&text[..], &["--grid", "5x5", "--range=-0.5:1"]].concat(),
             "lies outside the picture: widen --range",
         ),
-        ([&text[..], &["--grid", "5x5", "--offset", "0,2"]].concat(), "--offset 0,2: the start lies outside"),
-        ([&text[..], &["--grid", "5x5", "--range=-1:1,0.05:0.05"]].concat(), "5 points need a width"),
-        ([&text[..], &["--seeds", "1"]].concat(), "two seeds"),
-        ([&text[..], &["--seeds", "5,5"]].concat(), "the same but for their length"),
-        ([&text[..], &["--layers", "0..9"]].concat(), "which has 2"),
-        ([&text[..], &["--out", "w.csv"]].concat(), ".npz, .json or .gif"),
-        ([&text[..], &["--out", "w.gif"]].concat(), "add --grid"),
-        ([&text[..], &["--out", "no/such/folder/w.npz"]].concat(), "no/such/folder"),
-        ([&text[..], &["--memory", "100k"]].concat(), "0.00 GB are allowed"),
+        (
+            2,
+            [&text[..], &["--grid", "5x5", "--offset", "0,2"]].concat(),
+            "--offset 0,2: the start lies outside",
+        ),
+        (2, [&text[..], &["--grid", "5x5", "--range=-1:1,0.05:0.05"]].concat(), "5 points need a width"),
+        (2, [&text[..], &["--seeds", "1"]].concat(), "two seeds"),
+        (1, [&text[..], &["--seeds", "5,5"]].concat(), "the same but for their length"),
+        (1, [&text[..], &["--layers", "0..9"]].concat(), "which has 2"),
+        (2, [&text[..], &["--out", "w.csv"]].concat(), ".npz, .json or .gif"),
+        (2, [&text[..], &["--out", "w.gif"]].concat(), "add --grid"),
+        (1, [&text[..], &["--out", "no/such/folder/w.npz"]].concat(), "no/such/folder"),
+        (1, [&text[..], &["--memory", "100k"]].concat(), "100.0 kB are allowed"),
     ] {
         let output = command(&[&["wormhole", model][..], &flags].concat()).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{flags:?}: {error}");
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {error}");
         assert!(error.starts_with("llamascape: ") && error.contains(words), "{flags:?}: {error}");
         assert!(output.stdout.is_empty(), "{flags:?}");
     }

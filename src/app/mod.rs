@@ -223,7 +223,9 @@ impl App {
                     return self.drop_cursor();
                 }
             }
-            ToScreen::Closed(outcome @ Outcome::Stopped { .. }) if self.link != Link::Stopping => {
+            ToScreen::Closed(outcome @ (Outcome::Stopped { .. } | Outcome::Crashed { .. }))
+                if self.link != Link::Stopping =>
+            {
                 self.view.modal = None;
                 self.link = Link::Ended(outcome);
             }

@@ -291,7 +291,10 @@ mod tests {
         let mut app = app(1..=1001);
         let point = |app: &mut App, gesture, along| {
             let place = Some([along, 0.5]);
-            assert_eq!(app.update(Message::Mouse(Pointed { gesture, pane: Spot::Pane(Pane::Loss), place })), []);
+            assert_eq!(
+                app.update(Message::Mouse(Pointed { gesture, pane: Spot::Pane(Pane::Loss), place })),
+                []
+            );
         };
         point(&mut app, Gesture::WheelUp, 0.25);
         assert_eq!(shown(&app), (126, 626));

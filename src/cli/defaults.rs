@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Remapped};
 use super::{given, screen, train};
+use crate::theme::ColorDepth;
 
 /// A settings file is not longer.
 const MOST_BYTES: u64 = 1 << 20;
@@ -107,13 +108,25 @@ impl Defaults {
         let said = |problem: String| format!("{}{problem}", path.display());
         match read(&path) {
             Ok(text) => {
-                let read =
-                    parse(&text).map_err(|(line, problem)| said(format!(", line {line}: {problem}")))?;
+                let read = parse(&text).and_then(Self::with_theme);
+                let read = read.map_err(|(line, problem)| said(format!(", line {line}: {problem}")))?;
                 Ok(Self { path: Some(path), ..read })
             }
             Err(error) if asked.is_none() && error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(said(format!(": {error}: give another file with --config, or --no-config"))),
         }
+    }
+
+    /// The same, if its theme can be had.
+    fn with_theme(self) -> Result<Self, Problem> {
+        for Entry { table, flag, values, line } in &self.entries {
+            let themes = values.iter().filter(|_| key(flag) == "theme");
+            for name in themes {
+                screen::find_theme(name, ColorDepth::True)
+                    .map_err(|problem| (*line, format!("{}.theme = {name}: {problem}", table.name())))?;
+            }
+        }
+        Ok(self)
     }
 
     /// The command with these defaults of its flags, for a command line that comes to `matches`.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{defaults, screen};
 use crate::model::checkpoint::hub::Hub;
 use crate::model::device::{self, DeviceChoice};
-use crate::model::memory::available;
+use crate::model::memory::{available, size};
 use crate::run::dir::{cache_folder, runs_folder};
 use crate::terminal::{Abilities, Graphics, abilities};
 use crate::theme::{ColorDepth, luminance};
@@ -176,7 +176,7 @@ impl Report {
             Line("locale", set(self.locale.as_deref()), locale.map(str::to_owned)),
             Line("inside", inside, None),
             Line("threads", self.threads.to_string(), None),
-            Line("memory", format!("{:.1} GB free", self.memory_bytes as f64 / 1e9), memory),
+            Line("memory", format!("{} free", size(self.memory_bytes)), memory),
             Line("vectors", cpu, None),
             Line("device", self.device.clone(), None),
             self.runs.line("runs", "set XDG_STATE_HOME, or give --run-dir"),

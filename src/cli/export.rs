@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::progress::Progress;
 use super::screen;
+use super::usage::Usage;
 use crate::export::film::Film;
 use crate::export::picture::Scale;
 use crate::export::{arrays, create, metrics, picture, replace, writable};
@@ -84,10 +85,10 @@ impl Form {
             Some("npz") => Ok(Self::Npz),
             Some("cast") => Ok(Self::Cast),
             Some("gif") => Ok(Self::Gif),
-            _ => bail!(
+            _ => Err(Usage::error(format!(
                 "--out {}: the name must end in .csv, .npz, .cast or .gif, or in / for a folder of .png",
                 out.display()
-            ),
+            ))),
         }
     }
 }
@@ -97,7 +98,7 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let dir = RunDir::find(self.run.as_deref())?;
         let Some(out) = &self.out else {
-            return super::print(&metrics::csv(&lines(&dir)?));
+            return super::print(&metrics::csv(&steps(&dir)?));
         };
         if out.canonicalize().is_ok_and(|path| path.starts_with(dir.path())) {
             bail!("--out {}: is a file of the run: choose another", out.display());
@@ -108,7 +109,7 @@ impl Args {
         }
         match form {
             Form::Csv => {
-                let table = metrics::csv(&lines(&dir)?);
+                let table = metrics::csv(&steps(&dir)?);
                 let written = replace(out, |file| file.write_all(table.as_bytes()));
                 written.with_context(|| out.display().to_string())
             }
@@ -120,7 +121,9 @@ impl Args {
     }
 
     fn arrays(&self, dir: &RunDir, out: &Path) -> anyhow::Result<()> {
-        let (slices, lines) = (self.slices(dir, None)?, lines(dir)?);
+        // Of a run that has kept no slices, the metrics are all there is, and the other way round.
+        let slices = self.chosen(kept(dir)?, None);
+        let lines = if slices.is_empty() { steps(dir)? } else { lines(dir)? };
         let chosen = arrays::of_one_grid(&slices);
         let left_out = slices.len() - chosen.len();
         if let Some(first) = chosen.first().filter(|_| left_out > 0) {
@@ -187,15 +190,20 @@ impl Args {
 
     /// The slices of the run, oldest first, at least one and at most as many as were asked for.
     fn slices(&self, dir: &RunDir, default: Option<NonZero<usize>>) -> anyhow::Result<Vec<Slice>> {
-        let path = dir.path().join(run::slices::FILE);
-        let slices = run::slices::all(dir.path()).with_context(|| path.display().to_string())?;
+        let slices = kept(dir)?;
         if slices.is_empty() {
+            let path = dir.path().join(run::slices::FILE);
             bail!("{}: no slice was kept: train with --slice-every, or watch it on a screen", path.display());
         }
-        Ok(match self.frames.or(default) {
+        Ok(self.chosen(slices, default))
+    }
+
+    /// As many of the slices as were asked for.
+    fn chosen(&self, slices: Vec<Slice>, default: Option<NonZero<usize>>) -> Vec<Slice> {
+        match self.frames.or(default) {
             Some(most) => evenly(slices, most),
             None => slices,
-        })
+        }
     }
 }
 
@@ -208,6 +216,21 @@ fn evenly(slices: Vec<Slice>, most: NonZero<usize>) -> Vec<Slice> {
     let last = slices.len() - 1;
     let kept: BTreeSet<usize> = (0..most).map(|back| last - back * last / (most - 1).max(1)).collect();
     slices.into_iter().enumerate().filter(|(index, _)| kept.contains(index)).map(|(_, slice)| slice).collect()
+}
+
+/// The slices of the run, oldest first.
+fn kept(dir: &RunDir) -> anyhow::Result<Vec<Slice>> {
+    let path = dir.path().join(run::slices::FILE);
+    run::slices::all(dir.path()).with_context(|| path.display().to_string())
+}
+
+/// The metrics of the run, at least one line.
+fn steps(dir: &RunDir) -> anyhow::Result<Vec<IndexMap<String, Value>>> {
+    let lines = lines(dir)?;
+    if lines.is_empty() {
+        bail!("{}: no step was written down", dir.path().join(run::metrics::FILE).display());
+    }
+    Ok(lines)
 }
 
 /// The metrics of the run.

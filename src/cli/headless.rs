@@ -97,7 +97,9 @@ impl<'a> Summary<'a> {
             seconds: status.seconds,
             tokens_per_second: finite(status.tokens_per_second),
             checkpoint: match &report.outcome {
-                Outcome::Stopped { checkpoint, .. } => checkpoint.as_deref(),
+                Outcome::Stopped { checkpoint, .. } | Outcome::Crashed { checkpoint, .. } => {
+                    checkpoint.as_deref()
+                }
                 Outcome::Failed { .. } => None,
             },
         }

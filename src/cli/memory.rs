@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use crate::landscape::survey::Survey;
-use crate::model::memory::available;
+use crate::model::memory::{available, size};
 
 /// A number of bytes, such as `800M`, `2G` or `2GiB`.
 pub(super) fn parse(text: &str) -> Result<u64, String> {
@@ -29,13 +29,12 @@ pub(super) fn budget(asked: Option<u64>) -> u64 {
 
 /// Fails with both numbers where something would take more than the budget.
 pub(super) fn check(what: &str, needed: u64, budget: u64) -> anyhow::Result<()> {
-    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     if needed > budget {
         bail!(
-            "{what} would take {:.2} GB, {:.2} GB are allowed: give more with --memory, or turn fewer tensors \
+            "{what} would take {}, {} are allowed: give more with --memory, or turn fewer tensors \
              with --layers or --tensors",
-            gigabytes(needed),
-            gigabytes(budget)
+            size(needed),
+            size(budget)
         );
     }
     Ok(())

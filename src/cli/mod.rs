@@ -30,6 +30,7 @@ mod slice;
 mod start;
 mod tour;
 mod train;
+mod usage;
 mod wormhole;
 
 use std::ffi::OsString;
@@ -42,10 +43,12 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
+use rustix::io::Errno;
 
 use crate::run::journal::printable;
 use crate::ui::text;
 use defaults::{Defaults, Table};
+pub use usage::Usage;
 
 /// See how a language model learns.
 ///
@@ -131,7 +134,8 @@ fn parse_from(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     }
     let mut cli = Cli::from_matches(&matches)?;
     let tables = cli.tables();
-    if tables.is_empty() || cli.no_config {
+    // A file that was asked for is to be one, even where nothing of it counts.
+    if cli.no_config || tables.is_empty() && cli.config.is_none() {
         return Ok(cli);
     }
     let defaults = Defaults::find(cli.config.as_deref()).map_err(|problem| {
@@ -315,13 +319,13 @@ fn without_backtrace(message: &str) -> &str {
     message.split("\n   0: ").next().unwrap_or(message)
 }
 
-/// Writes to stdout. A reader that has gone, as `head` does, has seen enough.
+/// Writes to stdout. A reader that has gone, as `head` does, has seen enough; and a terminal that has gone shows nothing.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("standard output can't be written")
-        }
-        _ => Ok(()),
-    }
+    let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) else { return Ok(()) };
+    // A file says that it is no terminal, whatever else is wrong with it.
+    let terminal = rustix::termios::tcgetattr(rustix::stdio::stdout());
+    let is_gone =
+        error.kind() == std::io::ErrorKind::BrokenPipe || terminal.is_err_and(|error| error == Errno::IO);
+    if is_gone { Ok(()) } else { Err(error).context("standard output can't be written") }
 }

@@ -15,6 +15,7 @@ use super::evaluation::Task;
 use super::export::stops;
 use super::model::{self, SelectionArgs};
 use super::ranges::{coordinates, grid, ranges};
+use super::usage::Usage;
 use super::{directions, memory, printable, screen};
 use crate::export::poster::raster::rasterise;
 use crate::export::poster::{Colors, Layout, Panel, Paper, Poster, View};
@@ -150,7 +151,7 @@ impl Form {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("svg") => Ok(Self::Svg),
             Some("png") => Ok(Self::Png),
-            _ => bail!("--out {}: the name must end in .svg or .png", path.display()),
+            _ => Err(Usage::error(format!("--out {}: the name must end in .svg or .png", path.display()))),
         }
     }
 }
@@ -170,11 +171,14 @@ impl Args {
         let layout = Layout::new(self.paper, self.columns.map(NonZero::get), self.models.len())?;
         let colors = colors(&screen::theme(Some(&self.theme))?);
         if self.grid.0 < 2 || self.grid.1 < 2 {
-            bail!("--grid {}x{}: a surface has two points a side at least", self.grid.0, self.grid.1);
+            let (columns, rows) = self.grid;
+            return Err(Usage::error(format!(
+                "--grid {columns}x{rows}: a surface has two points a side at least"
+            )));
         }
         coordinates(self.range, self.grid)?;
         let [first, second] = self.seeds[..] else {
-            bail!("--seeds: two directions need two seeds, such as 11,111");
+            return Err(Usage::error("--seeds: two directions need two seeds, such as 11,111"));
         };
         if form == Form::Png {
             // A blank sheet tells whether there can be a full one.

@@ -11,6 +11,7 @@ use super::choices::ObjectiveName;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::range;
+use super::usage::Usage;
 use crate::export::surface::finite;
 use crate::landscape::directions::LossFunction;
 use crate::landscape::evaluator::Objective;
@@ -93,7 +94,8 @@ impl Args {
     /// Sweeps and prints.
     pub(super) fn run(self) -> anyhow::Result<()> {
         if self.param.len() > 2 {
-            bail!("--param: {} parameters; a sweep takes one or two", self.param.len());
+            let problem = format!("--param: {} parameters; a sweep takes one or two", self.param.len());
+            return Err(Usage::error(problem));
         }
         let interrupted = super::interrupt::flag()?;
         let device = device::open(self.device)?;
@@ -116,11 +118,13 @@ impl Args {
         let count =
             self.points.map_or(if second.is_some() { probe::SIDE } else { probe::POINTS }, NonZero::get);
         if count.saturating_mul(if second.is_some() { count } else { 1 }) > MOST {
-            bail!("--points {count}: a sweep has at most {MOST} points, of both parameters together");
+            return Err(Usage::error(format!(
+                "--points {count}: a sweep has at most {MOST} points, of both parameters together"
+            )));
         }
         let (low, high) = self.range;
         if count > 1 && low >= high {
-            bail!("--range {low}:{high}: {count} points need a width");
+            return Err(Usage::error(format!("--range {low}:{high}: {count} points need a width")));
         }
         let moves = evenly(low, high, count);
         let mut grid = Grid::new(moves.clone(), if second.is_some() { moves.clone() } else { vec![0.0] });
@@ -162,13 +166,16 @@ impl Args {
 impl Args {
     /// The parameters that `--param` names.
     fn named(&self, params: &Params, function: &LossFunction) -> anyhow::Result<Vec<Entry>> {
+        for text in &self.param {
+            probe::parts(text).map_err(|problem| Usage::error(format!("--param {problem}")))?;
+        }
         let place =
             |text: &String| probe::place(text, params).map_err(|problem| anyhow!("--param {problem}"));
         let places = self.param.iter().map(place).collect::<anyhow::Result<Vec<_>>>()?;
         if let [first, second] = &places[..]
             && first == second
         {
-            bail!("--param: both are {}; a pair needs two", self.param[0]);
+            return Err(Usage::error(format!("--param: both are {}; a pair needs two", self.param[0])));
         }
         let names: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
         let gradient = function.gradient(params, &names)?;

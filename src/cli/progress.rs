@@ -1,4 +1,4 @@
-//! Progress on stderr: a line that renews itself on a terminal, plain lines otherwise.
+//! Progress on stderr: a line that renews itself on a terminal that can take one back, plain lines otherwise.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::run::journal::printable;
 use crate::ui::text;
 
-/// Stderr: on a terminal a line that renews itself below lines that stay, elsewhere lines that all stay.
+/// Stderr: on a terminal that can take it back a line that renews itself below lines that stay, elsewhere lines that all stay.
 #[derive(Debug)]
 pub(super) struct Console {
-    terminal: bool,
+    renews: bool,
     /// The line that renews itself, as it is on the terminal now.
     renewed: Mutex<String>,
 }
@@ -18,19 +18,21 @@ pub(super) struct Console {
 impl Console {
     /// Nothing is said yet.
     pub(super) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), renewed: Mutex::default() }
+        // Shells inside editors say that they obey nothing.
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { renews: std::io::stderr().is_terminal() && !is_dumb, renewed: Mutex::default() }
     }
 
     /// Whether a line can take the place of another.
     pub(super) fn renews(&self) -> bool {
-        self.terminal
+        self.renews
     }
 
     /// Says a line that takes the place of the last one like it, where that can be.
     pub(super) fn renew(&self, text: &str) {
         let text = printable(text);
         let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.terminal {
+        if self.renews {
             // What goes over two rows could not be taken back.
             *renewed = text::shorten(&text, columns().saturating_sub(1));
             put(&format!("\r\x1b[K{renewed}"));
@@ -43,7 +45,7 @@ impl Console {
     pub(super) fn say(&self, text: &str) {
         let text = printable(text);
         let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.terminal {
+        if self.renews {
             put(&format!("\r\x1b[K{text}\n{renewed}"));
         } else {
             put(&format!("{text}\n"));

@@ -1,7 +1,6 @@
 //! Ranges, grids and places as a person types them.
 
-use anyhow::bail;
-
+use super::usage::Usage;
 use crate::landscape::survey::evenly;
 
 /// Nothing is to be seen farther out, in units of the directions.
@@ -48,7 +47,9 @@ pub(super) fn coordinates(
 ) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     let along = |(low, high): (f64, f64), count: usize| -> anyhow::Result<Vec<f64>> {
         if count > 1 && low >= high {
-            bail!("--range {low}:{high}: {count} points need a width; --grid 1x1 is one point");
+            let problem =
+                format!("--range {low}:{high}: {count} points need a width; --grid 1x1 is one point");
+            return Err(Usage::error(problem));
         }
         Ok(evenly(low, high, count))
     };

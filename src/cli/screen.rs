@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use etcetera::BaseStrategy;
 
+use super::usage::Usage;
 use crate::app::start::{Choice, Row};
 use crate::app::{Action, Bindings, Leave, Options, Remembered, View, comparison};
 use crate::protocol::Outcome;
@@ -14,7 +15,7 @@ use crate::run::client;
 use crate::run::comparison::Host;
 use crate::run::dir::RunDir;
 use crate::run::{panics, replay};
-use crate::terminal::{self, Look, Terminal};
+use crate::terminal::{self, Look, LookError, Terminal};
 use crate::theme::{self, ColorDepth, Theme};
 use crate::ui::text;
 
@@ -66,10 +67,26 @@ pub(super) fn theme(name: Option<&str>) -> anyhow::Result<Theme> {
     Ok(look(name, ColorDepth::True)?.into_theme())
 }
 
+/// A look with the theme of that name, a person's own or a built-in one.
+pub(super) fn find_theme(name: &str, depth: ColorDepth) -> Result<Look, LookError> {
+    Look::new(Some(name), depth, themes())
+}
+
+/// Where a person's own themes are.
+fn themes() -> Option<PathBuf> {
+    Some(config_folder()?.join("themes"))
+}
+
 fn look(name: Option<&str>, depth: ColorDepth) -> anyhow::Result<Look> {
-    let themes = config_folder().map(|folder| folder.join("themes"));
-    Look::new(name, depth, themes)
-        .map_err(|error| anyhow::anyhow!("--theme: {}", text::escape(&error.to_string())))
+    Look::new(name, depth, themes()).map_err(|error| {
+        let problem = format!("--theme: {}", text::escape(&error.to_string()));
+        // Of a file that is there, the file is wrong.
+        if matches!(error, LookError::Theme(_)) {
+            Usage::error(problem)
+        } else {
+            anyhow::anyhow!("{problem}")
+        }
+    })
 }
 
 /// Whether the environment asks for no colours.
@@ -153,7 +170,9 @@ pub(super) fn tour(
         anyhow::Ok(left?)
     })??;
     match leave {
-        Leave::Detach | Leave::Compare | Leave::Closed(Outcome::Stopped { .. }) => Ok(()),
+        Leave::Detach | Leave::Compare | Leave::Closed(Outcome::Stopped { .. } | Outcome::Crashed { .. }) => {
+            Ok(())
+        }
         Leave::Closed(Outcome::Failed { error }) => Err(anyhow::Error::msg(error)),
         Leave::Lost(reason) => Err(anyhow::anyhow!("the tour has ended: {reason}")),
     }
@@ -200,6 +219,9 @@ pub(super) fn watch(
             Ok(())
         }
         Leave::Closed(Outcome::Failed { error }) => Err(anyhow::Error::msg(error)),
+        Leave::Closed(Outcome::Crashed { step, .. }) => Err(anyhow::anyhow!(
+            "{name} crashed at step {step}; `llamascape train --resume {name}` goes on with it"
+        )),
         Leave::Lost(reason) => Err(anyhow::anyhow!(
             "lost the engine of {name}: {reason}; `llamascape attach {name}` tries again, `llamascape runs` tells \
              whether it still runs"

@@ -14,6 +14,7 @@ use super::evaluation::Task;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::{coordinates, grid, offset, ranges};
+use super::usage::Usage;
 use crate::export::surface::{Format, Lines, Surface, finite};
 use crate::export::writable;
 use crate::landscape::directions::{
@@ -137,27 +138,27 @@ impl Args {
             }
         }
         if let Some(path) = &self.out {
-            Format::of(path).context("--out")?;
+            Format::of(path).map_err(|problem| Usage::error(format!("--out: {problem}")))?;
         }
         let (alphas, betas) = self.coordinates()?;
         // A line through the weights has no second direction.
         let line = betas == [0.0] && self.plane == Kind::Random && self.load_directions.is_none();
         let several = self.seeds.len() > 2;
         if self.seeds.len() < 2 && !line {
-            bail!("--seeds: two directions need two seeds, such as 11,111");
+            return Err(Usage::error("--seeds: two directions need two seeds, such as 11,111"));
         }
         if several && !line {
-            bail!(
+            return Err(Usage::error(format!(
                 "--seeds: {} seeds give lines through the weights, one each: add --grid {}x1, without an offset \
                  along the second direction, and leave --plane out",
                 self.seeds.len(),
                 self.grid.0
-            );
+            )));
         }
         if self.resume
             && self.out.as_deref().is_some_and(|path| Format::of(path).is_ok_and(|f| f == Format::Vtp))
         {
-            bail!("--resume: a .vtp can't be read again: give a .json, .csv or .npz");
+            return Err(Usage::error("--resume: a .vtp can't be read again: give a .json, .csv or .npz"));
         }
         let interrupted = super::interrupt::flag()?;
         let device = device::open(self.device)?;
@@ -269,7 +270,9 @@ impl Args {
     ) -> anyhow::Result<Plane> {
         let params = &checkpoint.params;
         if self.plane != Kind::Random && self.norm.is_some_and(|norm| norm != NormName::None) {
-            bail!("--norm scales random directions; it would turn any other away from what it stands for");
+            let problem =
+                "--norm scales random directions; it would turn any other away from what it stands for";
+            return Err(Usage::error(problem));
         }
         let progress = Progress::new(self.quiet);
         Ok(match &self.plane {

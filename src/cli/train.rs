@@ -1,7 +1,7 @@
 //! `train`: train a model, and watch it where there is a terminal.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use super::choices::OptimizerName;
 use super::engine::Greeting;
+use super::usage::Usage;
 use super::{LogLevel, headless, resume, screen};
 use crate::app::{Action, Bindings, Options};
 use crate::model::checkpoint::Place;
@@ -269,7 +270,8 @@ impl Args {
         let headless = self.is_headless();
         let look = self.look()?;
         if self.json && !headless {
-            bail!("--json prints a summary at the end of a run without a screen: add --headless");
+            let problem = "--json prints a summary at the end of a run without a screen: add --headless";
+            return Err(Usage::error(problem));
         }
         if !headless {
             crate::terminal::check_size()?;
@@ -278,7 +280,7 @@ impl Args {
             resume::find(run, headless, |earlier| self.resumed(earlier, threads))?
         } else {
             let settings = self.settings(threads)?;
-            settings.check().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+            settings.check().map_err(Usage::error)?;
             let dir = self.create(settings)?;
             let settings = dir.settings()?;
             (dir, Begin::New, settings)
@@ -397,8 +399,11 @@ impl Args {
         if settings.data != DataSource::Path(PathBuf::from("-")) {
             return Ok(RunDir::create(self.run_dir.as_deref(), &settings)?);
         }
-        let mut text = Vec::new();
-        std::io::stdin().read_to_end(&mut text).context("standard input can't be read")?;
+        let text =
+            std::io::read_to_string(std::io::stdin()).context("--data -: standard input can't be read")?;
+        if text.trim().is_empty() {
+            bail!("--data -: standard input holds no text");
+        }
         let dir = RunDir::create(self.run_dir.as_deref(), &settings)?;
         let copy = dir.path().join("data.txt");
         settings.data = DataSource::Path(copy.clone());

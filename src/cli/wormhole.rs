@@ -13,6 +13,7 @@ use super::export::stops;
 use super::model::{self, AskArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::{coordinates, grid, offset, ranges};
+use super::usage::Usage;
 use super::{directions, memory, screen};
 use crate::export::surface::note;
 use crate::export::wormhole::{film, npz};
@@ -107,7 +108,10 @@ impl Form {
             Some("json") => Ok(Self::Json),
             Some("npz") => Ok(Self::Npz),
             Some("gif") => Ok(Self::Gif),
-            _ => bail!("--out {}: the name must end in .npz, .json or .gif", path.display()),
+            _ => {
+                let path = path.display();
+                Err(Usage::error(format!("--out {path}: the name must end in .npz, .json or .gif")))
+            }
         }
     }
 }
@@ -139,7 +143,8 @@ impl Args {
             && Form::of(path)? == Form::Gif
             && self.grid.is_none()
         {
-            bail!("--out {}: a film shows surfaces: add --grid", path.display());
+            let problem = format!("--out {}: a film shows surfaces: add --grid", path.display());
+            return Err(Usage::error(problem));
         }
         let interrupted = super::interrupt::flag()?;
         let device = device::open(self.ask.device)?;
@@ -158,7 +163,7 @@ impl Args {
         let offset = [self.offset.0, self.offset.1];
         let coordinates = self.grid.map(|grid| self.coordinates(grid)).transpose()?;
         let [first, second] = self.seeds[..] else {
-            bail!("--seeds: two directions need two seeds, such as 11,111");
+            return Err(Usage::error("--seeds: two directions need two seeds, such as 11,111"));
         };
         let checkpoint = model::open(&self.model, device, self.ask.quiet)?;
         let Checkpoint { name, config, params, .. } = &checkpoint;
@@ -217,7 +222,9 @@ impl Args {
         let (alpha, beta) = self.offset;
         for (place, (low, high)) in [alpha, beta].into_iter().zip(self.range) {
             if !(low..=high).contains(&place) {
-                bail!("--offset {alpha},{beta}: the start lies outside the picture: widen --range");
+                return Err(Usage::error(format!(
+                    "--offset {alpha},{beta}: the start lies outside the picture: widen --range"
+                )));
             }
         }
         coordinates(self.range, grid)

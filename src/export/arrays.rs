@@ -32,13 +32,14 @@ fn grid(slice: &Slice) -> (usize, usize) {
 /// - `loss` (n, rows, columns) of f32: `loss[k, i, j]` is at `alphas[k, j]`, `betas[k, i]`
 /// - `metrics/step` (m) of i64, and `metrics/NAME` (m) of f64 for every other name that any line has
 ///
-/// What is missing or not finite is NaN.
+/// What is missing or not finite is NaN. Without slices only the metrics are there.
 pub fn npz(
     file: &NamedTempFile,
     slices: &[&Slice],
     lines: &[IndexMap<String, Value>],
 ) -> std::io::Result<()> {
-    let arrays = of_slices(slices).and_then(|mut arrays| {
+    let slices = if slices.is_empty() { Ok(Vec::new()) } else { of_slices(slices) };
+    let arrays = slices.and_then(|mut arrays| {
         arrays.append(&mut of_metrics(lines)?);
         Ok(arrays)
     });

@@ -49,13 +49,19 @@ pub fn number(tensor: &Tensor, flat: usize) -> Result<f64> {
     Ok(f64::from(number.to_vec1::<f32>()?[0]))
 }
 
-/// Reads `NAME[I,J]` of a matrix, `NAME[I]` of a vector: the name, and the place counted row by row. Fails with one
-/// line for the person who typed it.
-pub fn place(text: &str, params: &Params) -> std::result::Result<(String, usize), String> {
+/// Reads `NAME[I,J]` of a matrix, `NAME[I]` of a vector: the name and the index. Fails with one line for the person who
+/// typed it.
+pub fn parts(text: &str) -> std::result::Result<(&str, Vec<usize>), String> {
     let form = || format!("{text}: write it as model.layers.0.mlp.up_proj.weight[12,34]");
     let (name, index) = text.strip_suffix(']').and_then(|text| text.rsplit_once('[')).ok_or_else(form)?;
-    let index = index.split(',').map(|i| i.trim().parse()).collect::<std::result::Result<Vec<usize>, _>>();
-    let index = index.map_err(|_| form())?;
+    let index = index.split(',').map(|i| i.trim().parse().ok()).collect::<Option<_>>();
+    Ok((name, index.ok_or_else(form)?))
+}
+
+/// The name and the place that [`parts`] reads, counted row by row. Fails with one line, also where the model has no such
+/// number.
+pub fn place(text: &str, params: &Params) -> std::result::Result<(String, usize), String> {
+    let (name, index) = parts(text)?;
     let Some(tensor) = params.get(name) else {
         let names = params.iter().map(|(name, _)| name);
         let nearest = names.min_by_key(|other| strsim::levenshtein(other, name)).unwrap_or("none");

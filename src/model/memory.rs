@@ -1,4 +1,4 @@
-//! How much memory there is.
+//! How much memory there is, and how a number of bytes is said.
 
 /// Bytes that can be had, in a container too.
 pub fn available() -> u64 {
@@ -7,5 +7,25 @@ pub fn available() -> u64 {
     match system.cgroup_limits() {
         Some(limits) => limits.free_memory.min(system.available_memory()),
         None => system.available_memory(),
+    }
+}
+
+/// A number of bytes in the unit that fits it.
+pub fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 999.95e6 => format!("{:.1} GB", bytes / 1e9),
+        bytes if bytes >= 999.95e3 => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{:.1} kB", bytes / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_the_unit_that_fits() {
+        let said = [340, 999_950, 14_230_000, 2_500_000_000].map(size);
+        assert_eq!(said, ["0.3 kB", "1.0 MB", "14.2 MB", "2.5 GB"]);
     }
 }

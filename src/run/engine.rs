@@ -562,7 +562,8 @@ impl<'a> Engine<'a> {
             pictures.cancel();
         }
         self.board.set_status(Status { phase: Phase::Stopping, ..self.status() });
-        // From weights that no step leads away from nobody goes on: an earlier checkpoint is worth more.
+        // The weights and the batch alone had the step refused: from these it would be refused again, at any rate. An
+        // earlier checkpoint is worth more.
         if self.failure.is_none()
             && let Err(error) = self.save()
         {

@@ -16,7 +16,7 @@ use candle_core::{Device, Result, bail};
 
 use super::board::Board;
 use crate::model::llama::Llama;
-use crate::model::memory::available;
+use crate::model::memory::{available, size};
 use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
 use crate::predict::Prompt;
@@ -63,11 +63,10 @@ impl Ground {
     fn check_memory(&self, what: &str, needed: usize) -> Result<()> {
         let (needed, available) = (needed as u64, available());
         if self.device.is_cpu() && needed > available {
-            let gigabytes = |bytes: u64| bytes as f64 / 1e9;
             bail!(
-                "{what} would take {:.1} GB, {:.1} GB can be had: close other programs or take a smaller model",
-                gigabytes(needed),
-                gigabytes(available)
+                "{what} would take {}, {} can be had: close other programs or take a smaller model",
+                size(needed),
+                size(available)
             );
         }
         Ok(())

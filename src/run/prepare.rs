@@ -12,7 +12,7 @@ use crate::model::checkpoint::{self, Checkpoint, Place};
 use crate::model::config::LlamaConfig;
 use crate::model::device::{self, DeviceError};
 use crate::model::llama::Llama;
-use crate::model::memory::available;
+use crate::model::memory::{available, size};
 use crate::model::params::Params;
 use crate::model::tokenizer::{self, Tokenizer};
 use crate::predict::Prompt;
@@ -84,17 +84,19 @@ pub enum PrepareError {
     },
     /// A batch that no memory holds.
     #[error(
-        "a batch of {rows} rows of {context} tokens would take {needed:.1} GB, {available:.1} GB can be had: give less with --batch-size or --context, and more with --accumulate"
+        "a batch of {rows} rows of {context} tokens would take {}, {} can be had: give less with --batch-size or --context, and more with --accumulate",
+        size(*needed),
+        size(*available)
     )]
     Memory {
         /// Rows of a batch.
         rows: usize,
         /// Tokens of a row.
         context: usize,
-        /// What the batch would take.
-        needed: f64,
-        /// What there is.
-        available: f64,
+        /// Bytes that the batch would take.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
     },
     /// A pattern that freezes nothing.
     #[error("--freeze {pattern}: {problem}")]
@@ -283,8 +285,6 @@ fn check_memory(
     let needed = backprop::bytes(config, rows, context) as u64;
     let available = available();
     if device.is_cpu() && needed > available {
-        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-        let (needed, available) = (gigabytes(needed), gigabytes(available));
         return Err(PrepareError::Memory { rows, context, needed, available });
     }
     Ok(())

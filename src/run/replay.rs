@@ -90,6 +90,8 @@ struct Reader {
     log: Tail,
     last: Option<Point>,
     held_out: Option<f64>,
+    /// Its engine is gone without a word.
+    has_crashed: bool,
 }
 
 impl Reader {
@@ -98,7 +100,7 @@ impl Reader {
         let (metrics, slices, log) = (tail(metrics::FILE), tail(slices::FILE), tail(journal::FILE));
         let board = Arc::new(Board::default());
         board.set_run(RunInfo { last_step: settings.steps, ..announce(&settings, dir.path()) });
-        Self { dir, settings, board, metrics, slices, log, last: None, held_out: None }
+        Self { dir, settings, board, metrics, slices, log, last: None, held_out: None, has_crashed: false }
     }
 
     /// Takes in what is new, and returns whether an engine goes on with the run.
@@ -119,6 +121,7 @@ impl Reader {
             Some(RunState::Running) => Phase::Running,
             Some(RunState::Paused) => Phase::Paused,
             Some(RunState::Crashed) => {
+                self.has_crashed = true;
                 self.say(LogLevel::Warn, "its engine is gone without a word".to_owned());
                 Phase::Finished
             }
@@ -186,9 +189,12 @@ impl Reader {
 
     fn outcome(&self) -> Outcome {
         let newest = self.dir.checkpoints().last().map(|step| self.dir.checkpoint(*step));
-        Outcome::Stopped {
-            step: self.last.map_or(0, |last| last.step),
-            checkpoint: newest.map(|folder| folder.display().to_string()),
+        let step = self.last.map_or(0, |last| last.step);
+        let checkpoint = newest.map(|folder| folder.display().to_string());
+        if self.has_crashed {
+            Outcome::Crashed { step, checkpoint }
+        } else {
+            Outcome::Stopped { step, checkpoint }
         }
     }
 }

@@ -7,6 +7,7 @@ use super::dir::RunDir;
 use super::journal::NOTICE;
 use crate::model::chat::ChatTemplate;
 use crate::model::checkpoint::{remove, sweep};
+use crate::model::memory::size;
 use crate::model::tokenizer::Tokenizer;
 use crate::settings::Settings;
 use crate::train::resume::{self, Best, State};
@@ -110,12 +111,12 @@ impl<'a> Saver<'a> {
         let free = self.free()?;
         (most > free).then(|| {
             format!(
-                "a checkpoint takes {:.1} GB and the run keeps up to {} of them, but {} has {:.1} GB left: \
+                "a checkpoint takes {} and the run keeps up to {} of them, but {} has {} left: \
                  give less with --keep-last, or another --run-dir",
-                each as f64 / 1e9,
+                size(each),
                 self.keep_last.saturating_add(1),
                 self.dir.path().display(),
-                free as f64 / 1e9
+                size(free)
             )
         })
     }
@@ -152,11 +153,10 @@ impl<'a> Saver<'a> {
         if let Some(free) = self.free()
             && free < bytes(trainer)
         {
-            let megabytes = |bytes: u64| bytes as f64 / 1e6;
             return Err(format!(
-                "checkpoint-{step} is not saved: it may take {:.1} MB, some of it to spare, and {:.1} MB are free on the disk: make room",
-                megabytes(bytes(trainer)),
-                megabytes(free)
+                "checkpoint-{step} is not saved: it may take {}, some of it to spare, and {} are free on the disk: make room",
+                size(bytes(trainer)),
+                size(free)
             ));
         }
         let snapshot = trainer.snapshot();

@@ -1,6 +1,7 @@
 //! The engine's side of the socket: a thread that greets screens, sends them what changed on the board and
 //! passes on what they ask for. It also takes the signals that end the engine.
 
+use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -136,6 +137,8 @@ fn admit(peer: std::io::Result<u32>, own: u32) -> Result<(), String> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// None where whoever has started it wants it to outlive its terminal.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
@@ -144,26 +147,60 @@ impl Signals {
         // A file that may not grow is a disk that is full: caught once, the signal leaves it at the error.
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        Ok(Self { terminate: terminate?, interrupt: interrupt? })
+        let hang_up = if ignores_hang_up() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up })
     }
 
-    async fn wait(&mut self) {
+    /// Returns whether it is one that a person sends again where the end takes too long.
+    async fn wait(&mut self) -> bool {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+            _ = hang_up => false,
         }
     }
 }
 
-/// The first signal has the engine save and end, after the step in hand; the second ends the process at once.
+/// Whether a hang-up is ignored, as `nohup` has it. Caught, it would end the engine after all.
+fn ignores_hang_up() -> bool {
+    match std::fs::read_to_string("/proc/self/status") {
+        Ok(status) => is_ignored(&status, SignalKind::hangup().as_raw_value()),
+        // Where the system doesn't tell: nohup leads stderr away from the terminal.
+        Err(_) => !std::io::stderr().is_terminal(),
+    }
+}
+
+/// Whether a process with this `/proc/PID/status` ignores a signal.
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// The first signal has the engine save and end, after the step in hand; the second ends the process at once. A hang-up
+/// never does: where a session ends it comes along with the others.
 async fn obey_signals(mut signals: Signals, inputs: Sender<Input>) {
-    signals.wait().await;
-    log::info!("told to end: after this step and a checkpoint; told again, at once");
-    // The engine is gone already where nobody listens.
-    let _ = inputs.send(Input::Stop);
-    signals.wait().await;
-    log::error!("told to end at once: what is not saved is lost");
-    std::process::exit(1);
+    let (mut ends, mut is_told) = (false, false);
+    loop {
+        let tells = signals.wait().await;
+        if tells && is_told {
+            log::error!("told to end at once: what is not saved is lost");
+            std::process::exit(1);
+        }
+        is_told |= tells;
+        if !ends {
+            ends = true;
+            log::info!("told to end: after this step and a checkpoint; told again, at once");
+            // The engine is gone already where nobody listens.
+            let _ = inputs.send(Input::Stop);
+        }
+    }
 }
 
 /// Counts a screen for as long as it lives.
@@ -274,6 +311,13 @@ mod tests {
         assert!(refused.contains("1001") && refused.contains("1000"), "{refused}");
         assert!(admit(Ok(0), 1000).is_err(), "nor for root");
         assert!(admit(Err(std::io::Error::other("no")), 1000).is_err());
+    }
+
+    #[test]
+    fn a_signal_is_ignored_whose_bit_is_set() {
+        let status = "Name:\tllamascape\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+        assert!(is_ignored(status, 1) && is_ignored(status, 13));
+        assert!(!is_ignored(status, 2) && !is_ignored(status, 15) && !is_ignored("", 1));
     }
 
     #[test]

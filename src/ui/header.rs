@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use crate::app::{App, Link};
-use crate::protocol::Phase;
+use crate::protocol::{Outcome, Phase};
 use crate::theme::Theme;
 
 use super::text;
@@ -56,6 +56,7 @@ impl Header<'_> {
         let status = self.app.engine.status.as_ref();
         let name = self.app.engine.run.as_ref().map_or_else(String::new, |run| text::escape(&run.name));
         let (word, style) = match (&self.app.link, status.map(|status| &status.phase)) {
+            (Link::Ended(Outcome::Crashed { .. }), _) => ("crashed", palette.bad),
             (Link::Ended(_), _) => ("ended", palette.muted),
             (Link::Stopping, _) | (_, Some(Phase::Stopping)) => ("saving", palette.warn),
             (_, None) => ("starting", palette.warn),

@@ -98,9 +98,15 @@ impl StatusLine<'_> {
     /// How the engine ended, or the answer to the last key.
     fn note(&self, room: usize) -> Option<Line<'static>> {
         match (&self.app.link, &self.app.view.hint) {
-            (Link::Ended(Outcome::Stopped { step, checkpoint }), None) => {
+            (
+                Link::Ended(
+                    outcome @ (Outcome::Stopped { step, checkpoint } | Outcome::Crashed { step, checkpoint }),
+                ),
+                None,
+            ) => {
                 let end = format!(": {} leaves", self.app.options.bindings.shown("quit"));
-                let head = format!("ended at step {step}");
+                let how = if matches!(outcome, Outcome::Crashed { .. }) { "crashed" } else { "ended" };
+                let head = format!("{how} at step {step}");
                 let place = checkpoint.as_ref().map_or_else(String::new, |checkpoint| {
                     let left = room.saturating_sub(text::width(&head) + text::width(&end) + 16);
                     format!(", checkpoint at {}", text::shorten_start(&text::escape(checkpoint), left))

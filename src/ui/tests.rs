@@ -227,6 +227,12 @@ fn an_engine_that_ended_leaves_its_last_picture_and_says_so() {
         "{text}"
     );
     assert!(text.contains("◉ 2.113 nats") && text.contains("● ended"));
+
+    let mut app = fixture::app();
+    let outcome = Outcome::Crashed { step: 500, checkpoint: None };
+    app.update(Message::Engine(ToScreen::Closed(outcome)));
+    let text = text_of(&drawn(&app, 120, 40));
+    assert!(text.contains("crashed at step 500: q leaves") && text.contains("● crashed"), "{text}");
 }
 
 #[test]

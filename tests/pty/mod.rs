@@ -1,6 +1,8 @@
 //! The real binary in a real pseudo-terminal, and what its user sees.
 
-#![allow(dead_code, reason = "each file of tests is a crate that uses a part of this")]
+#![allow(dead_code, unused_imports, reason = "each file of tests is a crate that uses a part of this")]
+
+mod link;
 
 use std::io::{Read, Write};
 use std::num::NonZero;
@@ -11,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
+
+pub(crate) use link::Link;
 
 /// Long enough for a debug build on a busy machine; a test that works never waits for it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,6 +39,13 @@ fn size(columns: u16, rows: u16) -> PtySize {
     PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
 }
 
+fn shell(script: &str, arguments: &[&str]) -> CommandBuilder {
+    let mut command = CommandBuilder::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_llamascape")]);
+    command.args(arguments);
+    command
+}
+
 fn cells(count: u16) -> NonZero<u16> {
     NonZero::new(count).unwrap()
 }
@@ -44,18 +55,27 @@ impl Pty {
     pub(crate) fn start(home: &Path, columns: u16, rows: u16, arguments: &[&str]) -> Self {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_llamascape"));
         command.args(arguments);
-        Self::spawn(home, columns, rows, command)
+        Self::spawn(home, columns, rows, command, None)
     }
 
     /// Runs a script of the shell, to which `"$0" "$@"` is llamascape with these arguments.
     pub(crate) fn script(home: &Path, columns: u16, rows: u16, script: &str, arguments: &[&str]) -> Self {
-        let mut command = CommandBuilder::new("sh");
-        command.args(["-c", script, env!("CARGO_BIN_EXE_llamascape")]);
-        command.args(arguments);
-        Self::spawn(home, columns, rows, command)
+        Self::spawn(home, columns, rows, shell(script, arguments), None)
     }
 
-    fn spawn(home: &Path, columns: u16, rows: u16, mut command: CommandBuilder) -> Self {
+    /// The same with a link between the program and its terminal.
+    pub(crate) fn behind(
+        link: &Link,
+        home: &Path,
+        columns: u16,
+        rows: u16,
+        script: &str,
+        arguments: &[&str],
+    ) -> Self {
+        Self::spawn(home, columns, rows, shell(script, arguments), Some(link))
+    }
+
+    fn spawn(home: &Path, columns: u16, rows: u16, mut command: CommandBuilder, link: Option<&Link>) -> Self {
         let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
@@ -74,19 +94,29 @@ impl Pty {
         let parser = vt100::Parser::new(cells(rows), cells(columns), 0);
         let seen = Arc::new((Mutex::new(Seen { parser, ended: false }), Condvar::new()));
         let shared = Arc::clone(&seen);
-        let reader = thread::spawn(move || {
-            let mut bytes = [0; 8192];
-            loop {
-                let count = output.read(&mut bytes).unwrap_or(0);
-                let mut seen = shared.0.lock().unwrap();
-                seen.parser.process(&bytes[..count]);
-                seen.ended |= count == 0;
-                shared.1.notify_all();
-                if seen.ended {
-                    return;
+        let arrive = move |bytes: &[u8]| {
+            let mut seen = shared.0.lock().unwrap();
+            seen.parser.process(bytes);
+            seen.ended |= bytes.is_empty();
+            shared.1.notify_all();
+            !seen.ended
+        };
+        let reader = match link {
+            Some(link) => link.clone().carry(output, arrive),
+            None => thread::spawn(move || {
+                let mut bytes = [0; 8192];
+                loop {
+                    let count = output.read(&mut bytes).unwrap_or(0);
+                    if !arrive(&bytes[..count]) {
+                        return;
+                    }
                 }
-            }
-        });
+            }),
+        };
+        let keyboard = match link {
+            Some(link) => link.keyboard(keyboard),
+            None => keyboard,
+        };
         Self { child, master: pair.master, keyboard, seen, reader, modes }
     }
 
@@ -125,6 +155,20 @@ impl Pty {
             assert!(!left.is_zero() && !seen.ended, "waited for {what}; the screen shows\n{text}");
             seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
         }
+    }
+
+    /// What every cell shows, and its colours. A cell that nothing was written to is blank.
+    pub(crate) fn cells(&self) -> Vec<String> {
+        let seen = self.seen.0.lock().unwrap();
+        let screen = seen.parser.screen();
+        let (rows, columns) = screen.size();
+        let places = (0..rows.get()).flat_map(|row| (0..columns.get()).map(move |column| (row, column)));
+        let cell = |(row, column)| {
+            let cell = screen.cell(row, column).unwrap();
+            let text = if cell.has_contents() { cell.contents() } else { " " };
+            format!("{row}:{column} {text} {:?} {:?}", cell.fgcolor(), cell.bgcolor())
+        };
+        places.map(cell).collect()
     }
 
     /// Waits for the program's end and returns its exit code and what is left on the screen, after checking

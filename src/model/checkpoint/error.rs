@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::ConfigError;
 use super::hub::HubError;
+use crate::model::memory::size;
 use crate::model::tokenizer;
 
 /// Why a checkpoint cannot be opened or saved: one line of what, where and what to do.
@@ -36,7 +37,7 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// The file does not follow its format.
-    #[error("{}: {problem}; the file is damaged or incomplete: fetch it again", path.display())]
+    #[error("{}: {problem}; the file is damaged or incomplete: {}", path.display(), remedy(path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -93,17 +94,18 @@ pub enum Error {
     },
     /// More weights than memory.
     #[error(
-        "{}: its weights take {needed:.1} GB as f32, {available:.1} GB of memory can be had: close other programs or \
-         take a smaller model",
-        path.display()
+        "{}: its weights take {} as f32, {} of memory can be had: close other programs or take a smaller model",
+        path.display(),
+        size(*needed),
+        size(*available)
     )]
     Memory {
         /// The file or folder.
         path: PathBuf,
-        /// Gigabytes that the weights take.
-        needed: f64,
-        /// Gigabytes that there are.
-        available: f64,
+        /// Bytes that the weights take.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
     },
     /// A tensor operation failed, for want of memory on the device as a rule.
     #[error("{}: {cause}", path.display())]
@@ -140,6 +142,17 @@ impl Error {
     }
 }
 
+/// What to do about a damaged file: that of a run's own checkpoint is nowhere else.
+fn remedy(path: &Path) -> &'static str {
+    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let step = folder.and_then(|name| name.strip_prefix("checkpoint-"));
+    if step.is_some_and(|step| step.parse::<u64>().is_ok()) {
+        "take a checkpoint of another step, RUN@STEP"
+    } else {
+        "fetch it again"
+    }
+}
+
 /// Text from a file as it may stand in a message: quoted, on one line, without control characters, not long.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
@@ -155,4 +168,18 @@ pub(super) fn dimensions(dims: &[usize]) -> String {
         return "a single number".to_owned();
     }
     dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_fetched_again_unless_it_is_of_a_run() {
+        let told = |path: &str| Error::damaged(Path::new(path), "ends too soon").to_string();
+        assert!(told("model/model.safetensors").ends_with("damaged or incomplete: fetch it again"));
+        assert!(told("run/checkpoint-latest/config.json").ends_with("fetch it again"));
+        let own = told("run/checkpoint-40/model.safetensors");
+        assert!(own.ends_with("damaged or incomplete: take a checkpoint of another step, RUN@STEP"), "{own}");
+    }
 }

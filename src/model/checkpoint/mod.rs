@@ -253,8 +253,6 @@ fn check_listing<'a>(
 fn check_memory(path: &Path, elements: usize, available: u64) -> Result<(), Error> {
     let needed = (elements as u64).saturating_mul(size_of::<f32>() as u64);
     if needed > available {
-        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-        let (needed, available) = (gigabytes(needed), gigabytes(available));
         return Err(Error::Memory { path: path.to_owned(), needed, available });
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::landscape::plane::Position;
 use crate::landscape::survey::Survey;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::llama::Llama;
-use crate::model::memory::available;
+use crate::model::memory::{available, size};
 use crate::model::params::Params;
 use crate::predict::{Prompt, Reading};
 use crate::protocol::comparison::{Sample, SideView, Template};
@@ -109,9 +109,8 @@ impl Model {
         let needed = 4 * size_of::<f32>() as u64 * self.checkpoint.params.elements() as u64;
         let available = available();
         if self.device.is_cpu() && needed > available {
-            let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-            let (needed, available) = (gigabytes(needed), gigabytes(available));
-            return Err(format!("a step takes {needed:.1} GB of memory, {available:.1} GB can be had"));
+            let (needed, available) = (size(needed), size(available));
+            return Err(format!("a step takes {needed} of memory, {available} can be had"));
         }
         Ok(())
     }
