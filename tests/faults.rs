@@ -373,7 +373,7 @@ fn screens_come_and_go_and_no_step_is_lost_and_no_file_stays_open() {
 fn screens_that_come_and_go_leave_nothing_in_the_memory_of_an_engine_that_waits() {
     let home = Home::new();
     let mut first = home.screen(&[&quick("waiting")[..], &["--paused"]].concat());
-    first.until("the beginning", |text| text.contains("step 0 "));
+    first.until("the first prediction", |text| text.contains("step 0 ") && text.contains("[Paris]"));
     first.press("SSS");
     // From here on no states are added to those that are kept to go back to.
     first.until("its waiting", |text| shown(text) == 30 && text.contains("paused"));
