@@ -449,7 +449,7 @@ fn a_person_is_told_that_the_folder_is_gone_and_the_engine_ends_with_the_last_sc
     let away = home.path().join("away");
     std::fs::rename(run.path(), &away).unwrap();
     screen.until("what fails first", |text| text.contains("where the run stands can't be written"));
-    screen.press("w");
+    screen.press("W");
     screen.until("why it is not saved", |text| text.contains("is not saved: the run's folder is gone"));
     screen.press("D");
     assert_eq!(screen.end().0, 0);

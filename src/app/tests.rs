@@ -118,7 +118,7 @@ fn each_command_key_sends_its_command() {
         ("+", Command::ScaleLearningRate(1.25)),
         ("-", Command::ScaleLearningRate(0.8)),
         ("o", Command::SetOptimizer(OptimizerKind::Adam)),
-        ("w", Command::Save),
+        ("W", Command::Save),
     ];
     for (key, command) in expected {
         assert_eq!(keys(&mut app(Phase::Running), key), send(command), "{key}");
@@ -143,7 +143,7 @@ fn the_grid_goes_round_from_the_one_on_show() {
 fn a_read_only_screen_sends_nothing_and_leaves_without_asking() {
     let mut app = app(Phase::Running);
     app.options.read_only = true;
-    for key in [" ", "s", "S", "r", "n", "[", "]", "g", "+", "-", "o", "w", "p"] {
+    for key in [" ", "s", "S", "r", "n", "[", "]", "g", "+", "-", "o", "W", "p"] {
         assert_eq!(keys(&mut app, key), []);
         assert_eq!(
             app.view.hint,
@@ -190,7 +190,7 @@ fn what_goes_wrong_in_the_engine_is_seen_without_the_log() {
     update(&mut app, Update { log, ..Update::default() });
     assert_eq!(app.view.hint, Some(Hint::Warning("checkpoint-7 is not saved: no space left".into())));
     assert_eq!(app.link, Link::Live, "the engine goes on: its work is not saved");
-    assert_eq!(keys(&mut app, "w"), send(Command::Save));
+    assert_eq!(keys(&mut app, "W"), send(Command::Save));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn one_goes_back_only_where_a_state_is_kept() {
 #[test]
 fn the_engine_answers_a_request_with_its_next_log_line() {
     let mut app = app(Phase::Running);
-    keys(&mut app, "w");
+    keys(&mut app, "W");
     assert_eq!(app.view.hint, Some(Hint::Asked("saving a checkpoint".into())));
     let line = LogLine { milliseconds: 0, level: LogLevel::Info, message: "checkpoint-7 saved".into() };
     update(&mut app, Update { log: vec![line.clone()], ..Update::default() });
@@ -337,7 +337,7 @@ fn only_presses_act_and_only_some_keys_repeat() {
     let event = |key, kind| KeyEvent::new_with_kind(KeyCode::Char(key), KeyModifiers::NONE, kind);
     assert_eq!(app.update(Message::Key(event('s', KeyEventKind::Release))), []);
     assert_eq!(app.update(Message::Key(event('s', KeyEventKind::Repeat))), send(Command::Step(1)));
-    assert_eq!(app.update(Message::Key(event('w', KeyEventKind::Repeat))), []);
+    assert_eq!(app.update(Message::Key(event('W', KeyEventKind::Repeat))), []);
 }
 
 #[test]

@@ -101,7 +101,7 @@ mod tests {
         let mut app = App::new(Options::default());
         said(&mut app, LogLevel::Info, "begun");
         app.link = crate::app::Link::Live;
-        press(&mut app, 'w');
+        press(&mut app, 'W');
         said(&mut app, LogLevel::Notice, "checkpoint-7 saved");
         assert_eq!(app.view.hint, Some(Hint::Answer("checkpoint-7 saved".into())));
         assert!(shown(&app).is_empty());

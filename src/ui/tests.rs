@@ -322,7 +322,8 @@ fn the_help_lists_every_key_and_scrolls() {
     app.update(Message::Key(KeyEvent::new(KeyCode::End, KeyModifiers::NONE)));
     assert!(text_of(&drawn(&app, 80, 24)).contains("these keys"));
     let all = text_of(&drawn(&app, 120, 60));
-    for binding in crate::app::BINDINGS {
+    // Only the tour has a tour.
+    for binding in crate::app::BINDINGS.iter().filter(|binding| binding.name() != "tour") {
         assert!(all.contains(binding.help), "{}", binding.help);
     }
 }

@@ -77,7 +77,7 @@ fn one_parameter_has_a_curve_and_its_numbers() {
         "largest gradients",
         "1 0 mlp.down[12,0]",
         "as it is: loss 2.273, p(Paris) .103, gradient norm 1.70",
-        "the lowest of this curve: loss 2.266",
+        "the lowest of this curve: loss 2.260",
         "turned by +0.188 to 0.21",
         "step 412 · the run is not changed",
         "the loss is the mean over the tokens of “The capital of France is Paris”",
