@@ -1,7 +1,7 @@
 //! The pictures of the README are what the program draws of what it has told its screens.
 //!
 //! `tests/fixtures/screens/` holds what the engines told: of a nano from seed 0, trained on two threads in pieces of 25
-//! steps with a slice after each, and of the two toys that `compare` trains. To draw it again where the screen has
+//! steps with a slice after each, with a wormhole and a probe in the end, and of the two toys that `compare` trains. To draw it again where the screen has
 //! changed, or to tell and draw it all again:
 //!
 //! ```sh
@@ -23,7 +23,7 @@ use llamascape::app::{App, Bindings, Message, Options, Remembered, View};
 use llamascape::generate::Sampling;
 use llamascape::model::device::DeviceChoice;
 use llamascape::protocol::comparison::{Phase as ComparisonPhase, Scene};
-use llamascape::protocol::{Command, Phase, Status, ToScreen, Update};
+use llamascape::protocol::{Command, Phase, Status, ToScreen, Update, probe, wormhole};
 use llamascape::run::client;
 use llamascape::run::comparison::{Host, Settings};
 use llamascape::run::dir::RunDir;
@@ -44,6 +44,9 @@ const SIZE: (u16, u16) = (120, 33);
 /// Steps of the run, and how many are taken at a time.
 const STEPS: u64 = 900;
 const PIECE: u64 = 25;
+/// Steps of the wormhole, and rounds of the probe.
+const DESCENT: u64 = 24;
+const ROUNDS: usize = 8;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -100,6 +103,28 @@ fn record_run() {
             asked += PIECE;
             link.commands.send(Command::Step(PIECE)).unwrap();
         }
+        let ask = |ask| link.commands.send(ask).unwrap();
+        ask(Command::Wormhole(wormhole::Ask::Lay(wormhole::Setting::default())));
+        ask(Command::Wormhole(wormhole::Ask::Jump(wormhole::PLATEAU)));
+        ask(Command::Wormhole(wormhole::Ask::Step(DESCENT)));
+        let fell = |scene: &wormhole::Scene| {
+            let last = scene.moments.items().last().map(|moment| moment.step);
+            last == Some(DESCENT) && scene.phase == wormhole::Phase::Paused && !scene.drawing
+        };
+        while !app.engine.wormhole.as_ref().is_some_and(fell) {
+            app.update(Message::Engine(link.frames.recv().await.unwrap().unwrap()));
+        }
+        ask(Command::Probe(probe::Ask::Open));
+        ask(Command::Probe(probe::Ask::Choose { first: 0, second: Some(1) }));
+        ask(Command::Probe(probe::Ask::Walk(ROUNDS)));
+        ask(Command::Probe(probe::Ask::Turn([0.0; 2])));
+        let walked = |scene: &probe::Scene| {
+            let all = scene.walk.as_ref().is_some_and(|walk| walk.descent.len() == ROUNDS + 1);
+            all && scene.turned.is_some() && scene.phase == probe::Phase::Ready
+        };
+        while !app.engine.probe.as_ref().is_some_and(walked) {
+            app.update(Message::Engine(link.frames.recv().await.unwrap().unwrap()));
+        }
         let engine = app.engine;
         let status = engine.status.unwrap();
         Update {
@@ -112,6 +137,10 @@ fn record_run() {
             slice: engine.slice,
             timeline: Some(engine.timeline),
             prediction: engine.prediction,
+            wormhole: engine.wormhole,
+            frozen: engine.frozen,
+            film: Some(engine.film),
+            probe: engine.probe,
             ..Update::default()
         }
     });
@@ -187,6 +216,8 @@ fn the_pictures_of_the_readme_are_what_the_program_draws() {
         ("observatory", of_run(View::Observatory)),
         ("layers", of_run(View::Layers)),
         ("timeline", of_run(View::Timeline)),
+        ("wormhole", of_run(View::Wormhole)),
+        ("probe", of_run(View::Probe)),
         ("compare", of_comparison()),
     ];
     for (name, buffer) in pictures {

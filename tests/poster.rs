@@ -253,6 +253,30 @@ fn models_of_other_tokens_are_drawn_on_scales_of_their_own_or_not_at_all() {
 }
 
 #[test]
+fn a_poster_in_pixels_is_the_same_picture_with_its_text() {
+    let folder = TempDir::new().unwrap();
+    let model = fixture("tiny-hf");
+    let flags =
+        ["poster", &model, "--grid", "5x5", "--paper", "A5", "--dpi", "72", "--out", "p.png", "--quiet"];
+    let pixels = |title: &str| {
+        let output = run(folder.path(), &[&flags[..], &["--title", title]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = std::fs::File::open(folder.path().join("p.png")).unwrap();
+        let mut reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
+        let (width, height) = (reader.info().width, reader.info().height);
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut pixels).unwrap();
+        // 148 x 210 mm at 72 dots an inch.
+        assert_eq!((width, height), (420, 595));
+        pixels
+    };
+    let [plain, titled] = [" ", "Landscapes"].map(pixels);
+    let differ = plain.chunks(4).zip(titled.chunks(4)).filter(|(a, b)| a != b).count();
+    assert!(differ > 200, "the title has {differ} pixels");
+    assert!(plain.chunks(4).collect::<std::collections::HashSet<_>>().len() > 20, "a picture has colours");
+}
+
+#[test]
 fn what_makes_no_poster_is_refused_before_it_is_computed() {
     let folder = TempDir::new().unwrap();
     let model = fixture("tiny-hf");
@@ -262,21 +286,21 @@ fn what_makes_no_poster_is_refused_before_it_is_computed() {
         assert!(output.stdout.is_empty(), "{flags:?}");
         (output.status.code().unwrap(), error)
     };
-    for (flags, said) in [
-        (vec!["--text", ""], "token: a prompt needs two"),
-        (vec!["--grid", "9x1"], "two points a side at least"),
-        (vec!["--seeds", "1"], "two seeds"),
-        (vec!["--seeds", "5,5"], "the same but for their length"),
-        (vec!["--range", "0:0"], "need a width"),
-        (vec!["--layers", "0..9"], "which has 2"),
-        (vec!["--theme", "nowhere"], "--theme"),
-        (vec!["--out", "poster.pdf"], "must end in .svg or .png"),
-        (vec!["--out", "no/folder/p.svg"], "no/folder"),
-        (vec!["--memory", "100k"], "0.00 GB are allowed"),
-        (vec!["./nowhere"], "nowhere"),
+    for (wanted, flags, said) in [
+        (1, vec!["--text", ""], "token: a prompt needs two"),
+        (2, vec!["--grid", "9x1"], "two points a side at least"),
+        (2, vec!["--seeds", "1"], "two seeds"),
+        (1, vec!["--seeds", "5,5"], "the same but for their length"),
+        (2, vec!["--range", "0:0"], "need a width"),
+        (1, vec!["--layers", "0..9"], "which has 2"),
+        (2, vec!["--theme", "nowhere"], "--theme"),
+        (2, vec!["--out", "poster.pdf"], "must end in .svg or .png"),
+        (1, vec!["--out", "no/folder/p.svg"], "no/folder"),
+        (1, vec!["--memory", "100k"], "kB are allowed"),
+        (1, vec!["./nowhere"], "nowhere"),
     ] {
         let (code, error) = refused(&flags);
-        assert!(code == 1 && error.contains(said), "{flags:?}: {error}");
+        assert!(code == wanted && error.contains(said), "{flags:?}: {code} {error}");
         assert!(error.starts_with("llamascape: "), "{flags:?}: {error}");
     }
     let many = vec![&model[..]; 30];

@@ -161,7 +161,7 @@ impl App {
             return self.export(&more);
         }
         if action == Action::Tour {
-            return self.toggle_tour(Some(more.parse().unwrap_or(1)));
+            return self.toggle_tour(Some(more.parse().unwrap_or(0)));
         }
         let refused = match (self.cannot_command(), action, more.parse::<u64>()) {
             (Some(reason), _, _) => reason,

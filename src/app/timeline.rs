@@ -76,6 +76,13 @@ impl TimelineView {
         self.stretch.told()
     }
 
+    /// Compares with the first slice of the newest plane.
+    pub(super) fn compare_with_first(&mut self, timeline: &Timeline) {
+        let newest = timeline.items().last().map(|slice| slice.generation);
+        let first = timeline.items().iter().find(|slice| Some(slice.generation) == newest);
+        self.marked = first.map(|slice| slice.step);
+    }
+
     /// Goes to the newest slice, and on to each that comes.
     pub(super) fn follow(&mut self) {
         self.step = None;

@@ -2,7 +2,7 @@
 
 mod chapters;
 
-pub use chapters::{Beat, CHAPTERS, Chapter, Deed};
+pub use chapters::{Beat, CHAPTERS, Chapter, Deed, WAITING};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
@@ -77,6 +77,12 @@ impl Tour {
         &self.chapter().beats[self.beat]
     }
 
+    /// The same in words.
+    pub fn text(&self) -> &'static str {
+        let Beat { text, knowing, .. } = self.beat();
+        knowing.filter(|_| self.loaded).unwrap_or(text)
+    }
+
     /// Whether nothing follows.
     pub fn is_at_the_end(&self) -> bool {
         self.chapter + 1 == CHAPTERS.len() && self.beat + 1 == self.chapter().beats.len()
@@ -114,7 +120,10 @@ impl App {
         };
         match chapter {
             Some(number) => {
-                *tour = Tour::at(number, tour.loaded);
+                if !(1..=CHAPTERS.len()).contains(&number) {
+                    return self.refuse(format!("the tour has chapters 1 to {}", CHAPTERS.len()));
+                }
+                *tour = Tour { page: Page::Told, ..Tour::at(number, tour.loaded) };
                 return self.do_deeds();
             }
             None => tour.shown = !tour.shown,
@@ -134,12 +143,22 @@ impl App {
         let training = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
         if turn == Turn::On && training && tour.page != Page::Insisted {
             tour.page = Page::Insisted;
-            return self.refuse("the steps of this page are still being taken: watch them, or press again");
+            self.view.hint = Some(Hint::Asked("still training: watch, or press again".into()));
+            return Vec::new();
         }
         tour.page = Page::Told;
         match (tour.turn(turn), turn) {
             (true, Turn::On) => self.do_deeds(),
-            (true, Turn::Back) => Vec::new(),
+            (true, Turn::Back) => {
+                self.view.modal = None;
+                // What was done stays done; the page is seen over the view that it is about.
+                let (beats, loaded) = (&tour.chapter().beats[..=tour.beat], tour.loaded);
+                let deeds = beats.iter().flat_map(|beat| beat.deeds);
+                for deed in deeds.filter(|deed| matches!(deed, Deed::Show(_) | Deed::Focus(_))) {
+                    self.do_deed(*deed, loaded);
+                }
+                Vec::new()
+            }
             (false, _) => {
                 let end = if turn == Turn::On { "that was the tour" } else { "the tour begins here" };
                 self.view.hint = Some(Hint::Answer(end.into()));
@@ -173,6 +192,12 @@ impl App {
         tour.beat().deeds.iter().flat_map(|deed| self.do_deed(*deed, tour.loaded)).collect()
     }
 
+    /// Puts the weights where the cursor of the wormhole is.
+    fn jump(&self) -> Effect {
+        let start = self.view.wormhole.start(self.engine.frozen.as_ref());
+        Effect::Send(Command::Wormhole(wormhole::Ask::Jump([start.alpha, start.beta])))
+    }
+
     fn do_deed(&mut self, deed: Deed, loaded: bool) -> Vec<Effect> {
         let send = |command| vec![Effect::Send(command)];
         match deed {
@@ -200,8 +225,14 @@ impl App {
                 return asks.into_iter().map(|ask| Effect::Send(Command::Probe(ask))).collect();
             }
             Deed::Lay => return send(Command::Wormhole(wormhole::Ask::Lay(wormhole::Setting::default()))),
-            Deed::Jump => return send(Command::Wormhole(wormhole::Ask::Jump(wormhole::PLATEAU))),
-            Deed::Descend(steps) => return send(Command::Wormhole(wormhole::Ask::Step(steps))),
+            Deed::Jump => return vec![self.jump()],
+            Deed::Descend(steps) => {
+                let started = self.engine.wormhole.as_ref().is_some_and(|scene| scene.offset.is_some());
+                let jump = (!started).then(|| self.jump());
+                let step = Effect::Send(Command::Wormhole(wormhole::Ask::Step(steps)));
+                return jump.into_iter().chain([step]).collect();
+            }
+            Deed::CompareWithFirst => self.view.timeline.compare_with_first(&self.engine.timeline),
             Deed::Compare => return vec![Effect::Leave(Leave::Compare)],
         }
         Vec::new()

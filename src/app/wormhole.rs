@@ -8,7 +8,7 @@ use super::{Action, App, Chosen, Effect, Hint, LandscapeView, View};
 /// How the wormhole is shown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WormholeView {
-    /// Where the start is to be; the film's plateau until an arrow moves it.
+    /// Where the start is to be; a plateau until an arrow moves it.
     cursor: Option<Chosen>,
     /// There is a start, and another one is being chosen.
     again: bool,
@@ -49,7 +49,7 @@ impl WormholeView {
 
     /// Where the start is to be, on the plane that stays.
     pub fn start(&self, frozen: Option<&Slice>) -> Chosen {
-        let [alpha, beta] = PLATEAU;
+        let [alpha, beta] = frozen.and_then(plateau).unwrap_or(PLATEAU);
         let start = self.cursor.unwrap_or(Chosen { alpha, beta });
         let Some(plane) = frozen else { return start };
         let on = |axis: &[f64], value: f64| match axis {
@@ -110,6 +110,45 @@ impl WormholeView {
             self.alone = false;
         }
     }
+}
+
+/// The place of the film's start where that is on high ground. Else, of the places that are at least half-way out, the one
+/// around which the lowest loss is highest: high, and no mere peak. All this on nine samples a side, so that it stays when
+/// the picture gets finer; `None` where there are none.
+fn plateau(plane: &Slice) -> Option<[f64; 2]> {
+    const SIDE: usize = 9;
+    let Slice { alphas, betas, loss, .. } = plane;
+    if alphas.len() < SIDE || betas.len() < SIDE || loss.len() != alphas.len() * betas.len() {
+        return None;
+    }
+    let at = |axis: &[f64], place: usize| axis[place * (axis.len() - 1) / (SIDE - 1)];
+    let lattice = |index: usize| {
+        let (row, column) = (index / SIDE, index % SIDE);
+        let (row, column) = (row * (betas.len() - 1) / (SIDE - 1), column * (alphas.len() - 1) / (SIDE - 1));
+        f64::from(loss[row * alphas.len() + column])
+    };
+    let losses: Vec<f64> = (0..SIDE * SIDE).map(lattice).collect();
+    let lowest_around = |row: usize, column: usize| {
+        let rows = losses.chunks(SIDE).skip(row - 1).take(3);
+        rows.flat_map(|row| &row[column - 1..=column + 1]).copied().fold(f64::INFINITY, f64::min)
+    };
+    let finite = || losses.iter().copied().filter(|loss| loss.is_finite());
+    let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    let [film_alpha, film_beta] = PLATEAU;
+    let nearest = |axis: &[f64], wanted: f64| {
+        (0..SIDE).min_by(|a, b| (at(axis, *a) - wanted).abs().total_cmp(&(at(axis, *b) - wanted).abs()))
+    };
+    let (film_row, film_column) = (nearest(betas, film_beta)?, nearest(alphas, film_alpha)?);
+    if losses[film_row * SIDE + film_column] >= f64::midpoint(low, high) {
+        return Some(PLATEAU);
+    }
+    let far_out = |place: usize| place <= SIDE / 4 || place >= SIDE - 1 - SIDE / 4;
+    let places = (1..SIDE - 1).flat_map(|row| (1..SIDE - 1).map(move |column| (row, column)));
+    let far = places.filter(|(row, column)| far_out(*row) || far_out(*column));
+    let heights = far.map(|(row, column)| (lowest_around(row, column), row, column)).collect::<Vec<_>>();
+    let highest =
+        heights.into_iter().filter(|(lowest, ..)| lowest.is_finite()).max_by(|a, b| a.0.total_cmp(&b.0));
+    highest.map(|(_, row, column)| [at(alphas, column), at(betas, row)])
 }
 
 impl App {

@@ -17,6 +17,8 @@ use super::screen;
 use super::usage::Usage;
 use crate::export::film::Film;
 use crate::export::picture::Scale;
+use crate::export::series::series;
+use crate::export::surface::Surface;
 use crate::export::{arrays, create, metrics, picture, replace, writable};
 use crate::protocol::Slice;
 use crate::run;
@@ -37,7 +39,7 @@ pub(super) struct Args {
     #[arg(value_name = "RUN")]
     run: Option<String>,
     /// The file to write: metrics as .csv, slices and metrics for Python as .npz, the screen for asciinema as .cast,
-    /// the slices as .gif, or in a FOLDER/ a .png each [default: the metrics on standard output]
+    /// the slices as .gif, as surfaces for `ParaView` (.pvd), or in a FOLDER/ a .png each [default: the metrics on standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Columns and rows of the screen in a .cast
@@ -70,6 +72,7 @@ enum Form {
     Npz,
     Cast,
     Gif,
+    Pvd,
     /// A folder of pictures.
     Pictures,
 }
@@ -85,8 +88,9 @@ impl Form {
             Some("npz") => Ok(Self::Npz),
             Some("cast") => Ok(Self::Cast),
             Some("gif") => Ok(Self::Gif),
+            Some("pvd") => Ok(Self::Pvd),
             _ => Err(Usage::error(format!(
-                "--out {}: the name must end in .csv, .npz, .cast or .gif, or in / for a folder of .png",
+                "--out {}: the name must end in .csv, .npz, .cast, .gif or .pvd, or in / for a folder of .png",
                 out.display()
             ))),
         }
@@ -116,6 +120,12 @@ impl Args {
             Form::Npz => self.arrays(&dir, out),
             Form::Cast => self.recording(&dir, out),
             Form::Gif => self.film(&dir, out),
+            Form::Pvd => {
+                let (slices, name) = (self.slices(&dir, None)?, dir.settings()?.name);
+                let shown =
+                    |slice: &Slice| (slice.step, Surface::shown(format!("{name}@{}", slice.step), slice));
+                series(out, slices.iter().map(shown)).with_context(|| out.display().to_string())
+            }
             Form::Pictures => self.pictures(&dir, out),
         }
     }

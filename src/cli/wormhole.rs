@@ -16,7 +16,7 @@ use super::ranges::{coordinates, grid, offset, ranges};
 use super::usage::Usage;
 use super::{directions, memory, screen};
 use crate::export::surface::note;
-use crate::export::wormhole::{film, npz};
+use crate::export::wormhole::{film, npz, series};
 use crate::export::{replace, writable};
 use crate::landscape::directions::bytes;
 use crate::landscape::evaluator::Objective;
@@ -77,7 +77,7 @@ pub(super) struct Args {
     /// How to evaluate: many points at once, or one after another [default: by the text's length]
     #[arg(long, value_name = "METHOD")]
     method: Option<MethodName>,
-    /// Write the result to this file: .npz, .json, or with --grid a film as .gif
+    /// Write the result to this file: .npz, .json, or with --grid a film as .gif or surfaces for `ParaView` as .pvd
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Write the directions to this file
@@ -99,6 +99,7 @@ enum Form {
     Json,
     Npz,
     Gif,
+    Pvd,
 }
 
 impl Form {
@@ -108,9 +109,10 @@ impl Form {
             Some("json") => Ok(Self::Json),
             Some("npz") => Ok(Self::Npz),
             Some("gif") => Ok(Self::Gif),
+            Some("pvd") => Ok(Self::Pvd),
             _ => {
                 let path = path.display();
-                Err(Usage::error(format!("--out {path}: the name must end in .npz, .json or .gif")))
+                Err(Usage::error(format!("--out {path}: the name must end in .npz, .json, .gif or .pvd")))
             }
         }
     }
@@ -140,7 +142,7 @@ impl Args {
             }
         }
         if let Some(path) = &self.out
-            && Form::of(path)? == Form::Gif
+            && matches!(Form::of(path)?, Form::Gif | Form::Pvd)
             && self.grid.is_none()
         {
             let problem = format!("--out {}: a film shows surfaces: add --grid", path.display());
@@ -340,9 +342,12 @@ fn write(path: &Path, record: &Record, note: &str) -> anyhow::Result<()> {
             replace(path, |file| file.write_all(text.as_bytes()))?;
         }
         Form::Npz => replace(path, |file| npz(file, record, note))?,
-        Form::Gif => {
+        Form::Gif | Form::Pvd => {
             let pictures = record.pictures.as_ref().filter(|pictures| !pictures.surfaces.is_empty());
             let pictures = pictures.context("no plane was drawn to the end, so there is no film")?;
+            if Form::of(path)? == Form::Pvd {
+                return Ok(series(path, pictures, note)?);
+            }
             let stops = stops(&screen::theme(None)?);
             replace(path, |file| film(BufWriter::new(file), pictures, stops))?;
         }

@@ -4,6 +4,7 @@ use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
 use crate::protocol::TensorNorms;
+use crate::protocol::probe::Sweep;
 
 /// `metrics.jsonl` as CSV: a row a step, a column for every name that any line has, empty where a line has none or
 /// its number is not finite.
@@ -39,6 +40,18 @@ pub fn norms(names: &[String], steps: &[TensorNorms]) -> String {
     table
 }
 
+/// A sweep as CSV: a row for each point, with the movements of the first parameter and of the second, the loss and the
+/// probability of the target; empty where one is not finite.
+pub fn sweep(sweep: &Sweep) -> String {
+    let mut table = "first,second,loss,p_target\n".to_owned();
+    let places = sweep.second.iter().flat_map(|second| sweep.first.iter().map(move |first| (first, second)));
+    for ((first, second), (loss, p)) in places.zip(sweep.loss.iter().zip(&sweep.p_target)) {
+        let [loss, p] = [loss, p].map(|x| if x.is_finite() { x.to_string() } else { String::new() });
+        table.push_str(&format!("{first},{second},{loss},{p}\n"));
+    }
+    table
+}
+
 /// A field as RFC 4180 has it, without what a terminal would obey.
 fn field(text: &str) -> String {
     let plain: String = text.chars().filter(|c| !c.is_control()).collect();
@@ -48,6 +61,17 @@ fn field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sweep_has_a_row_for_each_point() {
+        let two = Sweep {
+            first: vec![-1.0, 0.0],
+            second: vec![0.5],
+            loss: vec![2.5, f32::NAN],
+            p_target: vec![0.25, 0.5],
+        };
+        assert_eq!(sweep(&two), "first,second,loss,p_target\n-1,0.5,2.5,0.25\n0,0.5,,0.5\n");
+    }
 
     #[test]
     fn a_column_that_comes_later_is_empty_before() {

@@ -6,6 +6,7 @@ pub mod film;
 pub mod metrics;
 pub mod picture;
 pub mod poster;
+pub mod series;
 pub mod surface;
 pub mod wormhole;
 pub(crate) mod xml;

@@ -1,12 +1,14 @@
 //! The wormhole experiment as files: arrays for `NumPy`, and a film of the plane that travels.
 
 use std::io::Write;
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use tempfile::NamedTempFile;
 
 use super::film::Film;
 use super::picture::Scale;
+use super::{series, surface};
 use crate::protocol::wormhole::{Moment, Pictures, Record, Surface};
 use crate::protocol::{BatchInfo, PlaneInfo, Slice};
 
@@ -71,6 +73,16 @@ pub fn film(file: impl Write, pictures: &Pictures, stops: Vec<[u8; 3]>) -> std::
         film.show(slice)?;
     }
     film.end()
+}
+
+/// Writes the surfaces for `ParaView`: see [`series::series`].
+pub fn series(path: &Path, pictures: &Pictures, note: &str) -> std::io::Result<()> {
+    let shown = |at: &Surface| {
+        let mut shown = surface::Surface::shown(String::new(), &slice(pictures, at));
+        shown.caption.note = format!("{note}; the plane that travels, after {} steps", at.step);
+        (at.step, shown)
+    };
+    series::series(path, pictures.surfaces.iter().map(shown))
 }
 
 /// A surface as what a film shows, which asks for the grid and its losses alone.

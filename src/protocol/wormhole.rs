@@ -17,7 +17,7 @@ pub enum Ask {
     Lay(Setting),
     /// Put the weights at this place of the plane, in units of the directions: the start. The steps begin anew.
     Jump([f64; 2]),
-    /// Train until told otherwise.
+    /// Train until told otherwise, for [`RUN`] steps at most.
     Run,
     /// Stop after the step in hand.
     Pause,
@@ -29,6 +29,9 @@ pub enum Ask {
     End,
 }
 
+/// Steps of an experiment that is told to run: by then there is no more to see.
+pub const RUN: u64 = 512;
+
 /// What an experiment is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
@@ -37,7 +40,8 @@ pub struct Setting {
     pub film: bool,
     /// Seeds of the two directions, whose parts are scaled to the norm of each tensor.
     pub seeds: [u64; 2],
-    /// The learning rate of every step; without one, 1e-5 for a model that was loaded and 1e-3 for a preset's.
+    /// The learning rate of every step; without one, 1e-3 for a model of less than 20 million parameters and 1e-5 for a
+    /// larger one.
     pub learning_rate: Option<f64>,
     /// How far the plane is looked at, in units of the directions.
     pub range: f64,

@@ -26,7 +26,7 @@ use super::standing::Standing;
 use crate::model::memory::available;
 use crate::model::params::Params;
 use crate::protocol::{Command, Outcome, Phase, Status, probe, wormhole};
-use crate::settings::{HIGHEST_RATE, ModelSource, Settings, SliceEvery};
+use crate::settings::{HIGHEST_RATE, Settings, SliceEvery};
 use crate::train::resume::Best;
 use crate::train::trainer::{StepReport, Trainer};
 
@@ -230,6 +230,9 @@ impl<'a> Engine<'a> {
             // A place is looked at only while somebody looks.
             Input::ViewersChanged if self.viewers.load(Ordering::Relaxed) == 0 => {
                 self.reader.look_away();
+                if let Some(lab) = &self.lab {
+                    lab.tell(Task::Wormhole(wormhole::Ask::Pause));
+                }
                 return self.mode == Mode::Passing || self.gives_up();
             }
             Input::ViewersChanged => {}
@@ -277,7 +280,12 @@ impl<'a> Engine<'a> {
             Command::Wormhole(wormhole::Ask::Lay(setting)) => {
                 self.experiment(|ground| Task::Lay(setting, ground));
             }
-            Command::Wormhole(ask) => self.tell_lab(Task::Wormhole(ask)),
+            Command::Wormhole(ask) => {
+                if matches!(ask, wormhole::Ask::Run | wormhole::Ask::Step(_)) {
+                    self.rest();
+                }
+                self.tell_lab(Task::Wormhole(ask));
+            }
             Command::Probe(probe::Ask::Open) => self.experiment(Task::Open),
             Command::Probe(ask) => self.tell_lab(Task::Probe(ask)),
             Command::Curvature => self.experiment(Task::Curvature),
@@ -288,15 +296,15 @@ impl<'a> Engine<'a> {
 
     /// Pauses, and tries something with the weights as they are now: it shall have the machine to itself.
     fn experiment(&mut self, task: impl FnOnce(Box<Ground>) -> Task) {
-        let Some(prompt) = self.reader.prompt() else {
+        let Some(prompt) = self.reader.prompt().cloned() else {
             log::warn!("there is no text to try this with: set a prompt first");
             return;
         };
-        if self.activity != Activity::Finished {
-            self.activity = Activity::Stepping(0);
-        }
-        if let Some(pictures) = &mut self.pictures {
-            pictures.cancel();
+        self.rest();
+        let shown = |pictures: &Pictures| pictures.shows(self.trainer.steps_taken());
+        if !self.pictures.as_ref().is_none_or(shown) {
+            // A coarse picture takes little of it.
+            self.begin_picture_beside(None, true);
         }
         let weights = match self.trainer.params().frozen() {
             Ok(weights) => weights,
@@ -305,15 +313,21 @@ impl<'a> Engine<'a> {
         let ground = Ground {
             llama: self.trainer.llama().clone(),
             weights,
-            prompt: prompt.clone(),
+            prompt,
             tokenizer: self.reader.tokenizer().clone(),
             device: self.trainer.device().clone(),
             threads: self.settings.threads,
             step: self.trainer.steps_taken(),
-            loaded: !matches!(self.settings.model, ModelSource::Preset(_)),
             frozen: self.trainer.frozen_names(),
         };
         self.tell_lab(task(Box::new(ground)));
+    }
+
+    /// Takes no more steps for now.
+    fn rest(&mut self) {
+        if self.activity != Activity::Finished {
+            self.activity = Activity::Stepping(0);
+        }
     }
 
     fn tell_lab(&mut self, task: Task) {
@@ -468,9 +482,13 @@ impl<'a> Engine<'a> {
 
     /// Begins a slice; with the weights before the last step, its sharpness is measured too.
     fn begin_picture_after(&mut self, before: Option<Params>) {
-        let training = self.activity.trains();
+        self.begin_picture_beside(before, self.activity.trains());
+    }
+
+    /// The same, beside something that shall have most of the machine.
+    fn begin_picture_beside(&mut self, before: Option<Params>, beside: bool) {
         if let Some(pictures) = &mut self.pictures
-            && let Err(error) = pictures.begin(&self.trainer, before, training)
+            && let Err(error) = pictures.begin(&self.trainer, before, beside)
         {
             log::error!("the slice can't be evaluated: {error}");
         }

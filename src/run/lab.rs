@@ -25,6 +25,9 @@ use crate::train::corpus::Batch;
 use hole::Hole;
 use turning::Turning;
 
+/// Parameters of a small model, less than.
+const SMALL: usize = 20_000_000;
+
 /// The weights of a run, and all that is needed to try something with them.
 #[derive(Debug)]
 pub struct Ground {
@@ -42,8 +45,6 @@ pub struct Ground {
     pub threads: usize,
     /// The step of the run.
     pub step: u64,
-    /// The model was loaded, and did not begin at random.
-    pub loaded: bool,
     /// The parameters that the run does not train.
     pub frozen: Vec<String>,
 }
@@ -54,9 +55,10 @@ impl Ground {
         Batch::new(vec![self.prompt.ids().to_vec()])
     }
 
-    /// The rate of the steps that are taken from here: of what was loaded, a larger one destroys what it has learnt.
+    /// The rate of the steps that are taken from here: one at which a small model gets anywhere in a few of them
+    /// destroys what a large one has learnt.
     fn learning_rate(&self) -> f64 {
-        if self.loaded { 1e-5 } else { 1e-3 }
+        if self.weights.elements() < SMALL { 1e-3 } else { 1e-5 }
     }
 
     /// Fails with both numbers where something would take more bytes than can be had.

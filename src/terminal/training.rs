@@ -138,15 +138,25 @@ impl Shown for Training {
         let App { engine, view, .. } = &self.app;
         let slice = match view.shown {
             View::Timeline => engine.timeline.items().get(view.timeline.selected(&engine.timeline)?)?,
-            _ => engine.slice.as_ref()?,
+            View::Wormhole => {
+                let frame =
+                    view.wormhole.selected(&engine.film).and_then(|frame| engine.film.items().get(frame));
+                let slice = frame.or(engine.frozen.as_ref())?;
+                return Some((format!("{}, wormhole@{}", self.name(), slice.step), slice));
+            }
+            View::Probe => return None,
+            View::Observatory | View::Layers => engine.slice.as_ref()?,
         };
         Some((format!("{}@{}", self.name(), slice.step), slice))
     }
 
     fn table(&self) -> Option<String> {
         let engine = &self.app.engine;
-        let is_shown = self.app.view.shown == View::Layers;
-        is_shown.then(|| metrics::norms(&engine.tensor_names, engine.tensors.items()))
+        match self.app.view.shown {
+            View::Layers => Some(metrics::norms(&engine.tensor_names, engine.tensors.items())),
+            View::Probe => engine.probe.as_ref()?.sweep.as_ref().map(metrics::sweep),
+            _ => None,
+        }
     }
 
     fn exported(&mut self, exported: Exported) {

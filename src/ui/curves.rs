@@ -48,7 +48,7 @@ pub(super) fn lines(app: &App, curve: Curve, steps: Range) -> Lines {
                 sharpness(|palette| palette.target, |sharpness| sharpness.critical),
             ],
             Vec::new(),
-            "slices measure the sharpness; none here has",
+            "not measured here, or far below the edge",
         ),
     };
     Lines { series, marks, log: app.view.log_charts, steps, missing }

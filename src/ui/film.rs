@@ -24,6 +24,7 @@ pub(super) const ROWS: u16 = 5;
 const SAMPLES: usize = 8192;
 
 /// A scale for the slices of each plane.
+#[derive(Default)]
 pub(super) struct Scales(Vec<(u64, Scale)>);
 
 impl Scales {
@@ -41,11 +42,20 @@ impl Scales {
         Self(generations.into_iter().filter_map(scale).collect())
     }
 
-    /// One scale for all these slices, whichever plane they are of.
-    pub(super) fn common<'a>(slices: impl Iterator<Item = &'a Slice> + Clone, stretch: Stretch) -> Self {
-        let losses: Vec<&[f32]> = slices.clone().map(|slice| slice.loss.as_slice()).collect();
-        let scale = shared(&losses, stretch);
-        Self(generations(slices).into_iter().filter_map(|generation| Some((generation, scale?))).collect())
+    /// The scale of a plane that stays, for what it becomes too: no film of it changes its colours. From where the
+    /// loss can't go on it reaches as far up as the plane does; on a scale by ratios or by rank there is no such place,
+    /// and those are spread over the film as well.
+    pub(super) fn staying(plane: &Slice, film: &[Slice], stretch: Stretch) -> Self {
+        let scale = if stretch == Stretch::Linear {
+            let floor = std::iter::once(0.0).filter(|_| plane.loss.iter().any(|loss| loss.is_finite()));
+            let scale = Scale::of(plane.loss.iter().copied().chain(floor), stretch);
+            scale.map(|scale| scale.with(film.iter().flat_map(|slice| slice.loss.iter().copied())))
+        } else {
+            let losses: Vec<&[f32]> = film.iter().chain([plane]).map(|slice| slice.loss.as_slice()).collect();
+            shared(&losses, stretch)
+        };
+        let generations = generations(film.iter().chain([plane]));
+        Self(generations.into_iter().filter_map(|generation| Some((generation, scale?))).collect())
     }
 
     /// The scale of the slices of this generation; `None` where none has a finite loss.

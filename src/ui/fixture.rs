@@ -42,7 +42,7 @@ pub(crate) fn slice(side: usize, loss: impl Fn(f64, f64) -> f32) -> Slice {
 }
 
 /// A run's slices up to step 412: a bowl that sinks.
-pub(super) fn film(slices: u64) -> Vec<Slice> {
+pub(crate) fn film(slices: u64) -> Vec<Slice> {
     let sunk = |step: u64| {
         let loss = 2.113 + (412 - step) as f32 / 100.0;
         Slice { step, ..slice(9, |alpha, beta| loss + 4.0 * (alpha * alpha + beta * beta) as f32) }

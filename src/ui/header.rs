@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use crate::app::{App, Link};
-use crate::protocol::{Outcome, Phase};
+use crate::protocol::{Outcome, Phase, wormhole};
 use crate::theme::Theme;
 
 use super::text;
@@ -69,6 +69,10 @@ impl Header<'_> {
             Span::styled(text::shorten(&name, 24), palette.title),
             Span::styled(format!(" {} {word}", self.theme.symbols.phase), style),
         ]);
+        let wormhole = self.app.engine.wormhole.as_ref().map(|scene| &scene.phase);
+        if wormhole == Some(&wormhole::Phase::Running) {
+            line.push_span(Span::styled(" · wormhole", palette.good));
+        }
         if self.app.options.read_only {
             line.push_span(Span::styled("  read-only", palette.warn));
         }

@@ -13,8 +13,8 @@ use super::{popup, text};
 /// All keys and what they do.
 pub(super) struct Help<'a, A> {
     pub(super) bindings: &'a [Binding<A>],
-    /// Whether keys do anything as the screen is now; the others are left out.
-    pub(super) is_of_use: &'a dyn Fn(&Binding<A>) -> bool,
+    /// What keys do as the screen is now; those that do nothing are left out.
+    pub(super) told: &'a dyn Fn(&Binding<A>) -> Option<&'static str>,
     /// What is on the screen, and what to look for.
     pub(super) about: [&'static str; 2],
     /// Lines above the first one, at most.
@@ -49,17 +49,17 @@ impl<A> Help<'_, A> {
         let columns = key_columns(self.bindings);
         let mut lines: Vec<Line> = self.about.map(|line| Line::styled(line, palette.muted)).to_vec();
         for group in Group::ALL {
-            let of_use = |binding: &&Binding<A>| binding.group == group && (self.is_of_use)(binding);
-            let mut of_use = self.bindings.iter().filter(of_use).peekable();
-            if of_use.peek().is_none() {
+            let of_group = self.bindings.iter().filter(|binding| binding.group == group);
+            let mut told = of_group.filter_map(|binding| Some((binding, (self.told)(binding)?))).peekable();
+            if told.peek().is_none() {
                 continue;
             }
             lines.push(Line::default());
             lines.push(Line::styled(group.title(), palette.title));
-            for binding in of_use {
+            for (binding, help) in told {
                 lines.push(Line::from(vec![
                     Span::styled(format!("  {}", keys(binding, columns)), palette.accent),
-                    Span::raw(binding.help),
+                    Span::raw(help),
                 ]));
             }
         }

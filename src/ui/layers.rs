@@ -8,7 +8,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::app::{App, Marker, Quantity, Spot, Strip, StripKind, layer_of};
+use crate::app::{App, Link, Marker, Quantity, Spot, Strip, StripKind, layer_of};
 use crate::protocol::TensorNorms;
 use crate::theme::Theme;
 
@@ -76,7 +76,13 @@ impl Widget for Layers<'_> {
         let inner = Panel { theme, focused: true, title: "Layers", right }.draw(area, buffer);
         let (Some(shown), Some(map)) = (shown, theme.maps.get(view.landscape.map % theme.maps.len().max(1)))
         else {
-            picture::missing("the picture follows with the first step", theme, inner, buffer);
+            let ended = matches!(app.link, Link::Ended(_));
+            let why = if ended {
+                "only a living engine tells the norms of each parameter"
+            } else {
+                "the picture follows with the first step"
+            };
+            picture::missing(why, theme, inner, buffer);
             return;
         };
         let look = Look { theme, map, marker: view.landscape.marker };

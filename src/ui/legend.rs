@@ -87,7 +87,8 @@ impl Legend<'_> {
         let muted = self.theme.palette.muted;
         let scale = &self.surface.scale;
         // Where two digits do not tell the ends apart, there are more.
-        let alike = text::short_number(scale.low) == text::short_number(scale.high);
+        let ticks = [scale.low, scale.middle(), scale.high].map(text::short_number);
+        let alike = ticks[0] == ticks[1] || ticks[1] == ticks[2];
         let number = if alike { text::number } else { text::short_number };
         let high = number(scale.high);
         let high = if scale.clipped { format!("{high} clipped") } else { high };

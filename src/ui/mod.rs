@@ -84,7 +84,7 @@ pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
         return Vec::new();
     }
     let view = &app.view;
-    let [stage, _] = tour::split(screen, app.tour.as_ref());
+    let [stage, _] = tour::split(screen, told(app));
     let [_, area, ..] = bands(stage);
     if view.zoomed {
         return vec![(view.focus, area)];
@@ -123,7 +123,7 @@ pub fn layout(app: &App, screen: Rect) -> Vec<(Pane, Rect)> {
 pub fn pointed(app: &App, screen: Rect, event: MouseEvent) -> Option<Pointed<Spot>> {
     let (shown, at) = (app.view.shown, Position::new(event.column, event.row));
     if matches!(shown, View::Layers | View::Timeline) {
-        let [stage, _] = tour::split(screen, app.tour.as_ref());
+        let [stage, _] = tour::split(screen, told(app));
         let [_, area, ..] = bands(stage);
         if is_too_small(screen) || preparation(app).is_some() || !area.contains(at) {
             return None;
@@ -155,6 +155,11 @@ pub fn pixel_maps<'a>(app: &'a App, theme: &Theme, screen: Rect) -> Vec<PixelMap
     }
     let panes = layout(app, screen).into_iter().filter(|(pane, _)| *pane == Pane::Landscape);
     panes.filter_map(|(_, area)| landscape::pixel_map(app, theme, area)).collect()
+}
+
+/// What the tour tells, where it does.
+fn told(app: &App) -> Option<&'static str> {
+    app.tour.filter(|tour| tour.shown).map(|tour| tour.text())
 }
 
 /// The header, the panes, the status line and the keys.
@@ -217,9 +222,9 @@ impl Widget for Screen<'_> {
             return;
         }
         let screen = area;
-        let [area, page] = tour::split(screen, app.tour.as_ref());
-        if let Some(tour) = app.tour.as_ref().filter(|tour| tour.shown) {
-            tour::Page { tour, theme }.render(page, buffer);
+        let [area, page] = tour::split(screen, told(app));
+        if let Some((tour, text)) = app.tour.as_ref().zip(told(app)) {
+            tour::Page { tour, text, goes_away: true, theme }.render(page, buffer);
         }
         let [top, middle, status, bottom] = bands(area);
         header::Header { app, theme }.render(top, buffer);
@@ -240,13 +245,13 @@ impl Widget for Screen<'_> {
         status::StatusLine { app, theme }.render(status, buffer);
         let bindings = &app.options.bindings;
         let label = |binding: &Binding<Action>| self.label(binding);
-        let is_of_use = |binding: &Binding<Action>| self.is_of_use(binding.action);
+        let told = |binding: &Binding<Action>| self.told(binding);
         footer::Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         toasts::Toasts { toasts: &app.view.toasts, theme }.render(middle, buffer);
         match &app.view.modal {
             Some(Modal::Help { scroll }) => {
                 let (about, scroll) = (about(app.view.shown), *scroll);
-                help::Help { bindings, is_of_use: &is_of_use, about, scroll, theme }.render(area, buffer);
+                help::Help { bindings, told: &told, about, scroll, theme }.render(area, buffer);
             }
             Some(Modal::Leave) => dialog::LeaveDialog { app, theme }.render(area, buffer),
             Some(Modal::Move) => dialog::MoveDialog { app, theme }.render(area, buffer),
@@ -297,7 +302,33 @@ impl Screen<'_> {
         let is_idle = matches!(here, (View::Layers | View::Timeline, Action::Zoom))
             || app.view.shown == View::Layers && turns;
         let is_told = action != Action::Tour || app.tour.is_some();
-        !is_idle && is_told && (commands || !action.commands())
+        // Without an engine nothing can be tried, and there is nobody to leave alone.
+        let ended = matches!(app.link, Link::Ended(_));
+        let is_gone = ended && matches!(action, Action::Wormhole | Action::Probe | Action::Detach);
+        !is_idle && is_told && !is_gone && (commands || !action.commands() || self.reads(action))
+    }
+
+    /// Whether a command of the engine does something on the pictures too, whoever watches.
+    fn reads(&self, action: Action) -> bool {
+        let charts = matches!(action, Action::Move | Action::ZoomIn | Action::ZoomOut);
+        match self.app.view.shown {
+            View::Observatory => charts && self.app.view.focus == Pane::Loss,
+            View::Timeline | View::Layers => action == Action::Move,
+            View::Wormhole | View::Probe => false,
+        }
+    }
+
+    /// What the help says of a key as the screen is now; `None` where it does nothing.
+    fn told(&self, binding: &Binding<Action>) -> Option<&'static str> {
+        let action = binding.action;
+        if !self.is_of_use(action) {
+            return None;
+        }
+        match self.app.view.shown {
+            View::Wormhole => wormhole::told(action, binding.help),
+            View::Probe => probe::told(action, binding.help),
+            _ => Some(binding.help),
+        }
     }
 
     /// What a key would do now; `None` when nothing.

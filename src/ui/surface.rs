@@ -61,6 +61,11 @@ impl Scale {
         Some(Self { low: -high, high, ..sizes })
     }
 
+    /// The same scale for these losses too: those above its top are cut off there.
+    pub(super) fn with(self, mut losses: impl Iterator<Item = f32>) -> Self {
+        Self { clipped: self.clipped || losses.any(|loss| f64::from(loss) > self.high), ..self }
+    }
+
     /// Where a loss lies, from 0 at the bottom to 1 at the top, and beyond.
     pub(super) fn place(&self, loss: f64) -> f64 {
         let between =

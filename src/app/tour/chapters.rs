@@ -18,6 +18,8 @@ pub struct Beat {
     pub deeds: &'static [Deed],
     /// Two or three sentences, or four short ones: what is on the screen, and what to see.
     pub text: &'static str,
+    /// The same of a model that was loaded, where that differs.
+    pub knowing: Option<&'static str>,
 }
 
 /// What a part of a chapter does on the live model.
@@ -54,9 +56,15 @@ pub enum Deed {
     Jump,
     /// Trains them from there.
     Descend(u64),
+    /// Compares the slices of the plane with its first one.
+    CompareWithFirst,
     /// Shows two models side by side.
     Compare,
 }
+
+/// What is told while the two models are made.
+pub const WAITING: &str = "Two models are made now, which takes a few minutes, but only once: the first reads statements, the \
+                           second is the first taught to answer questions. Wait to see them side by side, or go on.";
 
 /// The tour.
 pub const CHAPTERS: &[Chapter] = &[
@@ -65,13 +73,23 @@ pub const CHAPTERS: &[Chapter] = &[
         beats: &[
             Beat {
                 deeds: &[Deed::Show(View::Observatory), Deed::Focus(Pane::NextToken)],
-                text: "A language model reads a text and says how likely each word is to come next. The bars \
-                       at the right are what it says; the marked one is the word that really follows.",
+                text: "A language model reads a text and says how likely each word is to come next. This one has \
+                       learned nothing yet. The bars at the right are its guesses; the marked one is the word that \
+                       really follows.",
+                knowing: Some(
+                    "A language model reads a text and says how likely each word is to come next. This one has \
+                     learned much already. The bars at the right are its guesses; the marked one is the word that \
+                     really follows.",
+                ),
             },
             Beat {
                 deeds: &[Deed::Steps { fresh: 60, knowing: 1 }],
-                text: "Now it trains. The loss is the surprise at what really follows: 0 where the model was \
-                       sure of it, large where it was not. Watch the loss fall and the bars take shape.",
+                text: "Now it trains. The loss is how surprised the model was by the word that came: 0 if it was \
+                       sure of it. Watch the loss fall. Soon the bars name capitals, though seldom the right one yet.",
+                knowing: Some(
+                    "Now it learns this one text. The loss is how surprised the model was by the words that came: 0 \
+                     if it was sure of them. That was one step; the bars say what has changed.",
+                ),
             },
         ],
     },
@@ -80,13 +98,16 @@ pub const CHAPTERS: &[Chapter] = &[
         beats: &[
             Beat {
                 deeds: &[Deed::Pause, Deed::Show(View::Probe), Deed::OpenProbe],
-                text: "A model is a heap of numbers, its weights. The list holds those that matter most just \
-                       now. The curve is the loss while the first of them turns and all others stay.",
+                text: "A model is a long list of numbers, its weights. Here are those to which the loss is most \
+                       sensitive just now. The curve is the loss if the first one were larger or smaller and all \
+                       others stayed.",
+                knowing: None,
             },
             Beat {
                 deeds: &[Deed::TurnToBest],
-                text: "Here it is turned to its best. The loss falls a little and stops: one weight alone \
-                       cannot do much. Turn it yourself: tab goes to the curve, and the arrows turn.",
+                text: "Here that weight is at its best within this range. The loss falls only a little: one weight \
+                       alone cannot do much. Try it: the left and right arrows turn the weight.",
+                knowing: None,
             },
         ],
     },
@@ -94,9 +115,10 @@ pub const CHAPTERS: &[Chapter] = &[
         title: "Two weights",
         beats: &[Beat {
             deeds: &[Deed::Show(View::Probe), Deed::Walk(8)],
-            text: "Tune one weight, then another. Now the best place of the first has moved: tune it again, \
-                   and so on. With every weight of a model this would never end. The path on the map soon \
-                   gets nowhere.",
+            text: "Now two weights, tuned by turns: the line on the map. It soon stops, and the loss has hardly \
+                   fallen. Compare the two lines of numbers: as many steps, but of all weights at once, take the \
+                   loss much further.",
+            knowing: None,
         }],
     },
     Chapter {
@@ -108,67 +130,88 @@ pub const CHAPTERS: &[Chapter] = &[
                     Deed::Focus(Pane::Gradient),
                     Deed::Steps { fresh: 1, knowing: 1 },
                 ],
-                text: "The gradient says, for every weight at once, which way the loss falls and how fast. \
-                       That was one step along it: all weights moved, each by very little. The numbers at \
-                       the right say how much each part of the model pulls.",
+                text: "How could one tune all weights at once? The gradient says for each of them which way the loss \
+                       falls, and how steeply. One step was just taken with it: every weight moved a little. The \
+                       bars show the gradient in each part.",
+                knowing: None,
             },
             Beat {
                 deeds: &[Deed::Show(View::Layers), Deed::Steps { fresh: 40, knowing: 2 }],
-                text: "Some more steps. Each row is one part of the model, each column a step: how strong the \
-                       gradient is, how large the weights are, and how far a step moves them. The last is \
-                       about a thousandth.",
+                text: "More steps. Each row is a part of the model, each column a step; brighter is more. Tab shows \
+                       the gradient, the weights, and how far a step moves them: a few percent at most.",
+                knowing: None,
             },
         ],
     },
     Chapter {
         title: "A picture of very many dimensions",
-        beats: &[
-            Beat {
-                deeds: &[Deed::Pause, Deed::Show(View::Observatory), Deed::Focus(Pane::Landscape)],
-                text: "A picture has two directions; the model has one for each weight. This map is a slice: \
-                       the loss along two random directions, the weights in its middle.",
-            },
-            Beat {
-                deeds: &[Deed::NewPlane],
-                text: "Two other random directions, the same weights: another picture. Neither is the \
-                       landscape. Each is one thin cut through it, and there are more cuts than anyone can draw.",
-            },
-        ],
-    },
-    Chapter {
-        title: "Stuck in a valley?",
         beats: &[Beat {
-            deeds: &[Deed::Curvature],
-            text: "People once feared that training would get stuck in a valley that is not the lowest. A \
-                   valley must rise on every side. Here the loss is felt along the directions that bend \
-                   most. One that goes down is a way out, and with very many directions there nearly always is one.",
+            deeds: &[Deed::Pause, Deed::Show(View::Observatory), Deed::Focus(Pane::Landscape)],
+            text: "A map has two directions; the model has one for each weight. So this map is only a slice. The \
+                   weights are in its middle, and it shows the loss if they are moved along two directions chosen at \
+                   random. Dark is low.",
+            knowing: None,
         }],
     },
     Chapter {
         title: "The landscape moves",
         beats: &[Beat {
-            deeds: &[Deed::Show(View::Timeline), Deed::Steps { fresh: 200, knowing: 2 }],
-            text: "Each small picture is a slice around the weights of one step. A mountain would stay while \
-                   one walks down. This does not: the whole picture sinks and changes shape as the model learns.",
+            deeds: &[
+                Deed::Show(View::Timeline),
+                Deed::CompareWithFirst,
+                Deed::Steps { fresh: 200, knowing: 2 },
+            ],
+            text: "Each small picture is the same slice around the weights of another step. A mountain stays as it \
+                   is while one walks down. Here the whole picture has sunk since the first step, and keeps changing \
+                   its shape.",
+            knowing: None,
         }],
+    },
+    Chapter {
+        title: "Stuck in a valley?",
+        beats: &[
+            Beat {
+                deeds: &[
+                    Deed::Pause,
+                    Deed::Show(View::Observatory),
+                    Deed::Focus(Pane::Landscape),
+                    Deed::NewPlane,
+                ],
+                text: "The same weights, two other random directions: another picture. Both are true, and neither \
+                       is the landscape. Each is one thin cut through it, and there are more cuts than anyone could \
+                       draw.",
+                knowing: None,
+            },
+            Beat {
+                deeds: &[Deed::Curvature],
+                text: "Can training get stuck in a valley that is not the lowest? Only where the loss rises in every \
+                       direction. Here it is asked along some that bend the most. Wherever one goes down there is a \
+                       way out.",
+                knowing: None,
+            },
+        ],
     },
     Chapter {
         title: "The wormhole",
         beats: &[
             Beat {
-                deeds: &[Deed::Pause, Deed::Show(View::Wormhole), Deed::Lay],
-                text: "Now the strangest thing. This plane goes through the weights as they are, in the pit \
-                       at its middle. The cursor at the left is far out on the plateau, where the model knows nothing.",
+                deeds: &[Deed::Show(View::Wormhole), Deed::Lay],
+                text: "Now the strangest thing. The weights as they are lie in the middle of this slice. The cursor \
+                       is far from them, on high ground, where the model has lost most of what it knew.",
+                knowing: None,
             },
             Beat {
                 deeds: &[Deed::Jump],
-                text: "The weights were put there. From here the pit looks far away, and nothing on the \
-                       plateau points to it. The left picture will stay as it is. The right one goes with the weights.",
+                text: "The weights were moved there. In this picture the low ground is far away. The left picture \
+                       stays as it is; the right one is drawn again around the weights as they train.",
+                knowing: None,
             },
             Beat {
                 deeds: &[Deed::Descend(24)],
-                text: "All weights are trained. The point does not walk to the pit: in the picture it hardly \
-                       moves. A pit opens under it instead. It went through directions that no picture shows.",
+                text: "All weights were trained. The point did not walk to the low ground: in the picture it has hardly \
+                       moved. Instead the ground under it has sunk. The way down led through directions that the \
+                       picture does not show.",
+                knowing: None,
             },
         ],
     },
@@ -176,9 +219,9 @@ pub const CHAPTERS: &[Chapter] = &[
         title: "Pretrained and instruct",
         beats: &[Beat {
             deeds: &[Deed::Compare],
-            text: "Two models from the same start: one has read statements, the other was then taught to \
-                   answer. Their landscapes and their bars differ, though their weights are close. The first \
-                   time, they are trained before your eyes.",
+            text: "Both were asked for the capital of France. The first has only read statements. The second is the \
+                   first, taught to answer: it says Paris. The lower line is the loss on the way from one to the other.",
+            knowing: None,
         }],
     },
     Chapter {
@@ -186,14 +229,17 @@ pub const CHAPTERS: &[Chapter] = &[
         beats: &[
             Beat {
                 deeds: &[Deed::Show(View::Observatory), Deed::Focus(Pane::Landscape), Deed::Zoom(0.01)],
-                text: "This is the same place a hundred times closer. Where a step looks like nothing on the \
-                       large map, the ground here is nearly a slope. What one sees depends on how far one looks.",
+                text: "The same place, a hundred times closer. One step is too short to see on the large map; here \
+                       it is longer, and the ground is almost an even slope. What one sees depends on how far one \
+                       looks.",
+                knowing: None,
             },
             Beat {
                 deeds: &[Deed::Zoom(100.0)],
-                text: "So the line below the map says what it cannot show: which loss, which directions, how \
-                       long a step is, and how much of the weights' way lies within the picture: next to \
-                       nothing. That is why training does not get stuck: it has room that we cannot see.",
+                text: "To be stuck, the weights would need a wall on every side. A map shows two directions, and \
+                       training hardly moves along them: it goes down along the others. With so many, one nearly \
+                       always leads down.",
+                knowing: None,
             },
         ],
     },

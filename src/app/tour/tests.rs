@@ -27,12 +27,12 @@ fn every_chapter_does_something_and_says_it_shortly() {
     for chapter in CHAPTERS {
         let acts = |deed: &Deed| !matches!(deed, Deed::Show(_) | Deed::Focus(_) | Deed::Pause);
         assert!(chapter.beats.iter().any(|beat| beat.deeds.iter().any(acts)), "{}", chapter.title);
-        for beat in chapter.beats {
-            let sentences: Vec<&str> = beat.text.split_inclusive(['.', '?']).collect();
-            assert!((2..=5).contains(&sentences.len()), "{}", beat.text);
-            assert!(sentences.iter().all(|sentence| sentence.split(' ').count() <= 34), "{}", beat.text);
+        for text in chapter.beats.iter().flat_map(|beat| [Some(beat.text), beat.knowing]).flatten() {
+            let sentences: Vec<&str> = text.split_inclusive(['.', '?']).collect();
+            assert!((2..=5).contains(&sentences.len()), "{text}");
+            assert!(sentences.iter().all(|sentence| sentence.split(' ').count() <= 34), "{text}");
             // Four lines on a screen of 80 columns.
-            assert!(beat.text.len() <= 4 * 70, "{} {}", beat.text.len(), beat.text);
+            assert!(text.len() <= 4 * 70, "{} {text}", text.len());
         }
     }
     assert!((8..=10).contains(&CHAPTERS.len()));
@@ -69,18 +69,18 @@ fn back_undoes_nothing_and_a_chapter_is_begun_by_its_number() {
     press(&mut app, KeyCode::Char(' '));
     assert_eq!(press(&mut app, KeyCode::Backspace), []);
     assert_eq!(press(&mut app, KeyCode::Backspace), [], "it begins here");
-    for key in ":tour 7".chars() {
+    for key in ":tour 6".chars() {
         press(&mut app, KeyCode::Char(key));
     }
     let effects = press(&mut app, KeyCode::Enter);
     assert_eq!(effects, [Effect::Send(Command::Step(200))]);
-    assert_eq!((app.view.shown, app.tour.unwrap().number()), (View::Timeline, 7));
+    assert_eq!((app.view.shown, app.tour.unwrap().number()), (View::Timeline, 6));
 }
 
 #[test]
 fn steps_that_are_still_taken_are_watched_unless_a_person_insists() {
     let mut app = app();
-    let page = |app: &App| app.tour.map(|tour| (tour.number(), tour.beat().text));
+    let page = |app: &App| app.tour.map(|tour| (tour.number(), tour.text()));
     press(&mut app, KeyCode::Char(' '));
     set_phase(&mut app, Phase::Running);
     let told = page(&app);
@@ -92,7 +92,7 @@ fn steps_that_are_still_taken_are_watched_unless_a_person_insists() {
 
 #[test]
 fn a_tour_that_begins_at_a_chapter_does_what_that_does_once_the_model_is_there() {
-    let mut app = App::new(Options { tour: Some(Tour::at(7, false)), ..Options::default() });
+    let mut app = App::new(Options { tour: Some(Tour::at(6, false)), ..Options::default() });
     app.update(Message::Engine(ToScreen::Welcome { version: crate::protocol::VERSION }));
     set_phase(&mut app, Phase::Preparing(Vec::new()));
     assert_eq!(app.view.shown, View::Observatory);

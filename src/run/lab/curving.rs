@@ -12,6 +12,8 @@ use super::Ground;
 
 /// Directions that are looked along: each costs two gradients and a copy of all parameters.
 const DIRECTIONS: usize = 16;
+/// The share of the steepest curve from which one counts.
+const FLAT: f64 = 0.01;
 /// The seed of the first of them.
 const SEED: u64 = 11;
 
@@ -65,6 +67,8 @@ fn spectrum(
     let (Some(least), Some(greatest)) = (values.first(), values.last()) else {
         candle_core::bail!("no curvature was found");
     };
-    let negative = values.iter().filter(|value| **value < 0.0).count();
+    // What is nearly flat beside the steepest bends neither way.
+    let flat = FLAT * least.abs().max(greatest.abs());
+    let negative = values.iter().filter(|value| **value < -flat).count();
     Ok(Spectrum { greatest: *greatest, least: *least, probed: values.len(), negative })
 }

@@ -10,7 +10,7 @@ use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::Plane;
 use crate::landscape::survey::Grid;
 use crate::predict::Prompt;
-use crate::protocol::wormhole::{Ask, Moment, Moments, Phase, Scene, Setting};
+use crate::protocol::wormhole::{Ask, Moment, Moments, Phase, RUN, Scene, Setting};
 use crate::protocol::{OptimizerKind, Slice};
 use crate::run::board::Board;
 use crate::run::wormhole::{Descent, View, Wormhole, chance};
@@ -64,11 +64,10 @@ impl Hole {
     /// Draws the directions and publishes what is known; `None` where it can't be, which is published too. Pictures
     /// carry the generation, a number that no other experiment has.
     pub(super) fn lay(setting: Setting, ground: Ground, generation: u64, board: &Board) -> Option<Self> {
-        let usual = if ground.loaded { 1e-5 } else { 1e-3 };
         let scene = Scene {
             phase: Phase::Laying,
             setting,
-            learning_rate: setting.learning_rate.unwrap_or(usual),
+            learning_rate: setting.learning_rate.unwrap_or(ground.learning_rate()),
             of_step: ground.step,
             text: ground.prompt.text().to_owned(),
             plane: None,
@@ -121,10 +120,9 @@ impl Hole {
             Ask::Run | Ask::Step(_) | Ask::Back if self.traveller.is_none() => {
                 log::warn!("the wormhole has no start yet: choose a place of its plane");
             }
-            Ask::Run => self.goal = u64::MAX,
+            Ask::Run => self.goal = self.known.saturating_add(RUN),
             Ask::Step(count) => {
-                let from = if self.goal == u64::MAX { self.known } else { self.goal };
-                self.goal = from.saturating_add(*count);
+                self.goal = self.goal.saturating_add(*count);
             }
             Ask::Back => self.back(board),
             // The thread's own.

@@ -103,7 +103,7 @@ impl Turning {
             entries,
             survey: None,
             range: RANGE,
-            turn: None,
+            turn: Some([0.0; 2]),
             sweep: None,
             walking: None,
             p_target: prediction.probability,
@@ -197,7 +197,7 @@ impl Turning {
         let chosen: Vec<usize> = chosen.into_iter().flatten().collect();
         self.plane = plane(&self.ground, &self.entries, &chosen).map_err(|error| error.to_string())?;
         self.scene.chosen = chosen;
-        (self.survey, self.turn, self.walking) = (None, None, None);
+        (self.survey, self.turn, self.walking) = (None, Some([0.0; 2]), None);
         (self.scene.sweep, self.scene.turned, self.scene.walk) = (None, None, None);
         self.sweep = Some(self.grid());
         Ok(())

@@ -12,6 +12,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
 use crate::app::comparison::{Action, Comparison, Modal, Pane};
+use crate::app::tour::WAITING;
 use crate::app::{Binding, Chosen, Marker, Pointed};
 use crate::protocol::comparison::{Phase, PlaneChoice, Side};
 use crate::theme::Theme;
@@ -51,7 +52,7 @@ pub fn layout(app: &Comparison, screen: Rect) -> Vec<(Pane, Rect)> {
     if is_too_small(screen) || app.scene.phase != Phase::Live {
         return Vec::new();
     }
-    let [stage, _] = tour::split(screen, app.tour.as_ref());
+    let [stage, _] = tour::split(screen, told(app));
     let [_, area, ..] = bands(app, stage);
     panes(app, area, stage.width >= WIDE.0 && stage.height >= WIDE.1)
 }
@@ -77,6 +78,12 @@ pub fn pixel_maps<'a>(app: &'a Comparison, theme: &Theme, screen: Rect) -> Vec<P
         Pane::NextToken(_) => None,
     };
     layout(app, screen).into_iter().filter_map(map).collect()
+}
+
+/// What the tour tells, where it has come here.
+fn told(app: &Comparison) -> Option<&'static str> {
+    let preparing = matches!(app.scene.phase, Phase::Preparing(_));
+    app.tour.as_ref().map(|tour| if preparing { WAITING } else { tour.text() })
 }
 
 /// The header, the panes, what is between the models, the status line and the keys.
@@ -151,9 +158,9 @@ impl Widget for Screen<'_> {
             return;
         }
         let screen = area;
-        let [area, page] = tour::split(screen, app.tour.as_ref());
-        if let Some(tour) = &app.tour {
-            tour::Page { tour, theme }.render(page, buffer);
+        let [area, page] = tour::split(screen, told(app));
+        if let Some((tour, text)) = app.tour.as_ref().zip(told(app)) {
+            tour::Page { tour, text, goes_away: false, theme }.render(page, buffer);
         }
         let [top, middle, strip, status, bottom] = bands(app, area);
         self.header(top, buffer);
@@ -173,8 +180,8 @@ impl Widget for Screen<'_> {
         Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         match &app.modal {
             Some(Modal::Help { scroll }) => {
-                let is_of_use = &|binding: &Binding<Action>| app.allows(binding.action);
-                Help { bindings, is_of_use, about: ABOUT, scroll: *scroll, theme }.render(area, buffer);
+                let told = &|binding: &Binding<Action>| app.allows(binding.action).then_some(binding.help);
+                Help { bindings, told, about: ABOUT, scroll: *scroll, theme }.render(area, buffer);
             }
             Some(Modal::Prompt(editor)) => PromptEditor { editor, theme }.render(area, buffer),
             Some(Modal::Commands(typed)) => {

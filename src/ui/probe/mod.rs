@@ -64,6 +64,30 @@ pub(super) fn label(app: &App, action: Action, usual: &'static str) -> Option<&'
     }
 }
 
+/// What the help says of an action here, where it usually says this; `None` where it means nothing.
+pub(super) fn told(action: Action, usual: &'static str) -> Option<&'static str> {
+    match action {
+        Action::RunPause => Some("tune two by turns, beside as many steps of all parameters"),
+        Action::Move => Some("open; in the list: turn this one too, or no longer"),
+        Action::Redraw => Some("open again, with the weights as they are now"),
+        Action::ZoomIn => Some("turn less far"),
+        Action::ZoomOut => Some("turn farther"),
+        Action::FocusNext => Some("the list, or the curve or map: arrows or hjkl move in it and turn"),
+        Action::Clear => Some("back to the values as they are"),
+        Action::Step
+        | Action::StepTen
+        | Action::Back
+        | Action::Faster
+        | Action::Slower
+        | Action::Optimizer
+        | Action::NewPlane
+        | Action::Grid
+        | Action::Surface
+        | Action::FocusPrevious => None,
+        _ => Some(usual),
+    }
+}
+
 impl Widget for Probe<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);

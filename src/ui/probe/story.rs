@@ -100,6 +100,8 @@ impl Shown<'_> {
         let [walk, choose] = ["run", "move"].map(|command| keys.shown(command));
         let all = match self.scene.phase {
             Phase::Walking => return "tuning two by turns, then as many steps of all ..".to_owned(),
+            // The tour has the key.
+            _ if self.app.is_touring() => return format!("{choose} on another row turns two"),
             _ if self.chosen.len() == 2 => [
                 format!("{walk} tunes 1, then 2, then 1 .., and takes as many steps of all beside it"),
                 format!("{walk} tunes both by turns, beside steps of all"),
@@ -162,7 +164,15 @@ impl Shown<'_> {
         let first = self.chosen.first()?;
         let best = |visit: usize| walk.visits.get(visit).map(|visit| first.value + visit.moves[0]);
         let [before, after] = [best(1)?, best(3)?].map(text::number);
-        Some(if before == after {
+        let ends = self.scene.sweep.as_ref().map(|sweep| (sweep.first.first(), sweep.first.last()));
+        let at_end = |visit: usize| {
+            let moved = walk.visits.get(visit).map(|visit| visit.moves[0]);
+            ends.is_some_and(|(first, last)| moved.as_ref() == first || moved.as_ref() == last)
+        };
+        let wider = self.app.options.bindings.shown("zoom-out");
+        Some(if before == after && at_end(1) {
+            format!("the best of 1 lies at the end of what was tried, {before}: {wider} goes farther")
+        } else if before == after {
             format!("the best of 1 is {before}, and stays there when 2 is tuned")
         } else {
             format!("the best of 1 is {before}; once 2 is tuned it is {after}: it has moved")

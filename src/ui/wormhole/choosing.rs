@@ -33,8 +33,7 @@ impl Widget for Choosing<'_> {
         let surface = self.plane().and_then(|plane| {
             // Once there is a film, the colours are those of the film.
             let film = if self.scene.offset.is_some() { app.engine.film.items() } else { &[] };
-            let slices = std::iter::once(plane).chain(film);
-            let scales = Scales::common(slices, app.view.landscape.stretch);
+            let scales = Scales::staying(plane, film, app.view.landscape.stretch);
             Surface::scaled(plane, scales.get(plane.generation)?)
         });
         let right = surface.as_ref().map_or_else(Vec::new, |surface| self.right(surface));

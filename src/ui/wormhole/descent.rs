@@ -72,7 +72,9 @@ impl Widget for Descent<'_> {
         let places = Places::of(area);
         let (film, view) = (app.engine.film.items(), &app.view);
         let frozen = app.engine.frozen.as_ref();
-        let scales = Scales::common(film.iter().chain(frozen), view.landscape.stretch);
+        let plane = frozen.or(film.first());
+        let scales =
+            plane.map_or_else(Scales::default, |plane| Scales::staying(plane, film, view.landscape.stretch));
         let selected = view.wormhole.selected(&app.engine.film);
         let frame = selected.map(|index| &film[index]);
         let moment = view.wormhole.moment(self.scene);
@@ -125,7 +127,8 @@ impl Descent<'_> {
             return vec![format!("An earlier step: right goes on, {back} follows the newest one.")];
         }
         let can = self.app.cannot_command().is_none();
-        if can && newest.is_none_or(|newest| newest.step == 0) {
+        // In the tour, its own key trains.
+        if can && !self.app.is_touring() && newest.is_none_or(|newest| newest.step == 0) {
             return vec![
                 format!(
                     "The weights are on the plateau. {run} trains all of them, {step} takes one step: \

@@ -54,6 +54,28 @@ pub(super) fn label(app: &App, binding: &Binding<Action>) -> Option<&'static str
     }
 }
 
+/// What the help says of an action here, where it usually says this; `None` where it means nothing.
+pub(super) fn told(action: Action, usual: &'static str) -> Option<&'static str> {
+    match action {
+        Action::RunPause => Some("train all weights from the start, or pause"),
+        Action::Step => Some("take one step of the experiment"),
+        Action::StepTen => Some("take ten of them"),
+        Action::Back => Some("go back to before its last step"),
+        Action::Move => Some("lay a plane; jump to the cursor; after that, choose another start"),
+        Action::Redraw => Some("lay the plane again, through the weights as they are now"),
+        Action::NewPlane => Some("lay a plane along two other directions"),
+        Action::ZoomIn => Some("lay a plane that shows less"),
+        Action::ZoomOut => Some("lay a plane that shows more"),
+        Action::Grid => Some("at most 17, 33 or 65 points a side of the next plane"),
+        Action::Faster => Some("a higher learning rate of the next experiment, before one is laid"),
+        Action::Slower => Some("a lower one"),
+        Action::FocusNext => Some("the plane that travels alone, or both"),
+        Action::Clear => Some("follow the newest step; leave what was begun"),
+        Action::Optimizer | Action::FocusPrevious | Action::Zoom => None,
+        _ => Some(usual),
+    }
+}
+
 /// A row with a column of air on both sides.
 fn indented(row: Rect) -> Rect {
     let air = u16::from(row.width > 8);

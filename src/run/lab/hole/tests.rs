@@ -32,7 +32,6 @@ fn ground() -> Box<Ground> {
         device: Device::Cpu,
         threads: 2,
         step: 300,
-        loaded: false,
         frozen: Vec::new(),
     })
 }

@@ -29,7 +29,6 @@ fn ground() -> Ground {
         device: Device::Cpu,
         threads: 2,
         step: 7,
-        loaded: false,
         frozen: vec![FROZEN.to_owned()],
     }
 }
