@@ -240,7 +240,7 @@ bindings! {
         [key('T')] Theme "theme" 16 "theme" "next theme"
     Screen:
         [key('1')] Observatory "observatory" 4 "observatory" "the landscape, the loss, the next token and the gradient"
-        [key('2'), key('w')] Wormhole "wormhole [WORD]" 17 "wormhole" "train weights off a plateau, beside the run: the plane that stays and the plane that travels; WORD is film, all or end"
+        [key('2'), key('w')] Wormhole "wormhole [WORD]" 17 "wormhole" "train weights off a plateau, beside the run; WORD: film, all or end"
         [key('3')] Probe "probe [NAME]" 18 "probe" "turn one parameter or two by hand, and tune them against the gradient"
         [key('5')] Layers "layers" 8 "layers" "gradient, weights and update of every parameter, over time"
         [key('6')] Timeline "timeline" 9 "timeline" "the slices of the run, one after another; enter marks one, tab: how two differ"

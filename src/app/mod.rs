@@ -407,7 +407,13 @@ impl App {
             Action::Save => (Command::Save, "saving a checkpoint".into()),
             Action::Curvature => {
                 self.view.modal = Some(Modal::Curvature);
-                return vec![Effect::Send(Command::Curvature)];
+                // What is known, or on its way, of these weights and this prompt is not asked again.
+                let here = (status.map(|status| status.step), self.engine.prediction.as_ref());
+                let known = self.engine.curvature.as_ref().is_some_and(|known| {
+                    let prompt = here.1.is_none_or(|shown| shown.prompt == known.text);
+                    here.0 == Some(known.step) && prompt && known.failure.is_none()
+                });
+                return if known { Vec::new() } else { vec![Effect::Send(Command::Curvature)] };
             }
             Action::Prompt => {
                 let prompt = self.engine.prediction.as_ref().map_or("", |shown| &shown.prompt);

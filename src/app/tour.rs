@@ -207,6 +207,7 @@ impl App {
                 return send(Command::Step(if loaded { knowing } else { fresh }));
             }
             Deed::Pause => return send(Command::Pause),
+            Deed::Redraw => return send(Command::RedrawSlice),
             Deed::NewPlane => {
                 let mut effects = self.drop_cursor();
                 effects.push(Effect::Send(Command::NewPlane));

@@ -10,6 +10,21 @@ pub fn available() -> u64 {
     }
 }
 
+/// Gives memory that was freed back to the system. The allocator keeps much of it, which another program, or this one's
+/// own [`available`], would count as taken.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[expect(unsafe_code, reason = "the allocator of the C library is asked")]
+        mod allocator {
+            unsafe extern "C" {
+                pub(super) safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+            }
+        }
+        allocator::malloc_trim(0);
+    }
+}
+
 /// A number of bytes in the unit that fits it.
 pub fn size(bytes: u64) -> String {
     match bytes as f64 {

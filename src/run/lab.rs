@@ -16,7 +16,7 @@ use candle_core::{Device, Result, bail};
 
 use super::board::Board;
 use crate::model::llama::Llama;
-use crate::model::memory::{available, size};
+use crate::model::memory::{available, give_back, size};
 use crate::model::params::Params;
 use crate::model::tokenizer::Tokenizer;
 use crate::predict::Prompt;
@@ -73,6 +73,12 @@ impl Ground {
         }
         Ok(())
     }
+}
+
+/// An error in one line: candle adds a backtrace where `RUST_BACKTRACE` is set.
+fn plain(error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    text.split("\n   0: ").next().unwrap_or_default().replace('\n', " ")
 }
 
 /// Something to try.
@@ -193,6 +199,7 @@ impl Bench<'_> {
             Task::Wormhole(wormhole::Ask::End) => {
                 if let Some(hole) = self.hole.take() {
                     hole.end(self.board);
+                    give_back();
                 }
             }
             Task::Wormhole(ask) => {
@@ -207,6 +214,7 @@ impl Bench<'_> {
             Task::Probe(probe::Ask::End) => {
                 if let Some(turning) = self.turning.take() {
                     turning.end(self.board);
+                    give_back();
                 }
             }
             Task::Probe(ask) => {

@@ -188,8 +188,6 @@ impl Bars<'_> {
     fn foot(&self, area: Rect, buffer: &mut Buffer) {
         let Self { prediction, theme, .. } = *self;
         let muted = theme.palette.muted;
-        Line::styled(format!("entropy {} bits", text::short_number(prediction.entropy)), muted)
-            .render(area, buffer);
         let mut rank = vec![Span::styled(format!("rank {}", prediction.rank), muted)];
         if let Some(before) = prediction.previous_rank.filter(|before| *before != prediction.rank) {
             let better = prediction.rank < before;
@@ -197,7 +195,12 @@ impl Bars<'_> {
                 if better { ("↑", theme.palette.good) } else { ("↓", theme.palette.bad) };
             rank.push(Span::styled(format!(" {arrow}{}", before.abs_diff(prediction.rank)), style));
         }
-        Line::from(rank).right_aligned().render(area, buffer);
+        let rank = Line::from(rank);
+        let entropy = format!("entropy {} bits", text::short_number(prediction.entropy));
+        if text::width(&entropy) + rank.width() < usize::from(area.width) {
+            Line::styled(entropy, muted).render(area, buffer);
+        }
+        rank.right_aligned().render(area, buffer);
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Deed {
     },
     /// Stops training.
     Pause,
+    /// Evaluates the slice around the weights as they are.
+    Redraw,
     /// Draws two new directions.
     NewPlane,
     /// Looks at more of the plane, or at less.
@@ -146,7 +148,7 @@ pub const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "A picture of very many dimensions",
         beats: &[Beat {
-            deeds: &[Deed::Pause, Deed::Show(View::Observatory), Deed::Focus(Pane::Landscape)],
+            deeds: &[Deed::Pause, Deed::Show(View::Observatory), Deed::Focus(Pane::Landscape), Deed::Redraw],
             text: "A map has two directions; the model has one for each weight. So this map is only a slice. The \
                    weights are in its middle, and it shows the loss if they are moved along two directions chosen at \
                    random. Dark is low.",

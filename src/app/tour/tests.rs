@@ -85,7 +85,7 @@ fn steps_that_are_still_taken_are_watched_unless_a_person_insists() {
     set_phase(&mut app, Phase::Running);
     let told = page(&app);
     assert_eq!(press(&mut app, KeyCode::Char(' ')), []);
-    assert!(page(&app) == told && matches!(app.view.hint, Some(Hint::Refused(_))));
+    assert!(page(&app) == told && matches!(app.view.hint, Some(Hint::Asked(_))));
     assert!(!press(&mut app, KeyCode::Char(' ')).is_empty());
     assert!(page(&app) != told);
 }

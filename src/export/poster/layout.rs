@@ -73,8 +73,9 @@ impl Layout {
         let columns = match columns {
             Some(columns) => columns.clamp(1, count.max(1)),
             None if count < 2 => 1,
-            None => (2..=count.next_multiple_of(2))
-                .step_by(2)
+            // A pair stands side by side, or one above the other where that is larger.
+            None => (if count == 2 { 1 } else { 2 }..=count.next_multiple_of(2))
+                .filter(|columns| *columns == 1 || columns.is_multiple_of(2))
                 .max_by(|a, b| room(*a).total_cmp(&room(*b)).then(b.cmp(a)))
                 .unwrap_or(2),
         };
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn panels_lie_on_the_paper_apart_from_each_other_and_pairs_side_by_side() {
+    fn panels_lie_on_the_paper_apart_from_each_other_and_pairs_together() {
         let paper = Paper::parse("A3").unwrap();
         for count in 1..=8 {
             let panels = Layout::new(paper, None, count).unwrap().panels;
@@ -121,8 +122,12 @@ mod tests {
                 };
                 assert!(panels[index + 1..].iter().all(apart), "{count}");
             }
-            assert!(panels.chunks_exact(2).all(|pair| pair[0].y == pair[1].y), "{count}");
+            // A pair alone on a high sheet is larger one above the other.
+            let beside = |pair: &[Frame]| pair[0].y == pair[1].y;
+            assert!(panels.chunks_exact(2).all(beside) != (count == 2), "{count}");
         }
+        let wide = Layout::new(Paper::parse("A3-landscape").unwrap(), None, 2).unwrap().panels;
+        assert_eq!(wide[0].y, wide[1].y);
         let column = Layout::new(paper, Some(1), 2).unwrap().panels;
         assert!(column[0].x == column[1].x && column[0].y < column[1].y);
     }

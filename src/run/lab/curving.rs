@@ -8,10 +8,13 @@ use crate::landscape::plane::{Normalization, product, random_direction};
 use crate::protocol::{Curvature, Spectrum};
 use crate::run::board::Board;
 
-use super::Ground;
+use super::{Ground, plain};
+use crate::model::memory::{available, give_back};
 
-/// Directions that are looked along: each costs two gradients and a copy of all parameters.
+/// Directions that are looked along, at most: each costs two gradients and a copy of all parameters.
 const DIRECTIONS: usize = 16;
+/// And at least, where memory is short.
+const FEWEST: usize = 4;
 /// The share of the steepest curve from which one counts.
 const FLAT: f64 = 0.01;
 /// The seed of the first of them.
@@ -32,10 +35,11 @@ pub(super) fn find(ground: &Ground, board: &Board, go_on: &dyn Fn() -> bool) {
     board.set_curvature(curvature.clone());
     match spectrum(ground, &mut curvature, board, go_on) {
         Ok(spectrum) => curvature.spectrum = Some(spectrum),
-        Err(error) => curvature.failure = Some(error.to_string()),
+        Err(error) => curvature.failure = Some(plain(&error)),
     }
     curvature.to_come = 0;
     board.set_curvature(curvature);
+    give_back();
 }
 
 fn spectrum(
@@ -47,9 +51,13 @@ fn spectrum(
     let Ground { llama, weights, device, .. } = ground;
     let batch = ground.batch();
     let names: Vec<String> = weights.iter().map(|(name, _)| name.to_owned()).collect();
-    // Beside them, two gradients and the weights that are moved.
-    let needed = bytes(weights, &names).saturating_mul(DIRECTIONS + 4);
-    ground.check_memory(&format!("{DIRECTIONS} directions"), needed)?;
+    // Beside them, two gradients and the weights that are moved; half of what there is stays free.
+    let each = bytes(weights, &names).max(1);
+    let affordable = (available() / 2) as usize / each;
+    let directions =
+        if device.is_cpu() { affordable.saturating_sub(4).clamp(FEWEST, DIRECTIONS) } else { DIRECTIONS };
+    ground.check_memory(&format!("{directions} directions"), each.saturating_mul(directions + 4))?;
+    curvature.to_come = directions;
     let function = LossFunction { llama, batch: &batch, objective: Objective::Mean, device };
     let gradient = function.gradient(weights, &names)?;
     curvature.grad_norm = product(&gradient, &gradient)?.sqrt();
@@ -59,11 +67,11 @@ fn spectrum(
     let start = random_direction(weights, &names, SEED, Normalization::None)?;
     let along = |v: &_| function.hessian_product(weights, &names, v);
     let mut told = |taken: usize| {
-        curvature.to_come = DIRECTIONS - taken.min(DIRECTIONS);
+        curvature.to_come = directions - taken.min(directions);
         board.set_curvature(curvature.clone());
         go_on()
     };
-    let values = lanczos(along, start, DIRECTIONS, &mut told)?.values;
+    let values = lanczos(along, start, directions, &mut told)?.values;
     let (Some(least), Some(greatest)) = (values.first(), values.last()) else {
         candle_core::bail!("no curvature was found");
     };

@@ -198,7 +198,10 @@ impl Hole {
                 self.traveller = Some(traveller);
                 self.scene.offset = Some(offset);
                 self.note(moment);
-                self.predict();
+                // On the way back to a step that is known, its numbers stay.
+                if moment.step >= self.known {
+                    self.predict();
+                }
             }
             Err(error) => {
                 log::error!("the wormhole can't start there: {error}");
@@ -237,7 +240,9 @@ impl Hole {
         traveller.moment = moment;
         (self.travelling, self.pictured) = (None, false);
         self.note(moment);
-        self.predict();
+        if moment.step >= self.known {
+            self.predict();
+        }
         let every = self.scene.setting.every;
         let every = if self.coarse_seconds > PATIENCE { every.max(SPARSE) } else { every };
         if moment.step > self.known {
@@ -255,6 +260,7 @@ impl Hole {
             board.rewind_film(Some(moment.step));
             self.scene.moments.rewind(moment.step);
             self.note(moment);
+            self.predict();
         }
         (self.goal, self.known) = (moment.step, moment.step);
     }

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 
 use candle_core::{Error, Result};
 
-use super::Ground;
+use super::{Ground, plain};
 use crate::landscape::directions::{LossFunction, bytes};
 use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Direction, Plane, product};
@@ -77,7 +77,7 @@ impl Turning {
                 Some(turning)
             }
             Err(error) => {
-                board.set_probe(Scene { phase: Phase::Failed(error.to_string()), ..scene });
+                board.set_probe(Scene { phase: Phase::Failed(plain(&error)), ..scene });
                 None
             }
         }
@@ -147,7 +147,7 @@ impl Turning {
             Ok(true) => {}
             Err(error) => {
                 (self.turn, self.sweep, self.walking) = (None, None, None);
-                self.scene.refusal = Some(error.to_string());
+                self.scene.refusal = Some(plain(&error));
             }
         }
         self.publish(board);
@@ -195,7 +195,7 @@ impl Turning {
             return Err("both are the same parameter; a pair needs two: choose another one".to_owned());
         }
         let chosen: Vec<usize> = chosen.into_iter().flatten().collect();
-        self.plane = plane(&self.ground, &self.entries, &chosen).map_err(|error| error.to_string())?;
+        self.plane = plane(&self.ground, &self.entries, &chosen).map_err(|error| plain(&error))?;
         self.scene.chosen = chosen;
         (self.survey, self.turn, self.walking) = (None, Some([0.0; 2]), None);
         (self.scene.sweep, self.scene.turned, self.scene.walk) = (None, None, None);
@@ -210,7 +210,7 @@ impl Turning {
             Some(place) => self.entries.remove(place),
             None => gradient(&self.ground, std::slice::from_ref(&name))
                 .and_then(|gradient| Entry::read(&self.ground.weights, &gradient, name, flat))
-                .map_err(|error| error.to_string())?,
+                .map_err(|error| plain(&error))?,
         };
         self.entries.insert(0, entry);
         self.scene.listed = listed(&self.ground, &self.entries);

@@ -127,7 +127,12 @@ impl Shown<'_> {
             Some(format!("{} → {}", text::number(start.loss), text::number(end.loss)))
         };
         if let Some(losses) = losses(&walk.visits) {
-            let name = format!("two by turns, {} rounds:", walk.rounds);
+            let taken = (walk.visits.len().saturating_sub(1)) / 2;
+            let name = if taken < walk.rounds {
+                format!("two by turns, {taken} of {} rounds:", walk.rounds)
+            } else {
+                format!("two by turns, {taken} rounds:")
+            };
             let line = vec![Span::raw(format!("{name:<NAMES$} ")), Span::styled(losses, palette.train)];
             lines.push(Line::from(line));
         }

@@ -145,13 +145,19 @@ fn a_sweep_that_is_left_keeps_what_is_known_and_is_completed_later() {
     // One thread takes the pieces of a sweep in order.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let asked = AtomicUsize::new(0);
-    let mut probe = Probe::open();
+    // The first piece reads the values as they are.
+    let opened = || {
+        let mut probe = Probe::open();
+        probe.turning.work(&probe.board, &|| true);
+        probe
+    };
+    let mut probe = opened();
     pool.install(|| probe.turning.work(&probe.board, &|| asked.fetch_add(1, Ordering::Relaxed) < usize::MAX));
     let whole = probe.scene().sweep.unwrap();
 
     // It takes two pieces at least.
     let most = asked.into_inner() / 2 + 1;
-    let (asked, mut probe) = (AtomicUsize::new(0), Probe::open());
+    let (asked, mut probe) = (AtomicUsize::new(0), opened());
     pool.install(|| probe.turning.work(&probe.board, &|| asked.fetch_add(1, Ordering::Relaxed) < most));
     let known = probe.turning.sweep.as_ref().unwrap().known();
     assert!((1..POINTS).contains(&known) && probe.scene().sweep.is_none(), "{known}");
