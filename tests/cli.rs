@@ -372,3 +372,19 @@ fn a_model_of_the_hub_that_the_cache_holds_is_used_like_any_other_and_offline_no
         assert!(error.starts_with(&format!("llamascape: {absent}: the cache ")), "{error}");
     }
 }
+
+#[test]
+fn shells_get_their_completions_and_packagers_their_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = llamascape(folder.path(), &["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("llamascape") && script.contains("wormhole"));
+    }
+    let pages = folder.path().join("man");
+    assert!(llamascape(folder.path(), &["man", pages.to_str().unwrap()]).status.success());
+    let page = std::fs::read_to_string(pages.join("llamascape-slice.1")).unwrap();
+    assert!(page.contains("save\\-directions"), "{page}");
+    let version = String::from_utf8(llamascape(folder.path(), &["--version"]).stdout).unwrap();
+    assert!(version.contains("computes on cpu"), "{version}");
+}

@@ -221,7 +221,7 @@ fn what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing() {
         (&bare, vec!["--out", "a.gif"], 1, "no slice was kept: train with --slice-every"),
         (&bare, vec!["--out", "a.cast"], 1, "no slice was kept"),
         (&bare, vec!["--out", "frames/"], 1, "no slice was kept"),
-        (&kept, vec!["--out", "a.mp4"], 2, ".csv, .npz, .cast or .gif, or in /"),
+        (&kept, vec!["--out", "a.mp4"], 2, ".csv, .npz, .cast, .gif or .pvd, or in /"),
         (&kept, vec!["--out", own.to_str().unwrap()], 1, "is a file of the run"),
         (&kept, vec!["--out", "nowhere/a.gif"], 1, "nowhere/a.gif"),
         (&kept, vec!["--out", "a.gif", "--theme", "nope"], 2, "there is no theme `nope`"),
