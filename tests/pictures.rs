@@ -44,6 +44,10 @@ const SIZE: (u16, u16) = (120, 33);
 /// Steps of the run, and how many are taken at a time.
 const STEPS: u64 = 900;
 const PIECE: u64 = 25;
+/// The step whose weights are probed.
+const EARLY: u64 = 50;
+/// Where the wormhole starts.
+const HIGH_GROUND: [f64; 2] = [0.75, -0.5];
 /// Steps of the wormhole, and rounds of the probe.
 const DESCENT: u64 = 24;
 const ROUNDS: usize = 8;
@@ -86,6 +90,8 @@ fn record_run() {
     let update = runtime().block_on(async {
         let mut link = client::connect(&dir.socket().unwrap(), false).await.unwrap();
         let mut app = App::new(Options::default());
+        let commands = link.commands.clone();
+        let ask = |ask| commands.send(ask).unwrap();
         let mut asked = 0;
         loop {
             app.update(Message::Engine(link.frames.recv().await.unwrap().unwrap()));
@@ -100,29 +106,31 @@ fn record_run() {
             if asked + PIECE == STEPS {
                 break;
             }
+            // While much is still to be learnt, the two get in each other's way.
+            if asked == EARLY && app.engine.probe.is_none() {
+                ask(Command::Probe(probe::Ask::Open));
+                ask(Command::Probe(probe::Ask::Choose { first: 0, second: Some(1) }));
+                ask(Command::Probe(probe::Ask::Walk(ROUNDS)));
+                ask(Command::Probe(probe::Ask::Turn([0.0; 2])));
+                let walked = |scene: &probe::Scene| {
+                    let all = scene.walk.as_ref().is_some_and(|walk| walk.descent.len() == ROUNDS + 1);
+                    all && scene.turned.is_some() && scene.phase == probe::Phase::Ready
+                };
+                while !app.engine.probe.as_ref().is_some_and(walked) {
+                    app.update(Message::Engine(link.frames.recv().await.unwrap().unwrap()));
+                }
+            }
             asked += PIECE;
-            link.commands.send(Command::Step(PIECE)).unwrap();
+            ask(Command::Step(PIECE));
         }
-        let ask = |ask| link.commands.send(ask).unwrap();
         ask(Command::Wormhole(wormhole::Ask::Lay(wormhole::Setting::default())));
-        ask(Command::Wormhole(wormhole::Ask::Jump(wormhole::PLATEAU)));
+        ask(Command::Wormhole(wormhole::Ask::Jump(HIGH_GROUND)));
         ask(Command::Wormhole(wormhole::Ask::Step(DESCENT)));
         let fell = |scene: &wormhole::Scene| {
             let last = scene.moments.items().last().map(|moment| moment.step);
             last == Some(DESCENT) && scene.phase == wormhole::Phase::Paused && !scene.drawing
         };
         while !app.engine.wormhole.as_ref().is_some_and(fell) {
-            app.update(Message::Engine(link.frames.recv().await.unwrap().unwrap()));
-        }
-        ask(Command::Probe(probe::Ask::Open));
-        ask(Command::Probe(probe::Ask::Choose { first: 0, second: Some(1) }));
-        ask(Command::Probe(probe::Ask::Walk(ROUNDS)));
-        ask(Command::Probe(probe::Ask::Turn([0.0; 2])));
-        let walked = |scene: &probe::Scene| {
-            let all = scene.walk.as_ref().is_some_and(|walk| walk.descent.len() == ROUNDS + 1);
-            all && scene.turned.is_some() && scene.phase == probe::Phase::Ready
-        };
-        while !app.engine.probe.as_ref().is_some_and(walked) {
             app.update(Message::Engine(link.frames.recv().await.unwrap().unwrap()));
         }
         let engine = app.engine;

@@ -18,7 +18,10 @@ const NAMES: usize = 38;
 impl Shown<'_> {
     /// The lines, the first the ones that matter most.
     pub(super) fn story(&self, width: usize) -> Vec<Line<'static>> {
-        let mut lines = Vec::new();
+        let mut lines = match &self.scene.walk {
+            Some(walk) => self.walked_lines(walk, width),
+            None => Vec::new(),
+        };
         if let Some((sweep, cursor)) = self.swept {
             lines.push(Line::raw(text::shorten(&self.here(sweep, cursor, width), width)));
             if self.scene.walk.is_none() {
@@ -29,9 +32,8 @@ impl Shown<'_> {
             let norm = text::norm(self.scene.grad_norm);
             lines.push(Line::raw(format!("as it is: loss {loss}, gradient norm {norm}")));
         }
-        match &self.scene.walk {
-            Some(walk) => lines.extend(self.walked_lines(walk, width)),
-            None => lines.push(Line::from(Span::styled(self.advice(width), self.theme.palette.accent))),
+        if self.scene.walk.is_none() {
+            lines.push(Line::from(Span::styled(self.advice(width), self.theme.palette.accent)));
         }
         lines.push(Line::from(Span::styled(self.honesty(width), self.theme.palette.muted)));
         lines
