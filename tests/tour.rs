@@ -49,7 +49,9 @@ fn each_chapter_changes_the_live_model_and_nothing_is_left_behind() {
     pty.press(" ");
     page(&mut pty, 7, "the verdict", &|text| text.contains("directions were looked along"));
     // It is put away and taken up again, and the screen is the live program meanwhile.
-    pty.press("\x1bt");
+    pty.press("\x1b");
+    page(&mut pty, 7, "the map", &|text| !text.contains("directions were looked along"));
+    pty.press("t");
     pty.until("the screen alone", |text| !text.contains("7 of 10"));
     pty.press("t");
     page(&mut pty, 7, "the tour again", &|_| true);
