@@ -359,7 +359,7 @@ fn what_can_not_be_done_is_refused_in_one_line() {
         (2, [&text[..], &["--seeds", "1"]].concat(), "two seeds"),
         (1, [&text[..], &["--seeds", "5,5"]].concat(), "the same but for their length"),
         (1, [&text[..], &["--layers", "0..9"]].concat(), "which has 2"),
-        (2, [&text[..], &["--out", "w.csv"]].concat(), ".npz, .json or .gif"),
+        (2, [&text[..], &["--out", "w.csv"]].concat(), ".npz, .json, .gif or .pvd"),
         (2, [&text[..], &["--out", "w.gif"]].concat(), "add --grid"),
         (1, [&text[..], &["--out", "no/such/folder/w.npz"]].concat(), "no/such/folder"),
         (1, [&text[..], &["--memory", "100k"]].concat(), "100.0 kB are allowed"),
