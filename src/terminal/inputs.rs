@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, PipeReader, PipeWriter};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event};
@@ -12,12 +13,13 @@ use super::background::Late;
 use crate::app::Gesture;
 
 /// What a person does, for one screen. Another one may follow in this process: once this is dropped, nothing is read
-/// any more.
+/// any more, so that no key for the next one is lost.
 #[derive(Debug)]
 pub(super) struct Inputs {
     events: mpsc::UnboundedReceiver<Event>,
     /// Its other end hangs up with it.
-    _held: PipeWriter,
+    held: Option<PipeWriter>,
+    pump: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Inputs {
@@ -32,13 +34,23 @@ impl Inputs {
         let (sender, events) = mpsc::unbounded_channel();
         let (end, held) = io::pipe()?;
         let pump = move || pump(&terminal, &end, late, &sender);
-        std::thread::Builder::new().name("keys".to_owned()).spawn(pump)?;
-        Ok(Self { events, _held: held })
+        let pump = std::thread::Builder::new().name("keys".to_owned()).spawn(pump)?;
+        Ok(Self { events, held: Some(held), pump: Some(pump) })
     }
 
     /// Waits for what a person does; `None` once the terminal is gone.
     pub(super) async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
+    }
+}
+
+impl Drop for Inputs {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        if let Some(pump) = self.pump.take() {
+            // Where it failed, the terminal is gone: the screen has ended for that.
+            let _ = pump.join();
+        }
     }
 }
 
