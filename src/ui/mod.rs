@@ -374,6 +374,16 @@ fn too_small(area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// Draws lines in the middle of an area, so many columns wide.
+fn centered(lines: Vec<Line>, width: u16, area: Rect, buffer: &mut Buffer) {
+    let (width, height) = (width.min(area.width), area.height.min(lines.len() as u16));
+    let place =
+        Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    for (line, row) in lines.into_iter().zip(place.rows()) {
+        line.render(row, buffer);
+    }
+}
+
 /// The middle of an area, at most that large, wiped for what is drawn over the screen.
 fn popup(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));

@@ -20,7 +20,7 @@ use crate::theme::Theme;
 use super::bars::{self, Bars};
 use super::layers::short_name;
 use super::panel::Panel;
-use super::{picture, text};
+use super::{centered, picture, text};
 
 /// Single parameters, turned by hand.
 pub(super) struct Probe<'a> {
@@ -42,20 +42,19 @@ const UNCHANGED: &str = "The run pauses. It is not changed by what is tried here
 /// Columns of a line of prose at most.
 const PROSE: u16 = 72;
 
+/// Whether an action is for the run and its pictures, which are in other views.
+fn is_elsewhere(action: Action) -> bool {
+    let run = matches!(action, Action::Step | Action::StepTen | Action::Back);
+    let recipe = matches!(action, Action::Faster | Action::Slower | Action::Optimizer);
+    run || recipe || matches!(action, Action::NewPlane | Action::Grid | Action::Surface)
+}
+
 /// What a key does in this view; `None` where that is nothing.
 pub(super) fn label(app: &App, action: Action, usual: &'static str) -> Option<&'static str> {
     let is_open = app.probed().is_some();
     match action {
-        Action::Step
-        | Action::StepTen
-        | Action::Back
-        | Action::Faster
-        | Action::Slower
-        | Action::Optimizer
-        | Action::NewPlane
-        | Action::Grid
-        | Action::Log
-        | Action::Surface => None,
+        Action::Log => None,
+        action if is_elsewhere(action) => None,
         Action::RunPause | Action::ZoomIn | Action::ZoomOut if !is_open => None,
         Action::RunPause => Some("tune by turns"),
         Action::Redraw if is_open => Some("open again"),
@@ -74,16 +73,8 @@ pub(super) fn told(action: Action, usual: &'static str) -> Option<&'static str> 
         Action::ZoomOut => Some("turn farther"),
         Action::FocusNext => Some("the list, or the curve or map: arrows or hjkl move in it and turn"),
         Action::Clear => Some("back to the values as they are"),
-        Action::Step
-        | Action::StepTen
-        | Action::Back
-        | Action::Faster
-        | Action::Slower
-        | Action::Optimizer
-        | Action::NewPlane
-        | Action::Grid
-        | Action::Surface
-        | Action::FocusPrevious => None,
+        Action::FocusPrevious => None,
+        action if is_elsewhere(action) => None,
         _ => Some(usual),
     }
 }
@@ -139,16 +130,7 @@ impl Probe<'_> {
             let gap = " ".repeat(widest.saturating_sub(text::width(&key)));
             lines.push(Line::from(vec![Span::styled(key + &gap, palette.accent), Span::raw(what)]));
         }
-        let height = (lines.len() as u16).min(inner.height);
-        let place = Rect {
-            x: inner.x + (inner.width - width) / 2,
-            y: inner.y + (inner.height - height) / 2,
-            width,
-            height,
-        };
-        for (line, row) in lines.into_iter().zip(place.rows()) {
-            line.render(row, buffer);
-        }
+        centered(lines, width, inner, buffer);
     }
 }
 

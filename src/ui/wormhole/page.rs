@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::protocol::wormhole::{Phase, Setting};
 use crate::theme::Theme;
 use crate::ui::panel::Panel;
-use crate::ui::text;
+use crate::ui::{centered, text};
 
 /// A few sentences and the keys.
 pub(super) struct Page<'a> {
@@ -31,16 +31,7 @@ impl Widget for Page<'_> {
             Panel { theme, focused: true, title: "The wormhole", right: Vec::new() }.draw(area, buffer);
         let width = inner.width.min(COLUMNS);
         let lines = self.lines(usize::from(width));
-        let height = inner.height.min(lines.len() as u16);
-        let place = Rect {
-            x: inner.x + (inner.width - width) / 2,
-            y: inner.y + (inner.height - height) / 2,
-            width,
-            height,
-        };
-        for (line, row) in lines.into_iter().zip(place.rows()) {
-            line.render(row, buffer);
-        }
+        centered(lines, width, inner, buffer);
     }
 }
 
