@@ -27,25 +27,8 @@ fn poster(folder: &Path, arguments: &[&str]) -> String {
     let output = run(folder, &[&["poster"], arguments, &["--quiet"]].concat());
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     let svg = std::fs::read_to_string(folder.join("poster.svg")).unwrap();
-    assert_well_formed(&svg);
+    resvg::usvg::roxmltree::Document::parse(&svg).unwrap();
     svg
-}
-
-/// Every element ends, in the right order; every quote is closed, and no bare `&` is left.
-fn assert_well_formed(svg: &str) {
-    let mut open = Vec::new();
-    for part in svg.split('<').skip(1) {
-        let (tag, text) = part.split_once('>').unwrap();
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name), "{part}");
-        } else if !tag.ends_with('/') {
-            open.push(tag.split(' ').next().unwrap());
-        }
-        assert!(tag.matches('"').count().is_multiple_of(2), "{tag}");
-        let is_known = |entity: &str| ["lt;", "gt;", "amp;"].iter().any(|known| entity.starts_with(known));
-        assert!(text.split('&').skip(1).all(is_known), "{text}");
-    }
-    assert!(open.is_empty());
 }
 
 /// All that is written on a poster, in the order of the file; lines that were wrapped are one.
@@ -87,7 +70,7 @@ fn drawn(side: usize, losses: &[&dyn Fn(f64, f64) -> f64], change: impl FnOnce(&
     };
     change(&mut poster);
     let svg = poster.svg();
-    assert_well_formed(&svg);
+    resvg::usvg::roxmltree::Document::parse(&svg).unwrap();
     svg
 }
 

@@ -407,13 +407,11 @@ impl App {
             Action::Save => (Command::Save, "saving a checkpoint".into()),
             Action::Curvature => {
                 self.view.modal = Some(Modal::Curvature);
-                // What is known, or on its way, of these weights and this prompt is not asked again.
-                let here = (status.map(|status| status.step), self.engine.prediction.as_ref());
-                let known = self.engine.curvature.as_ref().is_some_and(|known| {
-                    let prompt = here.1.is_none_or(|shown| shown.prompt == known.text);
-                    here.0 == Some(known.step) && prompt && known.failure.is_none()
-                });
-                return if known { Vec::new() } else { vec![Effect::Send(Command::Curvature)] };
+                return if self.knows_curvature() {
+                    Vec::new()
+                } else {
+                    vec![Effect::Send(Command::Curvature)]
+                };
             }
             Action::Prompt => {
                 let prompt = self.engine.prediction.as_ref().map_or("", |shown| &shown.prompt);
@@ -434,6 +432,15 @@ impl App {
     fn refuse(&mut self, why: impl Into<String>) -> Vec<Effect> {
         self.view.hint = Some(Hint::Refused(why.into()));
         Vec::new()
+    }
+
+    /// Whether the curvature around these weights, for this prompt, is known or on its way. Where the weights were moved
+    /// by hand, the step does not tell which they are.
+    fn knows_curvature(&self) -> bool {
+        let (Some(known), Some(status)) = (&self.engine.curvature, &self.engine.status) else { return false };
+        let prompt = self.engine.prediction.as_ref().is_none_or(|shown| shown.prompt == known.text);
+        let moved = status.back == Some(status.step);
+        known.step == status.step && prompt && !moved && known.failure.is_none()
     }
 
     /// Why the engine cannot be asked for anything now.

@@ -182,3 +182,35 @@ impl App {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Curvature;
+    use crate::ui::fixture;
+
+    #[test]
+    fn what_is_known_of_the_curvature_is_asked_again_only_for_other_weights() {
+        let mut app = fixture::app();
+        let asked = |app: &mut App| {
+            app.view.modal = None;
+            app.act(Action::Curvature) == [Effect::Send(Command::Curvature)]
+        };
+        assert!(asked(&mut app), "nothing is known");
+        let step = app.engine.status.as_ref().unwrap().step;
+        let text = app.engine.prediction.as_ref().unwrap().prompt.clone();
+        let (loss, grad_norm, to_come) = (2.0, 1.0, 5);
+        let known = Curvature { step, text, loss, grad_norm, to_come, spectrum: None, failure: None };
+        app.engine.curvature = Some(known.clone());
+        assert!(!asked(&mut app), "it is on its way");
+        app.engine.curvature = Some(Curvature { failure: Some("interrupted".into()), ..known.clone() });
+        assert!(asked(&mut app));
+        app.engine.curvature = Some(Curvature { text: "another".into(), ..known.clone() });
+        assert!(asked(&mut app));
+        app.engine.curvature = Some(known);
+        app.engine.status.as_mut().unwrap().back = Some(step);
+        assert!(asked(&mut app), "the weights were moved by hand");
+        app.engine.status.as_mut().unwrap().step = step + 1;
+        assert!(asked(&mut app));
+    }
+}

@@ -265,26 +265,8 @@ mod tests {
 
     fn picture(buffer: &Buffer) -> String {
         let svg = svg(buffer, "a <title>", Ground::new(false));
-        assert_well_formed(&svg);
+        resvg::usvg::roxmltree::Document::parse(&svg).unwrap();
         svg
-    }
-
-    /// Every element ends, in the right order; every quote is closed, and no bare `&` is left.
-    fn assert_well_formed(svg: &str) {
-        let mut open = Vec::new();
-        for part in svg.split('<').skip(1) {
-            let (tag, text) = part.split_once('>').unwrap();
-            if let Some(name) = tag.strip_prefix('/') {
-                assert_eq!(open.pop(), Some(name), "{part}");
-            } else if !tag.ends_with('/') {
-                open.push(tag.split(' ').next().unwrap());
-            }
-            assert!(tag.matches('"').count().is_multiple_of(2), "{tag}");
-            let is_known =
-                |entity: &str| ["lt;", "gt;", "amp;"].iter().any(|known| entity.starts_with(known));
-            assert!(text.split('&').skip(1).all(is_known), "{text}");
-        }
-        assert!(open.is_empty());
     }
 
     fn cell(symbol: &str, style: Style) -> String {
