@@ -45,6 +45,10 @@ pub use training::show;
 /// Frames a second at most: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_millis(150);
+/// The same soon after a key or a click, whose answer may be the engine's.
+const ANSWER: Duration = Duration::from_millis(30);
+/// How soon that is.
+const ASKED: Duration = Duration::from_millis(500);
 /// Bytes a second that pictures take at most on average while nobody presses a key: after a large one the next one
 /// waits. What was not taken, or was taken for keys, counts for so long.
 const RATE: f64 = 14e3;
@@ -122,16 +126,21 @@ async fn run<S: Shown>(
     // When to draw again, if anything has changed.
     let mut due: Option<Instant> = None;
     let mut fade: Option<Instant> = None;
+    let mut asked: Option<Instant> = None;
     loop {
         // What a person does is answered at once; what the engine says waits for the next frame.
         let (soonest, effects) = tokio::select! {
             biased;
-            input = inputs.next() => match input {
-                Some(Event::Key(key)) => (Instant::now(), shown.press(key)),
-                Some(Event::Mouse(mouse)) => (Instant::now(), shown.point(mouse, terminal.area())),
-                Some(_) => continue,
-                None => return Ok(None),
-            },
+            input = inputs.next() => {
+                let now = Instant::now();
+                asked = Some(now);
+                match input {
+                    Some(Event::Key(key)) => (now, shown.press(key)),
+                    Some(Event::Mouse(mouse)) => (now, shown.point(mouse, terminal.area())),
+                    Some(_) => continue,
+                    None => return Ok(None),
+                }
+            }
             _ = hung_up.recv() => return Ok(None),
             _ = terminated.recv() => return Ok(None),
             _ = interrupted.recv() => return Ok(None),
@@ -160,7 +169,11 @@ async fn run<S: Shown>(
                 shown.fade();
                 (Instant::now(), Vec::new())
             }
-            news = shown.news() => (paid.max(drawn + interval), shown.hear(news)),
+            news = shown.news() => {
+                let answers = asked.is_some_and(|asked| asked.elapsed() < ASKED);
+                let wait = if answers { interval.min(ANSWER) } else { interval };
+                (paid.max(drawn + wait), shown.hear(news))
+            }
         };
         fade = if shown.fades() { fade.or_else(|| Some(Instant::now() + FADE)) } else { None };
         due = Some(due.map_or(soonest, |due| due.min(soonest)));

@@ -71,3 +71,18 @@ fn the_state_of_a_screen_does_no_io_and_reads_no_clock() {
         knows_nothing_of(module, &["std::fs", "std::net", "std::time", "std::thread", "std::env", "tokio"]);
     }
 }
+
+#[test]
+fn what_a_device_computes_is_read_back_in_one_place() {
+    // `host::read_back` is counted in the tests of a step and of a slice; the evaluator works on the CPU alone.
+    let reading = ["to_vec0", "to_vec1", "to_vec2", "to_scalar"];
+    let own =
+        |path: &PathBuf| path.ends_with("landscape/evaluator.rs") || path.ends_with("landscape/probe.rs");
+    for path in ["train", "landscape"].into_iter().flat_map(sources).filter(|path| !own(path)) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for read in reading {
+            assert!(!code.contains(read), "{} calls {read}", path.display());
+        }
+    }
+}

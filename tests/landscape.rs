@@ -15,13 +15,13 @@ use llamascape::landscape::selection::Selection;
 use llamascape::landscape::survey::{Control, Grid, Method, Survey, evenly};
 use llamascape::model::config::LlamaConfig;
 use llamascape::model::gaussian;
+use llamascape::model::host::read_scalar;
 use llamascape::model::llama::Llama;
 use llamascape::model::params::Params;
 use llamascape::model::shapes::parameter_shapes;
 use llamascape::run::slicer::{Job, LastStep, Report, Slicer};
 use llamascape::train::corpus::{Batch, Corpus};
 use llamascape::train::preset::{Preset, initial_params};
-use llamascape::train::trainer::scalar;
 
 fn model() -> (Llama, Params) {
     let config = Preset::named("nano").unwrap().config(300, 32, None);
@@ -82,9 +82,10 @@ fn own_loss(llama: &Llama, params: &Params, objective: Objective) -> f64 {
     let (inputs, targets) = batch.tensors(&Device::Cpu).unwrap();
     let losses = llama.token_losses(params, &inputs, &targets).unwrap();
     match objective {
-        Objective::Mean => scalar(&losses.mean_all().unwrap()).unwrap(),
+        Objective::Mean => read_scalar(&losses.mean_all().unwrap()).unwrap(),
         Objective::Last => {
-            scalar(&losses.reshape((2, 16)).unwrap().narrow(1, 15, 1).unwrap().mean_all().unwrap()).unwrap()
+            read_scalar(&losses.reshape((2, 16)).unwrap().narrow(1, 15, 1).unwrap().mean_all().unwrap())
+                .unwrap()
         }
     }
 }

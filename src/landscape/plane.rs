@@ -233,6 +233,22 @@ impl Plane {
             .collect()
     }
 
+    /// [`Self::displace`] at several points. Tensors that the plane touches have the points as their first dimension.
+    pub fn stack(&self, origin: &Params, points: &[[f64; 2]]) -> Result<Params> {
+        let each = points.iter().map(|[alpha, beta]| self.displace(origin, *alpha, *beta));
+        let each = each.collect::<Result<Vec<_>>>()?;
+        origin
+            .iter()
+            .map(|(name, weight)| {
+                let moved = self.deltas.contains_key(name).then(|| {
+                    let of_points: Vec<&Tensor> = each.iter().filter_map(|params| params.get(name)).collect();
+                    Tensor::stack(&of_points, 0)
+                });
+                Ok((name.to_owned(), moved.unwrap_or_else(|| Ok(weight.clone()))?))
+            })
+            .collect()
+    }
+
     /// Where `weights` lie, seen from `origin`. The directions need not be at a right angle.
     pub fn position(&self, origin: &Params, weights: &Params) -> Result<Position> {
         let (mut square, mut along) = (0.0, [0.0; 2]);

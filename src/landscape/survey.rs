@@ -2,11 +2,12 @@
 
 use std::sync::Mutex;
 
-use candle_core::{Device, Error, Result, Tensor};
+use candle_core::{Device, Error, Result};
 use rayon::prelude::*;
 
 use super::evaluator::{Evaluator, Losses, Objective};
 use super::plane::Plane;
+use super::stack::Stack;
 use crate::model::llama::Llama;
 use crate::model::params::Params;
 use crate::train::corpus::Batch;
@@ -52,13 +53,8 @@ pub struct Survey {
 #[derive(Debug)]
 enum Evaluation {
     Cpu(Evaluator),
-    /// On a GPU the model itself is run with weights built for each point.
-    Device {
-        llama: Llama,
-        inputs: Tensor,
-        targets: Tensor,
-        objective: Objective,
-    },
+    /// On a GPU the model itself is run, with weights built for each point.
+    Device(Stack),
 }
 
 impl Survey {
@@ -78,8 +74,8 @@ impl Survey {
             let method = method.unwrap_or_else(|| Method::for_tokens(batch.predicted()));
             (Evaluation::Cpu(evaluator), method)
         } else {
-            let (inputs, targets) = batch.tensors(device)?;
-            (Evaluation::Device { llama, inputs, targets, objective }, Method::Materialise)
+            let stack = Stack::new(llama, &origin, &plane, batch, objective, device)?;
+            (Evaluation::Device(stack), method.unwrap_or(Method::Stack))
         };
         Ok(Self { origin, plane, method, evaluation })
     }
@@ -105,15 +101,16 @@ impl Survey {
             (Evaluation::Cpu(evaluator), Method::Stack) => {
                 Method::STACK_ROWS.div_ceil(evaluator.rows_per_point())
             }
-            _ => 1,
+            (Evaluation::Device(stack), Method::Stack) => stack.points_at_once(),
+            (_, Method::Materialise) => 1,
         }
     }
 
-    /// Bytes that a worker needs for that many points at once, beside the weights and the directions.
+    /// Bytes of this machine's memory that a worker needs for that many points at once, beside the weights and the directions.
     pub fn bytes(&self, points: usize) -> usize {
         match &self.evaluation {
             Evaluation::Cpu(evaluator) => evaluator.bytes(points),
-            Evaluation::Device { .. } => 0,
+            Evaluation::Device(_) => 0,
         }
     }
 
@@ -122,26 +119,8 @@ impl Survey {
     pub fn losses(&self, points: &[[f64; 2]], go_on: &dyn Fn() -> bool) -> Result<Option<Vec<Losses>>> {
         match &self.evaluation {
             Evaluation::Cpu(evaluator) => evaluator.losses(points, go_on),
-            Evaluation::Device { llama, inputs, targets, objective } => {
-                let mut all = Vec::with_capacity(points.len());
-                for &[alpha, beta] in points {
-                    if !go_on() {
-                        return Ok(None);
-                    }
-                    let params = self.plane.displace(&self.origin, alpha, beta)?;
-                    let (rows, seq) = inputs.dims2()?;
-                    let losses = llama.token_losses(&params, inputs, targets)?.reshape((rows, seq))?;
-                    let mean =
-                        |losses: Tensor| losses.mean_all()?.to_dtype(candle_core::DType::F64)?.to_scalar();
-                    let last = mean(losses.narrow(1, seq - 1, 1)?)?;
-                    let loss = match objective {
-                        Objective::Mean => mean(losses)?,
-                        Objective::Last => last,
-                    };
-                    all.push(Losses { loss, last });
-                }
-                Ok(Some(all))
-            }
+            Evaluation::Device(_) if !go_on() => Ok(None),
+            Evaluation::Device(stack) => stack.losses(&self.origin, &self.plane, points).map(Some),
         }
     }
 

@@ -21,7 +21,7 @@ pub enum DeviceChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The program was built without it.
-    #[error("--device {0}: this program was built without it: install with --features {0}")]
+    #[error("--device {0}: this program was built without it: cargo install --path . --features {0}")]
     NotBuilt(&'static str),
     /// It is not there or does not work.
     #[error("--device {name}: {reason}; --device cpu works everywhere")]

@@ -1,9 +1,9 @@
-//! The numbers of tensors that lie in this machine's memory.
+//! The numbers of tensors, in this machine's memory.
 
 use std::cell::RefCell;
 use std::ops::Deref;
 
-use candle_core::{CpuStorage, DType, Error, InplaceOp1, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, Error, InplaceOp1, Layout, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 /// The numbers of one contiguous `f32` tensor on the CPU, borrowed: nothing may write to it meanwhile.
@@ -36,6 +36,34 @@ impl Deref for Numbers<'_> {
             _ => &[],
         }
     }
+}
+
+/// The numbers of a tensor wherever it lies, row by row. A device is waited for: one step of training does that once, and
+/// so does one pass over points of a slice.
+pub fn read_back(tensor: &Tensor) -> Result<Vec<f64>> {
+    #[cfg(test)]
+    READ_BACKS.set(READ_BACKS.get() + 1);
+    // Not every device has f64.
+    tensor.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()
+}
+
+/// [`read_back`] of a tensor of one number.
+pub fn read_scalar(tensor: &Tensor) -> Result<f64> {
+    match read_back(tensor)?[..] {
+        [number] => Ok(number),
+        ref numbers => bail!("one number is asked for, there are {}", numbers.len()),
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    static READ_BACKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often this thread has called [`read_back`].
+#[cfg(test)]
+pub(crate) fn read_backs() -> usize {
+    READ_BACKS.get()
 }
 
 /// So many zeros in memory that is there. The system hands out zeros of its own for `vec![0.0; count]`, and has all

@@ -46,17 +46,31 @@ impl Llama {
     /// `(batch, seq, vocab_size)`.
     pub fn forward(&self, params: &Params, ids: &Tensor) -> Result<Tensor> {
         let (batch, seq) = ids.dims2()?;
-        let logits = self.rows(params, ids)?; // (batch * seq, vocab_size)
+        let logits = self.head(params, &self.residual(params, 1, ids, None)?)?; // (batch * seq, vocab_size)
         logits.reshape((batch, seq, logits.dim(1)?))
     }
 
     /// Loss in nats of each token of `targets` given those before it: `(batch * seq)`. `inputs` and `targets`
     /// are `(batch, seq)` of `u32`, the targets one place ahead of the inputs.
     pub fn token_losses(&self, params: &Params, inputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let logits = self.rows(params, inputs)?;
+        self.stacked_losses(params, 1, inputs, targets)
+    }
+
+    /// [`Self::token_losses`] at so many points in weight space: `(points * batch * seq)`. A parameter may have a
+    /// dimension in front for the points; those without one are the same at all of them.
+    pub fn stacked_losses(
+        &self,
+        params: &Params,
+        points: usize,
+        inputs: &Tensor,
+        targets: &Tensor,
+    ) -> Result<Tensor> {
+        let logits = self.head(params, &self.residual(params, points, inputs, None)?)?;
+        let targets = targets.flatten_all()?;
+        let targets = if points == 1 { targets } else { targets.repeat(points)? };
         // Half a precision is too little for the sum over a vocabulary.
         let logits = if logits.dtype() == DType::BF16 { logits.to_dtype(DType::F32)? } else { logits };
-        ops::cross_entropy(&logits, &targets.flatten_all()?)
+        ops::cross_entropy(&logits, &targets)
     }
 
     /// Mean of [`Self::token_losses`] over the targets that are not [`ops::IGNORED`], a scalar.
@@ -70,18 +84,19 @@ impl Llama {
     /// through what is cached.
     pub fn next(&self, params: &Params, ids: &[u32], cache: &mut Cache) -> Result<Tensor> {
         let input = Tensor::new(ids, &self.device)?.unsqueeze(0)?; // (1, seq)
-        let x = self.residual(params, &input, Some(cache))?; // (seq, hidden_size)
+        let x = self.residual(params, 1, &input, Some(cache))?; // (seq, hidden_size)
         self.head(params, &x.narrow(0, ids.len() - 1, 1)?)?.squeeze(0)
     }
 
-    /// Logits as rows, `(batch * seq, vocab_size)`.
-    fn rows(&self, params: &Params, ids: &Tensor) -> Result<Tensor> {
-        self.head(params, &self.residual(params, ids, None)?)
-    }
-
-    /// The residual stream behind the last block, `(batch * seq, hidden_size)`. With a cache, `ids` follow the tokens
-    /// that it has seen.
-    fn residual(&self, params: &Params, ids: &Tensor, mut cache: Option<&mut Cache>) -> Result<Tensor> {
+    /// The residual stream behind the last block, `(points * batch * seq, hidden_size)`. With a cache, `ids` follow the
+    /// tokens that it has seen.
+    fn residual(
+        &self,
+        params: &Params,
+        points: usize,
+        ids: &Tensor,
+        mut cache: Option<&mut Cache>,
+    ) -> Result<Tensor> {
         let (batch, seq) = ids.dims2()?;
         let seen = cache.as_ref().map_or(0, |cache| cache.seen);
         if seen + seq > self.config.max_position_embeddings {
@@ -94,8 +109,13 @@ impl Llama {
         let embedding = get(params, "model.embed_tokens.weight")?;
         let [cos, sin] = self.rope_tables(seen, seq)?;
         let mask = ops::causal_mask(seen, seq, &cos)?;
-        let rope = Rope { cos, sin, mask, batch, seq };
-        let mut x = embedding.index_select(&ids.flatten_all()?, 0)?; // (batch * seq, hidden_size)
+        let rope = Rope { cos, sin, mask, batch: points * batch, seq };
+        let ids = ids.flatten_all()?;
+        let mut x = match embedding.rank() {
+            3 => embedding.index_select(&ids, 1)?.flatten(0, 1)?,
+            _ if points == 1 => embedding.index_select(&ids, 0)?,
+            _ => embedding.index_select(&ids, 0)?.repeat((points, 1))?,
+        }; // (points * batch * seq, hidden_size)
         for layer in 0..self.config.num_hidden_layers {
             x = self.block(params, layer, &x, &rope, cache.as_deref_mut())?;
         }
@@ -121,10 +141,14 @@ impl Llama {
 
     /// Logits of rows of the residual stream: `(rows, hidden_size)` to `(rows, vocab_size)`.
     fn head(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
-        let x = ops::rms_norm(x, get(params, "model.norm.weight")?, self.config.rms_norm_eps)?;
+        let x = self.norm(params, "model.norm.weight", x)?;
         let tied = self.config.tie_word_embeddings;
         let head = get(params, if tied { "model.embed_tokens.weight" } else { "lm_head.weight" })?;
-        x.matmul(&head.t()?) // (rows, vocab_size)
+        product(&x, head) // (rows, vocab_size)
+    }
+
+    fn norm(&self, params: &Params, name: &str, x: &Tensor) -> Result<Tensor> {
+        by_point(x, get(params, name)?, |x, weight| ops::rms_norm(x, weight, self.config.rms_norm_eps))
     }
 
     /// One block: attention and a gated feed-forward, each on the normalised residual stream `x`,
@@ -138,8 +162,7 @@ impl Llama {
         cache: Option<&mut Cache>,
     ) -> Result<Tensor> {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
-        let norm =
-            |x: &Tensor, part: &str| ops::rms_norm(x, get(params, &name(part))?, self.config.rms_norm_eps);
+        let norm = |x: &Tensor, part: &str| self.norm(params, &name(part), x);
         let project = |x: &Tensor, part: &str| linear(params, &name(part), x);
 
         let y = norm(x, "input_layernorm.weight")?; // (batch * seq, hidden_size)
@@ -212,12 +235,34 @@ fn get<'a>(params: &'a Params, name: &str) -> Result<&'a Tensor> {
     params.get(name).ok_or_else(|| candle_core::Error::Msg(format!("the parameters lack {name}")))
 }
 
-/// `x weight^T + bias`, the bias where there is one. `x` is `(rows, in)`, `weight` `(out, in)`.
+/// `x weight^T + bias`, the bias where there is one. `x` is `(rows, in)`, `weight` `(out, in)`, or both begin with the
+/// points.
 fn linear(params: &Params, name: &str, x: &Tensor) -> Result<Tensor> {
-    let y = x.matmul(&get(params, &format!("{name}.weight"))?.t()?)?;
+    let y = product(x, get(params, &format!("{name}.weight"))?)?;
     match params.get(&format!("{name}.bias")) {
-        Some(bias) => y.broadcast_add(bias),
+        Some(bias) => by_point(&y, bias, Tensor::broadcast_add),
         None => Ok(y),
+    }
+}
+
+/// `x weight^T`: `(rows, in)` and `(out, in)`, or `(points * rows, in)` and `(points, out, in)`.
+fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    match *weight.dims() {
+        [points, _, width] => x.reshape((points, (), width))?.matmul(&weight.t()?)?.flatten(0, 1),
+        _ => x.matmul(&weight.t()?),
+    }
+}
+
+/// An operation on rows, `(rows, width)`, and a vector that is the same for all of them, `(width)`, or for those of each
+/// point, `(points, width)`.
+fn by_point(
+    x: &Tensor,
+    vector: &Tensor,
+    operation: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    match *vector.dims() {
+        [points, width] => operation(&x.reshape((points, (), width))?, &vector.unsqueeze(1)?)?.flatten(0, 1),
+        _ => operation(x, vector),
     }
 }
 

@@ -3,9 +3,10 @@
 //! candle's own fused versions of these have no backward pass and cut the gradient without an error, so what
 //! is here is composed of operations that have one.
 
-use candle_core::{CpuStorage, D, DType, Device, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, D, DType, Layout, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
+use super::host::{read_back, read_scalar};
 use super::kernels;
 
 /// Root mean square normalisation, `x / sqrt(mean(x^2) + eps) * weight` (arXiv 1910.07467), over the last
@@ -88,13 +89,13 @@ pub fn square_sums(tensors: &[Tensor]) -> Result<Vec<f64>> {
         return tensors.iter().map(|tensor| dot(tensor, tensor)).collect();
     }
     let sums = tensors.iter().map(|tensor| tensor.sqr()?.sum_all()).collect::<Result<Vec<_>>>()?;
-    Tensor::stack(&sums, 0)?.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.to_vec1()
+    read_back(&Tensor::stack(&sums, 0)?)
 }
 
 /// Scalar product of two contiguous tensors of one shape, in `f64` on the CPU.
 pub fn dot(a: &Tensor, b: &Tensor) -> Result<f64> {
     if !a.device().is_cpu() || a.dtype() != DType::F32 {
-        return (a * b)?.sum_all()?.to_dtype(DType::F64)?.to_scalar();
+        return read_scalar(&(a * b)?.sum_all()?);
     }
     let ((a, a_layout), (b, b_layout)) = (a.storage_and_layout(), b.storage_and_layout());
     let (Storage::Cpu(a), Storage::Cpu(b)) = (&*a, &*b) else { bail!("one tensor is not on the CPU") };

@@ -64,3 +64,30 @@ impl Composed<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::host::read_backs;
+    use crate::protocol::OptimizerKind;
+    use crate::train::optimizer::{Gradient, Optimizer};
+    use crate::train::preset::{Preset, initial_params};
+
+    #[test]
+    fn a_step_reads_back_once_whatever_it_accumulates_and_clips() {
+        let config = Preset::named("nano").unwrap().config(40, 16, None);
+        let llama = Llama::new(&config, DType::F32, &Device::Cpu).unwrap();
+        let vars = initial_params(&config, 1, &Device::Cpu).unwrap().into_vars().unwrap();
+        let trained: Vec<bool> = vars.iter().map(|_| true).collect();
+        let composed = Composed { llama: &llama, trained: &trained, dtype: DType::F32 };
+        let batches = [1, 2, 3].map(|first| Batch::new(vec![(first..first + 9).collect()]));
+        for (kind, clip) in [(OptimizerKind::AdamW, 1.0), (OptimizerKind::Sgd, 0.0)] {
+            let before = read_backs();
+            let (loss, tensors) = composed.gradient(&vars, &batches, 24, &Device::Cpu).unwrap();
+            let step = Gradient::Device { loss, tensors };
+            let norms = Optimizer::new(kind, 0.1, clip).step(&vars, &step, 1e-3).unwrap();
+            assert_eq!(read_backs() - before, 1);
+            assert!(norms.loss > 3.0 && norms.grad_norm > 0.0);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
-use crate::model::host::{self, zeros};
+use crate::model::host::{self, read_back, zeros};
 use crate::model::kernels;
 use crate::model::params::{Params, Vars};
 use crate::protocol::OptimizerKind;
@@ -316,8 +316,7 @@ impl Optimizer {
         for sums in [squares, changes, weights] {
             read.extend(sums);
         }
-        let read =
-            Tensor::stack(&read, 0)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        let read = read_back(&Tensor::stack(&read, 0)?)?;
         let (loss, sums) = (read[0], &read[1..]);
         let (squares, sums) = sums.split_at(gradients.len());
         let (changes, weights) = sums.split_at(gradients.len());

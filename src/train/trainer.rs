@@ -8,6 +8,7 @@ use super::corpus::{Batch, Corpus};
 use super::optimizer::{Gradient, Optimizer, Refusal, StepNorms};
 use super::schedule::Schedule;
 use crate::model::backprop::{self, Backprop, Texts};
+use crate::model::host::read_scalar;
 use crate::model::llama::Llama;
 use crate::model::ops::square_sums;
 use crate::model::params::{Params, Vars};
@@ -384,7 +385,7 @@ impl Trainer {
                 }
                 Gradients::Device(_) => {
                     let (inputs, targets) = part.tensors(&self.device)?;
-                    scalar(&self.llama.token_losses(params, &inputs, &targets)?.sum_all()?)?
+                    read_scalar(&self.llama.token_losses(params, &inputs, &targets)?.sum_all()?)?
                 }
             };
         }
@@ -529,9 +530,4 @@ fn layer_of(name: &str) -> String {
         (Some("norm"), _) => "norm".to_owned(),
         _ => "head".to_owned(),
     }
-}
-
-/// The value of a tensor of one element.
-pub fn scalar(tensor: &Tensor) -> candle_core::Result<f64> {
-    tensor.to_dtype(candle_core::DType::F64)?.to_scalar()
 }

@@ -27,29 +27,19 @@ impl Dots {
         (2 * self.cells.0, 4 * self.cells.1)
     }
 
-    /// Sets the dot in column `x` of row `y`, from the top. If it was not set, the cell takes the style of `layer`.
+    /// Sets the dot in column `x` of row `y`, from the top. Its cell takes the style of `layer`.
     pub(super) fn set(&mut self, x: usize, y: usize, layer: usize) {
         if x / 2 < self.cells.0 && y / 4 < self.cells.1 {
             let cell = y / 4 * self.cells.0 + x / 2;
-            if self.bits[cell] & BITS[y % 4][x % 2] == 0 {
-                self.layers[cell] = layer;
-            }
+            self.layers[cell] = layer;
             self.bits[cell] |= BITS[y % 4][x % 2];
-        }
-    }
-
-    /// Sets a dot, and gives its cell the style of `layer` whatever was there.
-    pub(super) fn bead(&mut self, (x, y): (usize, usize), layer: usize) {
-        self.set(x, y, layer);
-        if let Some(owner) = self.layers.get_mut(y / 4 * self.cells.0 + x / 2) {
-            *owner = layer;
         }
     }
 
     /// Sets a dot below what is there: the cell keeps the style that it has.
     pub(super) fn under(&mut self, (x, y): (usize, usize), layer: usize) {
         let kept = self.layer((x, y)).unwrap_or(layer);
-        self.bead((x, y), kept);
+        self.set(x, y, kept);
     }
 
     /// The layer whose style the cell of a dot has, if the cell has any dot.

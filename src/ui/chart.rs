@@ -20,7 +20,45 @@ pub(super) type Ink = fn(&Palette) -> Style;
 pub(super) struct Series {
     /// Step and value.
     pub(super) points: Vec<(f64, f64)>,
+    /// The points before and after the steps on show: the line comes from the one and goes on to the other.
+    pub(super) beyond: [Option<(f64, f64)>; 2],
     pub(super) ink: Ink,
+}
+
+impl Series {
+    /// A line with an end on either side.
+    pub(super) fn new(points: Vec<(f64, f64)>, ink: Ink) -> Self {
+        Self { points, beyond: [None; 2], ink }
+    }
+
+    /// What of a line lies within some steps.
+    pub(super) fn within(steps: Range, points: impl Iterator<Item = (f64, f64)>, ink: Ink) -> Self {
+        let mut series = Self::new(Vec::new(), ink);
+        for point in points {
+            if steps.has(point.0) {
+                series.points.push(point);
+            } else if point.0 < steps.low {
+                series.beyond[0] = Some(point);
+            } else {
+                series.beyond[1] = Some(point);
+                break;
+            }
+        }
+        series
+    }
+
+    /// Where the line enters the steps on show and where it leaves them, as it is drawn; the points that are there
+    /// already are left out. Values are those of [`scaled`].
+    fn crossings(&self, steps: Range, log: bool) -> [Option<(f64, f64)>; 2] {
+        let [before, after] = self.beyond;
+        let (first, last) = (self.points.first().copied(), self.points.last().copied());
+        let crossing = |edge: f64, one: Option<(f64, f64)>, other: Option<(f64, f64)>| {
+            let ((one, a), (other, b)) = (one?, other?);
+            let (a, b) = (scaled(a, log), scaled(b, log));
+            (one < edge && edge < other).then(|| (edge, a + (b - a) * (edge - one) / (other - one)))
+        };
+        [crossing(steps.low, before, first.or(after)), crossing(steps.high, last.or(before), after)]
+    }
 }
 
 /// Lines over the same steps.
@@ -48,7 +86,9 @@ impl Lines {
 
     /// The range of the values as they are drawn.
     fn values(&self, log: bool) -> Option<Range> {
-        Range::of(self.points().map(|point| scaled(point.1, log)))
+        let crossings = self.series.iter().flat_map(|series| series.crossings(self.steps, log));
+        let ends = crossings.flatten().map(|end| end.1);
+        Range::of(self.points().map(|point| scaled(point.1, log)).chain(ends))
     }
 
     /// The numbers beside so many rows.
@@ -68,8 +108,8 @@ fn scaled(value: f64, log: bool) -> f64 {
     if log { value.ln() } else { value }
 }
 
-/// Lines beside the axis of their values. The points of all but the first are beads, seen also where the lines meet;
-/// without colours they are characters. Where several points of the first fall into one column of dots, the column
+/// Lines beside the axis of their values. Points of all but the first are beads, seen also where the lines meet; without
+/// colours they are characters. Where several points of the first fall into one column of dots, the column
 /// shows their whole range; where they are more than three a column, a smoothed line stands out from the ranges.
 pub(super) struct Chart<'a> {
     pub(super) theme: &'a Theme,
@@ -89,14 +129,12 @@ const MARK: &str = "▾";
 /// What a point of a further line is without colours.
 const POINT: &str = "o";
 
-/// Columns of cells from one such point to the next, at least: the first line is to be seen between them.
+/// Columns of cells from one point of a further line that stands out to the next, at least: the first line is to be seen
+/// between them.
 const POINTS_APART: usize = 3;
 
 /// Points in a column of dots from which the line is smoothed.
 const MANY: usize = 3;
-
-/// Columns of dots for each point of a further line, from which its points are seen on the first line.
-const APART: usize = 8;
 
 /// The layer of the ranges below a smoothed line. Each series has the layer above that of the one before.
 const RANGES: usize = 0;
@@ -161,25 +199,19 @@ impl Plot {
         }
     }
 
-    /// The points of a line, each to be seen.
-    fn beads(&mut self, places: &[(usize, f64)], layer: usize) {
-        for &(x, value) in places.iter().filter(|place| place.1.is_finite()) {
-            let row = self.row(value);
-            self.dots.bead((x, row), layer);
-        }
-    }
-
-    /// The points of a line as characters, as far as they leave room for the first line between them.
-    fn characters(&self, places: &[(usize, f64)], style: Style, area: Rect, buffer: &mut Buffer) {
+    /// The dots of the points of a further line, as far as they leave room for the first line between them.
+    fn apart(&self, places: &[(usize, f64)]) -> Vec<(usize, usize)> {
         let mut free = 0;
-        for &(x, value) in places.iter().filter(|place| place.1.is_finite()) {
-            let (column, row) = (x / 2, self.row(value) / 4);
-            if column >= free {
-                free = column + POINTS_APART;
-                let place = (area.x + column as u16, area.y + row as u16);
-                buffer[place].set_symbol(POINT).set_style(style);
-            }
-        }
+        let finite = places.iter().filter(|place| place.1.is_finite());
+        finite
+            .filter(|place| {
+                let column = place.0 / 2;
+                let fits = column >= free;
+                free = if fits { column + POINTS_APART } else { free };
+                fits
+            })
+            .map(|&(x, value)| (x, self.row(value)))
+            .collect()
     }
 
     /// The range of every column.
@@ -227,35 +259,38 @@ impl Chart<'_> {
         let mut plot = Plot { dots: Dots::new(area.width, area.height), values, sparse };
         let columns = plot.dots.size().0;
         let x = |step| steps::dot(*steps, step, columns);
-        let (mut beads, mut characters) = (Vec::new(), Vec::new());
+        let mut points = Vec::new();
         // The first one lies over the others: where they share a cell it is the one to follow.
         for (index, series) in series.iter().enumerate().rev() {
             let layer = LINE + index;
             let places: Places =
                 series.points.iter().map(|&(step, value)| (x(step), scaled(value, log))).collect();
-            if index > 0 && !theme.has_color {
-                characters.push((places, series.ink));
-            } else if index > 0 {
-                plot.line(&places, layer);
-                // Few enough to leave most of the first line to be seen.
-                if places.len() * APART <= columns {
-                    beads.push((places, layer));
+            let [enters, leaves] =
+                series.crossings(*steps, log).map(|end| end.map(|(step, value)| (x(step), value)));
+            let line: Places = enters.into_iter().chain(places.iter().copied()).chain(leaves).collect();
+            if index > 0 {
+                points.push((plot.apart(&places), layer));
+                if theme.has_color {
+                    plot.line(&line, layer);
                 }
             } else if places.len() > MANY * columns {
                 plot.smooth(&places);
             } else {
-                plot.line(&places, layer);
-                plot.ranges(&places, layer);
+                plot.line(&line, layer);
+                plot.ranges(&line, layer);
             }
         }
-        for (places, layer) in beads {
-            plot.beads(&places, layer);
+        for (dots, layer) in points.iter().filter(|_| theme.has_color) {
+            dots.iter().for_each(|(x, row)| plot.dots.set(*x, *row, *layer));
         }
         let inks = series.iter().map(|series| (series.ink)(&theme.palette));
         let styles: Vec<Style> = std::iter::once(theme.palette.muted).chain(inks).collect();
         plot.dots.draw(area, &styles, buffer);
-        for (places, ink) in characters {
-            plot.characters(&places, ink(&theme.palette), area, buffer);
+        for (dots, layer) in points.iter().filter(|_| !theme.has_color) {
+            for (x, row) in dots {
+                let place = (area.x + (x / 2) as u16, area.y + (row / 4) as u16);
+                buffer[place].set_symbol(POINT).set_style(styles[*layer]);
+            }
         }
         // A cell holds 2 x 4 dots.
         let column = |step| area.x + (x(step) / 2) as u16;
@@ -332,7 +367,7 @@ mod tests {
     fn lines(series: Vec<Vec<(f64, f64)>>, log: bool) -> Lines {
         let steps = Range::of(series.iter().flatten().map(|point| point.0));
         let inks: [Ink; 2] = [|palette| palette.train, |palette| palette.held_out];
-        let series = series.into_iter().zip(inks).map(|(points, ink)| Series { points, ink }).collect();
+        let series = series.into_iter().zip(inks).map(|(points, ink)| Series::new(points, ink)).collect();
         let steps = steps.unwrap_or(Range { low: 0.0, high: 0.0 });
         Lines { series, marks: Vec::new(), log, steps, missing: "no steps yet" }
     }
@@ -484,13 +519,35 @@ mod tests {
     }
 
     #[test]
-    fn points_of_a_second_line_are_seen_on_the_first() {
+    fn points_of_a_second_line_are_seen_on_the_first_however_many_there_are() {
         let theme = theme(DARK);
-        let line = (0..400).map(|step| (f64::from(step), f64::from(400 - step))).collect();
-        let lines = lines(vec![line, vec![(0.0, 400.0)]], false);
+        let line: Vec<_> = (0..400).map(|step| (f64::from(step), 1.0)).collect();
+        let lines = lines(vec![line.clone(), line], false);
         let buffer = chart(&lines, None, DARK, Rect::new(0, 0, 20, 3));
-        let (first, second) = (theme.palette.train, theme.palette.held_out);
-        assert_eq!((Some(buffer[(4, 0)].fg), Some(buffer[(19, 2)].fg)), (second.fg, first.fg));
+        let of = |style: Style| (0..20).filter(|x| Some(buffer[(*x, 1)].fg) == style.fg).count();
+        assert_eq!((of(theme.palette.train), of(theme.palette.held_out)), (10, 6));
+    }
+
+    #[test]
+    fn a_line_comes_from_the_point_before_the_steps_on_show_and_goes_on_to_the_one_after() {
+        let steps = Range { low: 10.0, high: 20.0 };
+        let ink: Ink = |palette| palette.train;
+        let within = |points: &[(f64, f64)]| Series::within(steps, points.iter().copied(), ink);
+        let series = within(&[(0.0, 1.0), (8.0, 4.0), (12.0, 2.0), (30.0, 11.0), (40.0, 1.0)]);
+        assert_eq!(series.points, [(12.0, 2.0)]);
+        assert_eq!(series.crossings(steps, false), [Some((10.0, 3.0)), Some((20.0, 6.0))]);
+        let log = series.crossings(steps, true).map(|end| end.unwrap().1.exp());
+        assert!((log[0] - 8f64.sqrt()).abs() < 1e-12, "{log:?}");
+
+        let nothing_between = within(&[(0.0, 2.0), (40.0, 2.0)]);
+        assert_eq!(nothing_between.crossings(steps, false), [Some((10.0, 2.0)), Some((20.0, 2.0))]);
+        let lines = Lines { steps, ..lines(vec![Vec::new()], false) };
+        let lines = Lines { series: vec![nothing_between], ..lines };
+        let buffer = chart(&lines, None, DARK, Rect::new(0, 0, 12, 1));
+        assert!((4..12).all(|x| buffer[(x, 0)].symbol() == "⠤"), "{buffer:?}");
+
+        let points_at_the_ends = within(&[(9.0, 9.0), (10.0, 1.0), (20.0, 1.0), (21.0, 9.0)]);
+        assert_eq!(points_at_the_ends.crossings(steps, false), [None, None]);
     }
 
     #[test]

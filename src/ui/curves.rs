@@ -13,15 +13,14 @@ use super::{gradient, text};
 /// The lines of a curve over these steps.
 pub(super) fn lines(app: &App, curve: Curve, steps: Range) -> Lines {
     let within = move |step: u64| steps.has(step as f64);
-    let points = || app.engine.history.points().iter().filter(move |point| within(point.step));
+    let points = || app.engine.history.points().iter();
     let series = |ink: Ink, value: fn(&Point) -> Option<f64>| {
-        let points = points().filter_map(|point| Some((point.step as f64, value(point)?)));
-        Series { points: points.collect(), ink }
+        Series::within(steps, points().filter_map(|point| Some((point.step as f64, value(point)?))), ink)
     };
     let sharpness = |ink: Ink, value: fn(Sharpness) -> f64| {
-        let slices = app.engine.timeline.items().iter().filter(|slice| within(slice.step));
+        let slices = app.engine.timeline.items().iter();
         let points = slices.filter_map(|slice| Some((slice.step as f64, value(slice.sharpness?))));
-        Series { points: points.collect(), ink }
+        Series::within(steps, points, ink)
     };
     let (series, marks, missing) = match curve {
         Curve::Loss => (
@@ -29,7 +28,10 @@ pub(super) fn lines(app: &App, curve: Curve, steps: Range) -> Lines {
                 series(|palette| palette.train, |point| Some(point.loss)),
                 series(|palette| palette.held_out, |point| point.held_out),
             ],
-            points().filter(|point| point.spike).map(|point| (point.step as f64, point.loss)).collect(),
+            points()
+                .filter(|point| point.spike && within(point.step))
+                .map(|point| (point.step as f64, point.loss))
+                .collect(),
             "no steps here",
         ),
         Curve::GradientNorm => (

@@ -80,8 +80,8 @@ impl Shown<'_> {
         };
         // A round tunes both.
         let series = vec![
-            Series { points: losses(&walk.visits, 0.5), ink: |palette| palette.train },
-            Series { points: losses(&walk.descent, 1.0), ink: |palette| palette.held_out },
+            Series::new(losses(&walk.visits, 0.5), |palette| palette.train),
+            Series::new(losses(&walk.descent, 1.0), |palette| palette.held_out),
         ];
         chart::whole(series, false, None, theme, plot, buffer);
     }

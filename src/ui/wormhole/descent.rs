@@ -222,9 +222,8 @@ impl Descent<'_> {
         let title = if log { "Loss (log)" } else { "Loss" };
         let inner = Panel { theme, focused: false, title, right: vec![right] }.draw(area, buffer);
         let moments = self.scene.moments.items();
-        let series = |ink: Ink, loss: fn(&Moment) -> f64| Series {
-            points: moments.iter().map(|moment| (moment.step as f64, loss(moment))).collect(),
-            ink,
+        let series = |ink: Ink, loss: fn(&Moment) -> f64| {
+            Series::new(moments.iter().map(|moment| (moment.step as f64, loss(moment))).collect(), ink)
         };
         let series = vec![
             series(|palette| palette.train, |moment| moment.loss),
