@@ -12,7 +12,7 @@ use crate::model::tokenizer::Tokenizer;
 pub struct Sampling {
     /// Softmax temperature; 0 takes the likeliest token.
     pub temperature: f64,
-    /// The likeliest tokens that together have this probability are drawn from; 1 is all of them.
+    /// The likeliest tokens that together have this probability are drawn from (arXiv 1904.09751); 1 is all of them.
     pub top_p: f64,
     /// Seed of the draws.
     pub seed: u64,

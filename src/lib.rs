@@ -1,21 +1,53 @@
 //! llamascape: a terminal observatory for how a language model learns.
 //!
-//! The map, in the order data flows:
+//! The map. A module uses only modules above it, those in the last column; `tests/house.rs` holds the map against the
+//! files. [`protocol`] is the one to read first: all that passes between the engine, which trains, and the screen,
+//! which shows.
 //!
-//! - [`model`]: the Llama, its parameters, tokenizer and checkpoints
-//! - [`train`]: corpus, batches, optimizer, schedule, trainer
-//! - [`landscape`]: planes through the weights and the loss on them
-//! - [`predict`]: what a model says comes next
-//! - [`generate`]: texts that it writes
-//! - [`settings`]: what a run is made with
-//! - [`run`]: the run's folder, the engine, and the socket screens connect to
-//! - [`protocol`]: everything that crosses between engine and screen
-//! - [`app`]: what a screen knows, and how keys and frames change it
-//! - [`theme`]: colours and borders
-//! - [`ui`]: the picture of an [`app::App`]
-//! - [`terminal`]: the loop of a screen in a real terminal, and the files that are exported from it
-//! - [`export`]: results as files that other programs read
-//! - [`cli`]: one file a command
+//! | module | holds | uses |
+//! |---|---|---|
+//! | [`protocol`] | everything that crosses between engine and screen: plain data | |
+//! | [`model`] | the Llama, its parameters, tokenizer and checkpoints | `protocol` |
+//! | [`train`] | corpus, batches, optimizer, schedule, trainer | `model` `protocol` |
+//! | [`landscape`] | planes through the weights and the loss on them | `model` `protocol` `train` |
+//! | [`predict`] | what a model says comes next | `model` `protocol` |
+//! | [`generate`] | texts that it writes | `model` |
+//! | [`settings`] | what a run is made with | `model` `protocol` `train` |
+//! | [`theme`] | colours and borders | |
+//! | [`export`] | results as files that other programs read | `landscape` `model` `protocol` `theme` |
+//! | [`run`] | the run's folder, the engine, and the socket screens connect to | `export` `generate` `landscape` `model` `predict` `protocol` `settings` `train` |
+//! | [`app`] | what a screen knows, and how keys and frames change it | `protocol` |
+//! | [`ui`] | the picture of an [`app::App`] | `app` `protocol` `theme` |
+//! | [`terminal`] | the loop of a screen in a real terminal, and the files that are exported from it | `app` `export` `protocol` `run` `theme` `ui` |
+//! | [`cli`] | one file a command | `app` `export` `generate` `landscape` `model` `predict` `protocol` `run` `settings` `terminal` `theme` `train` `ui` |
+//!
+//! The modules inside these that have folders of their own:
+//!
+//! | module | holds |
+//! |---|---|
+//! | `model::backprop` | the loss and its gradient on the CPU, without a graph |
+//! | `model::checkpoint` | models on disk: safetensors, GGUF, and saving in one stroke |
+//! | `model::checkpoint::hub` | models of the Hugging Face Hub, and the cache of them |
+//! | `export::poster` | a picture to print |
+//! | `run::dir` | the folder of a run, the list of runs, deletion |
+//! | `run::engine` | the loop that trains, obeys and publishes |
+//! | `run::lab` | what is tried beside a run, on copies of its weights |
+//! | `run::lab::hole` | the wormhole |
+//! | `run::lab::turning` | single parameters |
+//! | `run::comparison` | two models side by side, in the process of their screen |
+//! | `app::comparison` | the screen of a comparison |
+//! | `app::probe` | the view of single parameters |
+//! | `app::tour` | the guided tour and its chapters |
+//! | `app::wormhole` | the view of the wormhole |
+//! | `ui::comparison` | the picture of [`app::comparison`] |
+//! | `ui::heatmap` | the landscape from above |
+//! | `ui::relief` | the landscape from the side |
+//! | `ui::layers` | every parameter over time |
+//! | `ui::probe` | single parameters |
+//! | `ui::timeline` | the slices of a run, and how two differ |
+//! | `ui::wormhole` | the plane that stays and the one that travels |
+//! | `cli::export` | the films of `export` |
+//! | `cli::runs` | the deletion of runs |
 
 pub mod app;
 pub mod cli;

@@ -376,7 +376,7 @@ pub struct Slice {
     pub sharpness: Option<Sharpness>,
 }
 
-/// The curvature along an optimizer's step, in units of one over the learning rate.
+/// The curvature along an optimizer's step, in units of one over the learning rate (arXiv 2601.16979).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sharpness {
     /// The critical sharpness, `2 / eta_c` with `eta_c` the smallest learning rate that raises the loss.
@@ -458,7 +458,7 @@ pub struct BatchInfo {
     pub tokens: usize,
     /// SHA-256 of its token ids, as in a slice's file.
     pub sha256: String,
-    /// `held-out`, `training` or `prompt`: where the batch comes from.
+    /// Where the batch comes from: `held-out`, `training`, `prompt`, `text` or `data`.
     pub source: String,
 }
 

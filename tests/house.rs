@@ -1,8 +1,9 @@
-//! The parts of the program know only what they may know.
+//! The parts of the program know only what they may know, and the map at the head of src/lib.rs tells the truth.
 
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn sources(under: &str) -> Vec<PathBuf> {
@@ -84,5 +85,79 @@ fn what_a_device_computes_is_read_back_in_one_place() {
         for read in reading {
             assert!(!code.contains(read), "{} calls {read}", path.display());
         }
+    }
+}
+
+/// The rows of the map at the head of src/lib.rs: the path of a module, and the modules that it uses.
+fn map() -> Vec<(String, BTreeSet<String>)> {
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("//! | ")?.split('|').map(quoted);
+        Some((cells.next()?.pop()?, cells.nth(1)?.into_iter().collect()))
+    };
+    library().lines().filter_map(row).collect()
+}
+
+fn library() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap()
+}
+
+/// The folders below src/ as paths of modules.
+fn folders() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut found, mut open) = (BTreeSet::new(), vec![root.clone()]);
+    while let Some(folder) = open.pop() {
+        let inside = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        open.extend(inside.filter(|path| path.is_dir()));
+        let path = folder.strip_prefix(&root).unwrap();
+        found.insert(path.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>().join("::"));
+    }
+    // The root itself.
+    found.remove("");
+    found
+}
+
+#[test]
+fn the_map_names_every_module_and_every_folder_and_nothing_else() {
+    let library = library();
+    let declared = library.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
+    let declared = declared.map(|name| name.trim_end_matches(';').to_owned());
+    let there: BTreeSet<String> = declared.chain(folders()).collect();
+    let mapped: Vec<String> = map().into_iter().map(|(module, _)| module).collect();
+    let names: BTreeSet<String> = mapped.iter().cloned().collect();
+    assert_eq!(names.len(), mapped.len(), "a module is in the map twice");
+    let missing: Vec<_> = there.difference(&names).collect();
+    assert!(missing.is_empty(), "not in the map: {missing:?}");
+    let gone: Vec<_> = names.difference(&there).collect();
+    assert!(gone.is_empty(), "in the map and not in src/: {gone:?}");
+}
+
+/// The modules of the crate that the files of one name, their tests and comments apart.
+fn used_by(module: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for path in sources(module) {
+        if path.ends_with("tests.rs") || path.ends_with("fixture.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("\nmod tests {").next().unwrap();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for rest in line.split("crate::").skip(1) {
+                let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+                used.insert(rest[..end].to_owned());
+            }
+        }
+    }
+    used.remove(module);
+    used
+}
+
+#[test]
+fn a_module_uses_what_the_map_says_and_nothing_below_itself() {
+    let mut above = BTreeSet::new();
+    for (module, uses) in map().into_iter().filter(|(module, _)| !module.contains("::")) {
+        assert_eq!(used_by(&module), uses, "what {module} uses, beside what the map says");
+        assert!(uses.is_subset(&above), "{module} uses {uses:?}, and above it are only {above:?}");
+        above.insert(module);
     }
 }

@@ -1,8 +1,8 @@
 //! The pictures of the README are what the program draws of what it has told its screens.
 //!
 //! `tests/fixtures/screens/` holds what the engines told: of a nano from seed 0, trained on two threads in pieces of 25
-//! steps with a slice after each, with a wormhole and a probe in the end, and of the two toys that `compare` trains. To draw it again where the screen has
-//! changed, or to tell and draw it all again:
+//! steps with a slice after each, with a wormhole and a probe in the end, and of the two toys that `compare` trains. To
+//! draw it again where the screen has changed, or to tell and draw it all again:
 //!
 //! ```sh
 //! LLAMASCAPE_RECORD=pictures cargo test --test pictures

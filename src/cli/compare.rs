@@ -32,7 +32,8 @@ const TOP: usize = 10;
 /// once: one has read statements, the other has learnt to answer questions.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// org/name[@revision] on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP
+    /// org/name or org/name@revision on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or
+    /// RUN@STEP
     #[arg(requires = "b")]
     a: Option<String>,
     /// The other one

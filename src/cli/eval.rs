@@ -17,7 +17,8 @@ use crate::protocol::Token;
 /// Loss and next-token probabilities of a text.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// org/name[@revision] on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP
+    /// org/name or org/name@revision on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or
+    /// RUN@STEP
     model: String,
     /// Every token after the first is predicted; the last is the target
     #[arg(long, value_name = "TEXT")]

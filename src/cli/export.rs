@@ -39,7 +39,7 @@ pub(super) struct Args {
     #[arg(value_name = "RUN")]
     run: Option<String>,
     /// The file to write: metrics as .csv, slices and metrics for Python as .npz, the screen for asciinema as .cast,
-    /// the slices as .gif, as surfaces for `ParaView` (.pvd), or in a FOLDER/ a .png each [default: the metrics on standard output]
+    /// the slices as .gif, as surfaces for ParaView (.pvd), or in a FOLDER/ a .png each [default: the metrics on standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Columns and rows of the screen in a .cast

@@ -42,7 +42,8 @@ const QUOTED: usize = 120;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Args {
-    /// org/name[@revision] on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP
+    /// org/name or org/name@revision on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or
+    /// RUN@STEP
     #[arg(required = true, value_name = "MODEL")]
     models: Vec<String>,
     /// Measure on this text: every token after the first is predicted; the last is the target

@@ -28,7 +28,8 @@ const MOST: usize = 1 << 22;
 /// Sweep one or two single parameters: what turning one knob does to the loss
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// org/name[@revision] on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP
+    /// org/name or org/name@revision on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or
+    /// RUN@STEP
     model: String,
     #[command(flatten)]
     batch: BatchArgs,

@@ -37,7 +37,8 @@ const LANCZOS_STEPS: usize = 20;
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Args {
-    /// org/name[@revision] on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP
+    /// org/name or org/name@revision on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or
+    /// RUN@STEP
     model: String,
     #[command(flatten)]
     batch: BatchArgs,

@@ -23,8 +23,8 @@ const PREFIX: &str = "tour-";
 /// and nothing of the user's runs is touched.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Begin at this model instead of a small one that begins at random: org/name[@revision] on the Hub, a folder in its
-    /// layout, a .gguf file, a run by name or folder, or RUN@STEP. It learns one text
+    /// Begin at this model instead of a small one that begins at random: org/name or org/name@revision on the Hub, a
+    /// folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP. It learns one text
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// The text that a model of your own reads and learns

@@ -34,7 +34,8 @@ use crate::run::wormhole::{Canvas, Descent, View, Wormhole};
 /// Train a model off a plateau, and see the plane through its weights change shape while they hardly move within it
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// org/name[@revision] on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or RUN@STEP
+    /// org/name or org/name@revision on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or
+    /// RUN@STEP
     model: String,
     /// Learn this text: every token after the first is predicted; the last is the target
     #[arg(long, value_name = "TEXT")]
@@ -77,7 +78,7 @@ pub(super) struct Args {
     /// How to evaluate: many points at once, or one after another [default: by the text's length]
     #[arg(long, value_name = "METHOD")]
     method: Option<MethodName>,
-    /// Write the result to this file: .npz, .json, or with --grid a film as .gif or surfaces for `ParaView` as .pvd
+    /// Write the result to this file: .npz, .json, or with --grid a film as .gif or surfaces for ParaView as .pvd
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Write the directions to this file

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::surface::Surface;
 
-/// Writes the surface of each step as a `.vtp` beside `path` and then `path` itself, the collection that names them with their steps
-/// as times (VTK's "File Formats", `.pvd`). Files of these names are replaced.
+/// Writes the surface of each step as a `.vtp` beside `path` and then `path` itself, the collection that names them
+/// with their steps as times (VTK's "File Formats", `.pvd`). Files of these names are replaced.
 pub fn series(path: &Path, surfaces: impl Iterator<Item = (u64, Surface)>) -> Result<()> {
     let stem = path.file_stem().and_then(|stem| stem.to_str());
     let stem = stem.ok_or_else(|| Error::other("the name is no text"))?;

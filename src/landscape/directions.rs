@@ -190,7 +190,7 @@ pub fn random_walk(count: usize) -> [f64; 2] {
 }
 
 /// The plane of the directions of greatest and least curvature, as unit vectors, by `iterations` steps of
-/// Lanczos' method.
+/// Lanczos' method, each of which takes two gradients and keeps a vector.
 pub fn hessian_plane(
     function: &LossFunction,
     params: &Params,

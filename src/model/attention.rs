@@ -1,7 +1,7 @@
 //! Causal attention with grouped keys and values over plain slices, forward and backward: no graph, and never
 //! more than a strip of the scores at a time.
 //!
-//! The formula is that of [`super::ops::causal_attention`]. A strip is [`STRIP`] queries against the keys that the
+//! The formula is that of [`super::ops::causal_attention`]. A strip is `STRIP` queries against the keys that the
 //! last of them may see, so about half the square is never computed. The backward pass computes the weights of a
 //! strip again from the logarithms of their sums, as in arXiv 2205.14135, section 3.1.
 

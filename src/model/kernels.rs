@@ -344,7 +344,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     )
 }
 
-/// One step of Adam over a tensor. `g` is `clip` times the gradient:
+/// One step of Adam (arXiv 1412.6980) over a tensor. `g` is `clip` times the gradient:
 /// `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`, `w = keep w - rate m / (root sqrt(v) + epsilon)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Adam {

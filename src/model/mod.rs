@@ -1,4 +1,4 @@
-//! The Llama: its shape, parameters, tokenizer and checkpoints. The one part that knows candle's tensors.
+//! The Llama: its shape, parameters, tokenizer and checkpoints.
 
 pub mod attention;
 pub mod backprop;

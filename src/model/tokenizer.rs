@@ -34,7 +34,7 @@ pub enum Error {
     /// Fewer tokens than there are bytes.
     #[error("a byte-level tokenizer has at least {SMALLEST} tokens, not {0}: choose a larger vocabulary")]
     TooSmall(usize),
-    /// The text could not be cut into tokens, or the corpus not be learned from.
+    /// The text could not be cut into tokens, or the corpus not be learnt from.
     #[error("the tokenizer failed: {0}")]
     Failed(String),
 }

@@ -1,9 +1,10 @@
 //! The folder of a run, and the runs there are.
 //!
 //! A run folder holds `settings.json` (how it was made), `state.json` (where it stands), `metrics.jsonl` (one
-//! object a step), `engine.log`, `checkpoint-N/` folders, `socket` (where its engine listens, while it does)
-//! and `engine.lock`, which a living engine holds. All of this together has a number, [`FORMAT`], which
-//! `settings.json` gives.
+//! object a step), `slices.jsonl` (one slice a line), `events.out.tfevents.*` (for `TensorBoard`), `engine.log`,
+//! `checkpoint-N/` folders, `screen.json` (how it was last looked at), `panic.txt` (after a bug), `socket` (where its
+//! engine listens, while it does) and `engine.lock`, which a living engine holds. All of this together has a number,
+//! [`FORMAT`], which `settings.json` gives.
 
 mod deletion;
 mod listing;

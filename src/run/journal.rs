@@ -58,7 +58,7 @@ pub fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// The same for a message that may quote a text of any length: at most [`LONGEST`] characters of it.
+/// The same for a message that may quote a text of any length: at most `LONGEST` characters of it.
 pub fn brief(text: &str) -> String {
     let text = printable(text);
     match text.char_indices().nth(LONGEST) {

@@ -31,7 +31,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The rate of step `step`, counted from 1.
+    /// The rate of step `step`, counted from 1: `peak * step / warmup` up to `warmup`, then
+    /// `peak * (FLOOR + (1 - FLOOR) * share)` with a share that falls from 1 to 0 at `decay_steps` and stays there.
     pub fn rate(&self, step: u64) -> f64 {
         if step <= self.warmup {
             return self.peak * step as f64 / self.warmup as f64;

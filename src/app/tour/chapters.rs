@@ -76,11 +76,11 @@ pub const CHAPTERS: &[Chapter] = &[
             Beat {
                 deeds: &[Deed::Show(View::Observatory), Deed::Focus(Pane::NextToken)],
                 text: "A language model reads a text and says how likely each word is to come next. This one has \
-                       learned nothing yet. The bars at the right are its guesses; the marked one is the word that \
+                       learnt nothing yet. The bars at the right are its guesses; the marked one is the word that \
                        really follows.",
                 knowing: Some(
                     "A language model reads a text and says how likely each word is to come next. This one has \
-                     learned much already. The bars at the right are its guesses; the marked one is the word that \
+                     learnt much already. The bars at the right are its guesses; the marked one is the word that \
                      really follows.",
                 ),
             },

@@ -1,7 +1,7 @@
 //! The loss of a Llama and its gradient on the CPU, over plain slices: no graph, and after the first batch
 //! hardly an allocation.
 //!
-//! The rows of a batch are split into at most [`SHARDS`] shards, each of which goes through the model by itself:
+//! The rows of a batch are split into at most `SHARDS` shards, each of which goes through the model by itself:
 //! a small model's operations are too short to be worth splitting among threads. The gradients of the weights
 //! are products over the tokens of all shards, so they are split by the weights' rows instead; the shards are
 //! added up in order. Neither split depends on the number of threads, so that changes no bit of the result.
