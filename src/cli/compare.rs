@@ -102,7 +102,7 @@ impl Args {
         }
         crate::terminal::check_size()?;
         let sources = match (&self.a, &self.b) {
-            (Some(a), Some(b)) => Some([a, b].map(|model| super::model::find(model))),
+            (Some(a), Some(b)) => Some([super::model::find(a)?, super::model::find(b)?]),
             _ => None,
         };
         let Self { temperature, top_p, seed, .. } = self;

@@ -22,7 +22,7 @@ use crate::train::corpus::Batch;
 /// or a model of the Hub, which is fetched first. The progress goes to stderr.
 pub(super) fn open(model: &str, device: &Device, quiet: bool) -> anyhow::Result<Checkpoint> {
     let progress = Progress::new(quiet);
-    let opened = find(model).open(device, &mut |loading| {
+    let opened = find(model)?.open(device, &mut |loading| {
         progress.show_if_due(|| format!("{loading}, {:.0} %", 100.0 * loading.share()));
     });
     progress.end();
@@ -30,33 +30,39 @@ pub(super) fn open(model: &str, device: &Device, quiet: bool) -> anyhow::Result<
 }
 
 /// Where a model lies: a path, a run, `RUN@STEP`, or on the Hub.
-pub(super) fn find(model: &str) -> Source {
+pub(super) fn find(model: &str) -> anyhow::Result<Source> {
     let source = |place, name| Source { place, name };
     let path = Path::new(model);
     if path.exists() {
-        return source(Place::Path(path.to_owned()), None);
+        return Ok(source(Place::Path(path.to_owned()), None));
     }
     if let Some((run, step)) = model.rsplit_once('@')
         && let (Ok(dir), Ok(step)) = (RunDir::find(Some(run)), step.parse())
     {
+        let kept = dir.checkpoints();
+        if !kept.contains(&step) {
+            let kept: Vec<String> = kept.iter().map(u64::to_string).collect();
+            let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
+            bail!("{model}: the run keeps no checkpoint of that step; those it keeps: {kept}");
+        }
         // A folder is called by its own name, a run by the one it was given.
         let folder = Path::new(run).file_name().filter(|_| Path::new(run).is_dir());
         let name = match folder {
             Some(folder) => folder.to_string_lossy().into_owned(),
             None => dir.settings().map_or_else(|_| run.to_owned(), |settings| settings.name),
         };
-        return source(Place::Path(dir.checkpoint(step)), Some(format!("{name}@{step}")));
+        return Ok(source(Place::Path(dir.checkpoint(step)), Some(format!("{name}@{step}"))));
     }
     if let Ok(dir) = RunDir::find(Some(model)) {
         let name = dir.settings().ok().map(|settings| settings.name);
-        return source(Place::Path(dir.path().to_owned()), name);
+        return Ok(source(Place::Path(dir.path().to_owned()), name));
     }
     // What begins with a folder that is there is a path with a slip in it: its own error says that nothing is there.
     let in_folder = path.parent().is_some_and(Path::is_dir);
-    match HubId::parse(model).filter(|_| !in_folder) {
+    Ok(match HubId::parse(model).filter(|_| !in_folder) {
         Some(id) => source(Place::Hub(id), None),
         None => source(Place::Path(path.to_owned()), None),
-    }
+    })
 }
 
 /// The run that a MODEL is, if it is one.

@@ -208,7 +208,7 @@ pub(super) fn watch(
     }
     match leave {
         Leave::Detach | Leave::Compare => {
-            tell(&format!("{name} goes on training; `llamascape attach {name}` comes back to it"));
+            tell(&format!("{name} goes on without a screen; `llamascape attach {name}` comes back to it"));
             Ok(())
         }
         Leave::Closed(Outcome::Stopped { step, checkpoint }) => {

@@ -336,7 +336,7 @@ impl Args {
         let preset = self.preset.to_possible_value().and_then(|name| Preset::named(name.get_name()));
         let preset = preset.context("the preset is unknown")?;
         let model = match &self.model {
-            Some(name) => match super::model::find(name).place {
+            Some(name) => match super::model::find(name)?.place {
                 Place::Path(path) => ModelSource::Checkpoint(existing(&path, "--model")?),
                 Place::Hub(id) => ModelSource::Hub(id.to_string()),
             },

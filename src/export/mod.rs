@@ -54,7 +54,14 @@ fn beside(path: &Path) -> Result<(PathBuf, NamedTempFile)> {
     };
     let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The error of the temporary file itself would name that file.
-    std::fs::read_dir(folder)?;
+    if let Err(error) = std::fs::read_dir(folder) {
+        let missing = format!("there is no folder {}: make it first", folder.display());
+        return Err(if error.kind() == ErrorKind::NotFound {
+            Error::new(ErrorKind::NotFound, missing)
+        } else {
+            error
+        });
+    }
     let mode = std::fs::Permissions::from_mode(0o666);
     let file = tempfile::Builder::new().prefix(".llamascape-").permissions(mode).tempfile_in(folder)?;
     Ok((target, file))

@@ -134,7 +134,11 @@ pub fn trajectory_plane(
     seeds: [u64; 2],
 ) -> Result<Plane> {
     if states.len() < 2 {
-        bail!("a trajectory needs two states beside the newest, there are {}: keep more", states.len());
+        bail!(
+            "a trajectory needs two checkpoints before this one, there are {}: train with --save-every and a larger \
+             --keep-last",
+            states.len()
+        );
     }
     let moves = states.iter().map(|state| difference(origin, state, names)).collect::<Result<Vec<_>>>()?;
     // With the newest state, whose move is nothing, among them.

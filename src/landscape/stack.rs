@@ -74,7 +74,6 @@ impl Stack {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "what fails to unwrap fails the test")]
 mod tests {
     use candle_core::DType;
 

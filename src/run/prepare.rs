@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use crate::model::backprop;
 use crate::model::chat::ChatTemplate;
 use crate::model::checkpoint::hub::HubId;
 use crate::model::checkpoint::{self, Checkpoint, Place};
@@ -82,18 +81,15 @@ pub enum PrepareError {
         /// What does not fit.
         reason: String,
     },
-    /// A batch that no memory holds.
+    /// A training that no memory holds.
     #[error(
-        "a batch of {rows} rows of {context} tokens would take {}, {} can be had: give less with --batch-size or --context, and more with --accumulate",
+        "training would take {}, {} can be had: give less with --batch-size or --context, and more with --accumulate; \
+         --optimizer sgd needs no moments, and --freeze trains less",
         size(*needed),
         size(*available)
     )]
     Memory {
-        /// Rows of a batch.
-        rows: usize,
-        /// Tokens of a row.
-        context: usize,
-        /// Bytes that the batch would take.
+        /// Bytes beside the weights: gradients, moments and activations.
         needed: u64,
         /// Bytes that there are.
         available: u64,
@@ -217,7 +213,6 @@ pub fn prepare(
                 return Err(PrepareError::Context { context, most });
             }
             train.check(context)?;
-            check_memory(&model.config, settings.batch_size, context, &device)?;
             let text = match data {
                 DataSource::Builtin => Some(CAPITAL.to_owned()),
                 DataSource::BuiltinQa => {
@@ -257,6 +252,7 @@ pub fn prepare(
     let trained = |name: &str| !frozen.is_match(name);
     let mut trainer =
         Trainer::new(llama, model.params, trained, objective, recipe, &device, settings.threads)?;
+    check_memory(&trainer, info.parameters * size_of::<f32>() as u64)?;
     let state = match (model.resumed, from) {
         (Some((snapshot, state)), Some(path)) => {
             if state.data_sha256 != data_sha256 {
@@ -275,17 +271,12 @@ pub fn prepare(
     Ok(Prepared { trainer, tokenizer, chat: model.chat, prompt, info, data_sha256, state })
 }
 
-/// Refuses a batch that no memory holds: what is not there is not noticed before the process is killed.
-fn check_memory(
-    config: &LlamaConfig,
-    rows: usize,
-    context: usize,
-    device: &Device,
-) -> Result<(), PrepareError> {
-    let needed = backprop::bytes(config, rows, context) as u64;
+/// Refuses what no memory holds: what is not there is not noticed before the process is killed.
+fn check_memory(trainer: &Trainer, weights: u64) -> Result<(), PrepareError> {
+    let needed = (trainer.bytes() as u64).saturating_sub(weights);
     let available = available();
-    if device.is_cpu() && needed > available {
-        return Err(PrepareError::Memory { rows, context, needed, available });
+    if trainer.device().is_cpu() && needed > available {
+        return Err(PrepareError::Memory { needed, available });
     }
     Ok(())
 }

@@ -281,7 +281,9 @@ impl Chart<'_> {
             }
         }
         for (dots, layer) in points.iter().filter(|_| theme.has_color) {
-            dots.iter().for_each(|(x, row)| plot.dots.set(*x, *row, *layer));
+            for (x, row) in dots {
+                plot.dots.set(*x, *row, *layer);
+            }
         }
         let inks = series.iter().map(|series| (series.ink)(&theme.palette));
         let styles: Vec<Style> = std::iter::once(theme.palette.muted).chain(inks).collect();
