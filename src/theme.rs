@@ -15,7 +15,7 @@ use ratatui::widgets::BorderType;
 use serde::Deserialize;
 
 pub use color::{ColorDepth, color_depth, luminance};
-use color::{contrast, is_light, reduce, reduce_ink, rgb_color, seen};
+use color::{apart, contrast, is_light, reduce, reduce_ink, rgb_color, seen};
 pub(crate) use color::{interpolate, mix, rgb};
 
 /// Steps of a colour map.
@@ -184,9 +184,6 @@ impl ColorMap {
     }
 
     fn new(name: String, stops: &[[u8; 3]], depth: ColorDepth) -> Self {
-        if depth == ColorDepth::Ansi16 {
-            return Self::of_sixteen(name);
-        }
         let level = |i: usize| interpolate(stops, i as f32 / (LEVELS - 1) as f32);
         Self::of_levels(name, std::array::from_fn(level), depth)
     }
@@ -205,7 +202,11 @@ impl ColorMap {
         let is_dark = |c: &[u8; 3]| luminance(*c) < 0.28;
         Self {
             name,
-            levels: rgb.map(|c| reduce(rgb_color(c), depth)),
+            levels: if depth == ColorDepth::Ansi256 {
+                apart(rgb)
+            } else {
+                rgb.map(|c| reduce(rgb_color(c), depth))
+            },
             lines: rgb.map(|c| {
                 let ink = if is_dark(&c) { mix(c, [255; 3], 0.5) } else { mix(c, [0; 3], 0.42) };
                 reduce(rgb_color(ink), depth)
@@ -215,10 +216,15 @@ impl ColorMap {
     }
 
     /// With 16 colours no stops can be met: one ramp serves all maps. It rises in lightness with the colours of
-    /// xterm, of the VGA and of the newer terminals alike; cyan comes after green, and both after magenta.
-    fn of_sixteen(name: String) -> Self {
+    /// xterm, of the VGA and of the newer terminals alike; cyan comes after green, and both after magenta. The ground
+    /// of the screen is not among them: what is lowest would be a hole.
+    fn of_sixteen(name: String, on_light: bool) -> Self {
         use Color::{Black, Blue, Cyan, Green, LightCyan, LightGreen, LightYellow, Magenta, White};
-        let ramp = [Black, Blue, Magenta, Green, Cyan, LightGreen, LightYellow, White];
+        let ramp = if on_light {
+            [Black, Blue, Magenta, Green, Cyan, LightGreen, LightYellow]
+        } else {
+            [Blue, Magenta, Green, Cyan, LightGreen, LightYellow, White]
+        };
         let levels: [Color; LEVELS] = std::array::from_fn(|i| ramp[i * ramp.len() / LEVELS]);
         let is_dark = |c| matches!(c, Black | Blue | Magenta);
         Self {
@@ -317,8 +323,16 @@ impl Theme {
 
     /// The colour of lines that show a level of a map on the ground of the screen: its own, where that is seen.
     pub fn ink(&self, map: &ColorMap, level: usize) -> Color {
-        let (own, ground) = (map.background(level), self.palette.base.bg.unwrap_or(Color::Reset));
-        if contrast(seen(own), seen(ground)) < Self::LOST { map.line(level) } else { own }
+        let (own, ground) = (map.background(level), seen(self.palette.base.bg.unwrap_or(Color::Reset)));
+        match own {
+            // What is known of the 16 is too little for a contrast.
+            Color::Blue if !is_light(ground) => Color::LightBlue,
+            Color::Magenta if !is_light(ground) => Color::LightMagenta,
+            Color::LightGreen if is_light(ground) => Color::Red,
+            Color::LightYellow if is_light(ground) => Color::LightRed,
+            Color::Rgb(..) | Color::Indexed(_) if contrast(seen(own), ground) < Self::LOST => map.line(level),
+            _ => own,
+        }
     }
 
     /// The names of the built-in themes, the default first.
@@ -378,6 +392,9 @@ impl Theme {
         let [a, b, c, d, e, f] = DIVERGING[usize::from(on_light)];
         let default = [a, b, c, ground, d, e, f];
         theme.diverging = ColorMap::diverging(stops.as_deref().unwrap_or(&default), on_light, depth);
+        if depth == ColorDepth::Ansi16 {
+            theme.maps = theme.maps.into_iter().map(|map| ColorMap::of_sixteen(map.name, on_light)).collect();
+        }
         if theme.has_color {
             theme.palette.reduce(depth);
         } else {

@@ -103,9 +103,9 @@ impl Marker {
 #[serde(rename_all = "lowercase")]
 pub enum Stretch {
     /// Equal differences are equal steps of colour.
-    #[default]
     Linear,
-    /// Equal ratios are.
+    /// Equal ratios are: what is low is told apart too, where most of a trained model's plane lies.
+    #[default]
     Log,
     /// Every colour has the same share of the samples.
     Rank,
@@ -425,10 +425,10 @@ mod tests {
     use crate::app::{Action, App, Message, Options};
 
     #[test]
-    fn the_colours_are_linear_then_logarithmic_then_by_rank() {
+    fn the_colours_are_logarithmic_then_by_rank_then_linear() {
         let mut view = LandscapeView::default();
         let hints = [(); 3].map(|()| view.next_stretch().text().to_owned());
-        assert_eq!(hints, ["colours: logarithmic", "colours: by rank", "colours: linear"]);
+        assert_eq!(hints, ["colours: by rank", "colours: linear", "colours: logarithmic"]);
     }
 
     #[test]

@@ -96,6 +96,20 @@ pub(super) fn reduce(color: Color, depth: ColorDepth) -> Color {
     }
 }
 
+/// The 256 that are nearest to the colours of a map, no two alike where the map's differ: what lies close together there
+/// would be one colour otherwise.
+pub(super) fn apart<const N: usize>(map: [[u8; 3]; N]) -> [Color; N] {
+    let mut chosen: Vec<u8> = Vec::with_capacity(N);
+    for (level, wanted) in map.iter().enumerate() {
+        let distance = |index: u8| distance(*wanted, indexed_rgb(index));
+        let same = map[..level].iter().position(|earlier| earlier == wanted).map(|earlier| chosen[earlier]);
+        let free = (16..=255).filter(|index| !chosen.contains(index));
+        let nearest = free.min_by(|a, b| distance(*a).total_cmp(&distance(*b)));
+        chosen.push(same.or(nearest).unwrap_or(16));
+    }
+    std::array::from_fn(|level| Color::Indexed(chosen[level]))
+}
+
 /// The colour that a terminal of this depth has for text and lines on `ground`.
 pub(super) fn reduce_ink(color: Color, ground: Color, depth: ColorDepth) -> Color {
     match color {

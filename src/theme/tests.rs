@@ -1,5 +1,7 @@
 //! What every theme has to give, whatever it looks like.
 
+use std::collections::BTreeSet;
+
 use super::color::{contrast, distance, indexed_rgb};
 use super::*;
 
@@ -257,8 +259,47 @@ fn few_colours_have_no_shades() {
 }
 
 #[test]
+fn of_the_sixteen_the_ground_of_the_screen_is_no_level_and_no_line() {
+    for name in Theme::names() {
+        let theme = Theme::named(name, ColorDepth::Ansi16).unwrap();
+        let ground = theme.palette.base.bg.unwrap_or(Color::Black);
+        for map in theme.maps.iter().filter(|_| theme.has_color) {
+            let drawn = |level| [map.background(level), theme.ink(map, level)];
+            assert!((0..LEVELS).all(|level| !drawn(level).contains(&ground)), "{name} {}", map.name);
+            let inks: BTreeSet<String> = (0..LEVELS).map(|level| theme.ink(map, level).to_string()).collect();
+            assert_eq!(inks.len(), 7, "{name} {}: as many inks as grounds", map.name);
+        }
+    }
+}
+
+#[test]
+fn of_the_256_every_level_has_a_colour_of_its_own() {
+    for name in Theme::names() {
+        let theme = Theme::named(name, ColorDepth::Ansi256).unwrap();
+        for map in theme.maps.iter().filter(|_| theme.has_color) {
+            let levels: BTreeSet<String> =
+                (0..LEVELS).map(|level| map.background(level).to_string()).collect();
+            assert_eq!(levels.len(), LEVELS, "{name} {}", map.name);
+        }
+        let [fall, rise] = [LEVELS / 2 - 1, LEVELS / 2].map(|level| theme.diverging.background(level));
+        assert_eq!(fall, rise, "{name}: no change is one colour");
+    }
+}
+
+#[test]
+fn bars_are_seen_on_the_screen() {
+    for name in Theme::names() {
+        let theme = Theme::named(name, ColorDepth::True).unwrap();
+        if theme.has_color {
+            let contrast = style_contrast(&theme.palette, theme.palette.bar);
+            assert!(contrast >= 3.0, "{name}: {contrast:.2}");
+        }
+    }
+}
+
+#[test]
 fn lines_of_every_level_are_seen_on_the_screen() {
-    for depth in [ColorDepth::Ansi16, ColorDepth::Ansi256, ColorDepth::True] {
+    for depth in [ColorDepth::Ansi256, ColorDepth::True] {
         for name in Theme::names() {
             let theme = Theme::named(name, depth).unwrap();
             let ground = seen(theme.palette.base.bg.unwrap_or(Color::Reset));

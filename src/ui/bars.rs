@@ -227,23 +227,20 @@ pub(super) fn draw_bar(
     // Something is more than nothing.
     let length = eighths(fraction).max(usize::from(fraction > 0.0));
     let tick = before.map(|before| eighths(before) / 8).filter(|tick| *tick != length / 8);
+    // Inside the bar the tick is a gap at the end of the cell before it: the bar begins where all others do.
+    let (gap, tick) = match tick {
+        Some(tick) if 8 * tick < length => (tick.checked_sub(1), None),
+        tick => (None, tick),
+    };
     for (column, place) in area.columns().enumerate() {
         let cell = &mut buffer[(place.x, place.y)];
         cell.set_char(EIGHTHS[length.saturating_sub(8 * column).min(8)])
             .set_style(theme.palette.track.patch(fill));
-        if tick == Some(column) {
-            if 8 * column < length {
-                // Inside the bar the tick is a gap in it.
-                let gap = theme.palette.track.bg.or(theme.palette.base.bg).unwrap_or_default();
-                let fill = fill.fg.unwrap_or_default();
-                if theme.has_color {
-                    cell.set_char('▏').set_fg(gap).set_bg(fill);
-                } else {
-                    cell.set_char('▐');
-                }
-            } else {
-                cell.set_char('▏').set_style(theme.palette.muted);
-            }
+        if gap == Some(column) {
+            // An eighth of a cell is seen between two colours only.
+            cell.set_char(if theme.has_color { '▉' } else { '▌' });
+        } else if tick == Some(column) {
+            cell.set_char('▏').set_style(theme.palette.muted);
         }
     }
 }
@@ -276,7 +273,7 @@ mod tests {
             lines(&buffer),
             [
                 "The capital of France is [Paris]",
-                "▸·Paris    ███████████▏█▏    .770  +.12",
+                "▸·Paris    ██████████▉██▏    .770  +.12",
                 " ·the      █▏                .064  -.02",
                 " ·Rome     ▊▏                .041  -.03",
                 " ·in       ▍                 .022",

@@ -79,6 +79,11 @@ impl Lines {
         self.series.iter().flat_map(|series| &series.points)
     }
 
+    /// Whether there is nothing to draw.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values(self.is_log()).is_none()
+    }
+
     /// Whether the logarithm is drawn: where no value has one, it is not.
     pub(super) fn is_log(&self) -> bool {
         self.log && self.points().any(|point| point.1 > 0.0)
@@ -126,8 +131,13 @@ pub(super) const NARROWEST: u16 = 4;
 /// What stands above a point that stands out.
 const MARK: &str = "▾";
 
-/// What a point of a further line is without colours.
+/// What a point of a further line is without colours, and the one point of any line.
 const POINT: &str = "o";
+
+/// What a further line is called beside a chart: without colours its name shows what its points are.
+pub(super) fn further(name: &str, theme: &Theme) -> String {
+    if theme.has_color { name.to_owned() } else { format!("{POINT} {name}") }
+}
 
 /// Columns of cells from one point of a further line that stands out to the next, at least: the first line is to be seen
 /// between them.
@@ -268,8 +278,11 @@ impl Chart<'_> {
             let [enters, leaves] =
                 series.crossings(*steps, log).map(|end| end.map(|(step, value)| (x(step), value)));
             let line: Places = enters.into_iter().chain(places.iter().copied()).chain(leaves).collect();
+            let as_characters = !theme.has_color || line.len() == 1;
+            if index > 0 || line.len() == 1 {
+                points.push((plot.apart(&places), layer, as_characters));
+            }
             if index > 0 {
-                points.push((plot.apart(&places), layer));
                 if theme.has_color {
                     plot.line(&line, layer);
                 }
@@ -280,7 +293,7 @@ impl Chart<'_> {
                 plot.ranges(&line, layer);
             }
         }
-        for (dots, layer) in points.iter().filter(|_| theme.has_color) {
+        for (dots, layer, _) in points.iter().filter(|points| !points.2) {
             for (x, row) in dots {
                 plot.dots.set(*x, *row, *layer);
             }
@@ -288,7 +301,7 @@ impl Chart<'_> {
         let inks = series.iter().map(|series| (series.ink)(&theme.palette));
         let styles: Vec<Style> = std::iter::once(theme.palette.muted).chain(inks).collect();
         plot.dots.draw(area, &styles, buffer);
-        for (dots, layer) in points.iter().filter(|_| !theme.has_color) {
+        for (dots, layer, _) in points.iter().filter(|points| points.2) {
             for (x, row) in dots {
                 let place = (area.x + (x / 2) as u16, area.y + (row / 4) as u16);
                 buffer[place].set_symbol(POINT).set_style(styles[*layer]);

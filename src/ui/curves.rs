@@ -7,7 +7,7 @@ use crate::protocol::{Point, Sharpness};
 use crate::theme::Theme;
 
 use super::axis::Range;
-use super::chart::{Ink, Lines, Series};
+use super::chart::{Ink, Lines, Series, further};
 use super::{gradient, text};
 
 /// The lines of a curve over these steps.
@@ -65,7 +65,7 @@ pub(super) fn heading(curve: Curve, log: bool, theme: &Theme) -> Line<'static> {
             muted("Loss: "),
             Span::styled("train", palette.train),
             muted(", "),
-            Span::styled("held-out", palette.held_out),
+            Span::styled(further("held-out", theme), palette.held_out),
         ]),
         Curve::GradientNorm => Line::from(muted("Gradient norm before clipping")),
         Curve::LearningRate => Line::from(muted("Learning rate")),
@@ -73,7 +73,7 @@ pub(super) fn heading(curve: Curve, log: bool, theme: &Theme) -> Line<'static> {
             muted("Sharpness: "),
             Span::styled("critical", palette.target),
             muted(", "),
-            Span::styled("edge of stability", palette.warn),
+            Span::styled(further("edge of stability", theme), palette.warn),
         ]),
     };
     if log {
@@ -91,14 +91,15 @@ pub(super) fn newest(app: &App, curve: Curve, theme: &Theme) -> Vec<Line<'static
         Curve::Loss => {
             let train = value(status.and_then(|status| status.loss));
             let held_out = value(status.and_then(|status| status.held_out));
-            let legend = |train_name: &'static str, gap: &'static str, held_out_name: &'static str| {
+            let legend = |train_name: &'static str, gap: &'static str, held_out_name: &str| {
                 Line::from(vec![
                     Span::styled(train_name, palette.train),
                     Span::styled(format!("{train}{gap}"), palette.train),
                     Span::styled(format!("{held_out_name}{held_out}"), palette.held_out),
                 ])
             };
-            vec![legend("train ", "  ", "held-out "), legend("", " ", "held-out "), legend("", " ", "")]
+            let name = format!("{} ", further("held-out", theme));
+            vec![legend("train ", "  ", &name), legend("", " ", &name), legend("", " ", "")]
         }
         Curve::GradientNorm => {
             let norm = status.and_then(|status| status.grad_norm);

@@ -20,7 +20,7 @@ pub(super) struct Header<'a> {
 impl Widget for Header<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let right = self.right();
-        let room = usize::from(area.width).saturating_sub(right.width() + " llamascape ".len() + 2);
+        let room = usize::from(area.width).saturating_sub(right.width() + " llamascape ".len() + 4);
         let left = self.about(room);
         let line = Line::from(vec![
             Span::styled(" llamascape", self.theme.palette.accent),

@@ -50,6 +50,9 @@ pub(super) struct Mark {
     pub(super) symbol: &'static str,
 }
 
+/// A mark that fills its cell.
+pub(super) const SOLID: &str = "■";
+
 impl Heatmap<'_> {
     /// Draws the cells of an area inside the buffer, and nothing over them.
     pub(super) fn cells(&self, area: Rect, buffer: &mut Buffer) {
@@ -197,6 +200,9 @@ impl Heatmap<'_> {
         let level = self.surface.loss(u, v).map_or(0, |loss| self.surface.scale.level(loss));
         let style = if self.theme.has_color {
             self.over(level, self.map.mark(level)).add_modifier(Modifier::BOLD)
+        } else if symbol == SOLID {
+            // Reversed it would be a hole.
+            Style::reset().add_modifier(Modifier::BOLD)
         } else {
             Style::new().add_modifier(Modifier::BOLD | Modifier::REVERSED)
         };

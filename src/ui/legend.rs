@@ -23,6 +23,8 @@ pub(super) struct Legend<'a> {
     pub(super) marker: Marker,
     pub(super) drift: Option<&'a Drift>,
     pub(super) chosen: Option<Chosen>,
+    /// The picture is a surface: its lines have the colours as inks, and its heights an axis of their own.
+    pub(super) relief: bool,
     /// Something stands beside the bar.
     pub(super) beside: bool,
 }
@@ -59,7 +61,9 @@ impl Legend<'_> {
                 }
             }
         }
-        for column in 0..width {
+        // Of the lines of a surface without colours all look alike.
+        let columns = if self.relief && !self.theme.has_color { 0..0 } else { 0..width };
+        for column in columns {
             let level = level(column, width);
             let cell = &mut buffer[(area.x + column as u16, area.y)];
             cell.set_char(match (self.marker, self.theme.has_color) {
@@ -68,7 +72,9 @@ impl Legend<'_> {
                 (_, false) => dots.character(column, 0).unwrap_or(' '),
             });
             if self.theme.has_color {
-                cell.set_style(Style::new().bg(self.map.background(level)).fg(self.map.mark(level)));
+                let color =
+                    if self.relief { self.theme.ink(self.map, level) } else { self.map.background(level) };
+                cell.set_style(Style::new().bg(color).fg(self.map.mark(level)));
             }
             if column == here {
                 cell.set_symbol(self.weights()).modifier.insert(Modifier::BOLD);
@@ -121,17 +127,11 @@ impl Legend<'_> {
         Line::from(spans)
     }
 
-    /// The length of the last step in cells of the grid.
+    /// The length of the last step, in units of the first direction.
     fn step(&self) -> Option<String> {
         let length = self.drift?.step_length?;
-        let alphas = &self.surface.slice.alphas;
-        let cell = (alphas.last()? - alphas.first()?) / (alphas.len() as f64 - 1.0);
-        if cell.is_nan() || cell <= 0.0 {
-            return None;
-        }
-        let cells = length / cell;
-        let cells = if cells < 0.005 { format!("{cells:.0e}") } else { text::short_number(cells) };
-        Some(format!("a step: {cells} cell"))
+        let length = if length < 0.005 { format!("{length:.0e}") } else { text::short_number(length) };
+        Some(format!("a step: {length} of d1"))
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         let drift = Drift { distance: 1.0, inside: [0.0; 2], captured: None, step_length: Some(0.0025) };
         let (map, marker, drift) = (&theme.maps[0], Marker::Braille, Some(&drift));
-        Legend { surface: &surface, map, theme: &theme, marker, drift, chosen, beside: true }
+        Legend { surface: &surface, map, theme: &theme, marker, drift, chosen, relief: false, beside: true }
             .render(area, &mut buffer);
         buffer
     }
@@ -186,7 +186,7 @@ mod tests {
     fn the_bar_has_its_values_and_the_loss_at_the_weights_on_it() {
         let buffer = drawn(false, None);
         assert_eq!(text(&buffer, 0), "             ◉              ◉ 5.000 nats          ");
-        assert_eq!(text(&buffer, 1), "2.0        5.0         8.0  a step: .02 cell      ");
+        assert_eq!(text(&buffer, 1), "2.0        5.0         8.0  a step: 3e-3 of d1    ");
         let colors: std::collections::BTreeSet<_> = (0..26).map(|x| buffer[(x, 0)].bg.to_string()).collect();
         assert_eq!(colors.len(), LEVELS);
     }

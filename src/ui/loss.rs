@@ -112,17 +112,22 @@ impl Plan {
 fn placed(app: &App, steps: Range, rows: u16, area: Rect) -> Vec<Placed> {
     let others = (rows.saturating_sub(ROWS_OF_FIRST) / ROWS_OF_OTHER).min(Curve::ALL.len() as u16 - 1);
     let each = if others > 0 { rows * 2 / (2 * others + 3) } else { 0 };
-    let constraints =
-        (0..=others).map(|i| if i == 0 { Constraint::Min(0) } else { Constraint::Length(each) });
+    let curves = (0..=usize::from(others)).map(|i| app.view.curve.after(i));
+    let charts: Vec<_> = curves.map(|curve| (curve, curves::lines(app, curve, steps))).collect();
+    let constraints = charts.iter().enumerate().map(|(i, (_, lines))| match i {
+        0 => Constraint::Min(0),
+        // What there is to say instead of a line takes one row.
+        _ if lines.is_empty() => Constraint::Length(each.min(2)),
+        _ => Constraint::Length(each),
+    });
     let areas = Layout::vertical(constraints).split(area);
-    let chart = |(i, area): (usize, &Rect)| {
+    let chart = |(i, ((curve, lines), area)): (usize, ((Curve, Lines), &Rect))| {
         let heading = u16::from(i > 0);
         let [heading, place] =
             Layout::vertical([Constraint::Length(heading), Constraint::Min(0)]).areas(*area);
-        let curve = app.view.curve.after(i);
-        Placed { curve, lines: curves::lines(app, curve, steps), heading, place }
+        Placed { curve, lines, heading, place }
     };
-    areas.iter().enumerate().map(chart).collect()
+    charts.into_iter().zip(areas.iter()).enumerate().map(chart).collect()
 }
 
 impl Widget for Loss<'_> {
@@ -161,8 +166,9 @@ impl Loss<'_> {
             line.push_span(Span::raw(format!(" · {hint}")));
             line
         });
+        // The numbers are the key to the colours too.
         let alone = [Line::raw(hint), Line::raw(format!("{}: next", text::escape(&key)))];
-        both.into_iter().chain(alone).chain(newest).collect()
+        both.into_iter().chain(newest).chain(alone).collect()
     }
 }
 
@@ -283,7 +289,7 @@ mod tests {
         app.view.focus = Pane::Loss;
         app.update(crate::app::Message::Key(ratatui::crossterm::event::KeyCode::Char('[').into()));
         let rows = drawn(&app, DARK, 60, 12);
-        assert!(rows[0].contains("enter: gradient norm"), "{}", rows[0]);
+        assert!(rows[0].contains("held-out"), "{}", rows[0]);
         assert!(rows[10].contains("207") && rows[10].contains("step 412"), "{rows:#?}");
         assert!(rows[9].contains('·') && !rows[9].contains('▲'), "both checkpoints are out of sight");
     }

@@ -135,7 +135,8 @@ impl Widget for Picture<'_> {
         let weights = drift.map_or([0.0; 2], |drift| drift.inside);
         Bare { surface, theme, view, weights, marks: self.marks }.draw(&places, buffer);
         let beside = self.readout.is_none();
-        Legend { surface, map, theme, marker, drift, chosen, beside }.render(places.legend, buffer);
+        let relief = view.relief;
+        Legend { surface, map, theme, marker, drift, chosen, relief, beside }.render(places.legend, buffer);
         if let Some(line) = self.readout {
             line.render(places.readout, buffer);
         }

@@ -25,10 +25,12 @@ pub(super) fn dot(steps: Range, step: f64, dots: usize) -> usize {
 pub(super) fn draw_steps(steps: Range, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let muted = theme.palette.muted;
     let first = format!("{:.0}", steps.low);
-    Line::styled(first.as_str(), muted).render(area, buffer);
     if steps.high <= steps.low {
+        // One step is drawn in the middle.
+        Line::styled(first, muted).centered().render(area, buffer);
         return;
     }
+    Line::styled(first.as_str(), muted).render(area, buffer);
     let last = format!("step {:.0}", steps.high);
     Line::styled(last.as_str(), muted).right_aligned().render(area, buffer);
     let step = f64::midpoint(steps.low, steps.high).round();

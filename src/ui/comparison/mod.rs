@@ -14,6 +14,7 @@ use ratatui::widgets::{Block, Widget};
 use crate::app::comparison::{Action, Comparison, Modal, Pane};
 use crate::app::tour::WAITING;
 use crate::app::{Binding, Chosen, Marker, Pointed};
+use crate::protocol::Slice;
 use crate::protocol::comparison::{Phase, PlaneChoice, Side};
 use crate::theme::Theme;
 
@@ -133,14 +134,22 @@ fn one_scale(app: &Comparison) -> bool {
     app.one_scale && app.scene.between.overlap.is_some()
 }
 
+/// The slices that are there.
+fn slices(app: &Comparison) -> [Option<&Slice>; 2] {
+    app.scene.sides.each_ref().map(|side| side.slice.as_deref())
+}
+
+/// The scale that both slices share, if they do.
+fn shared_scale(app: &Comparison) -> Option<Scale> {
+    let losses = slices(app).into_iter().flatten().flat_map(|slice| slice.loss.iter().copied());
+    Scale::of(losses, app.landscape.stretch).filter(|_| one_scale(app))
+}
+
 /// Both slices as surfaces, on one scale or on two.
 fn surfaces(app: &Comparison) -> [Option<Surface<'_>>; 2] {
-    let stretch = app.landscape.stretch;
-    let slices = app.scene.sides.each_ref().map(|side| side.slice.as_deref());
-    let losses = slices.iter().flatten().flat_map(|slice| slice.loss.iter().copied());
-    match Scale::of(losses, stretch).filter(|_| one_scale(app)) {
-        Some(scale) => slices.map(|slice| Surface::scaled(slice?, scale)),
-        None => slices.map(|slice| Surface::new(slice?, stretch)),
+    match shared_scale(app) {
+        Some(scale) => slices(app).map(|slice| Surface::scaled(slice?, scale)),
+        None => slices(app).map(|slice| Surface::new(slice?, app.landscape.stretch)),
     }
 }
 
@@ -197,7 +206,7 @@ impl Widget for Screen<'_> {
 }
 
 impl Screen<'_> {
-    /// `llamascape compare · cpu, 2 threads · same seeds, scaled to each · one colour scale`; the device is the first
+    /// `llamascape compare · cpu, 2 threads · same seeds, scaled to each · one scale 1.2 to 6.1`; the device is the first
     /// to give way.
     fn header(&self, area: Rect, buffer: &mut Buffer) {
         let Self { app, theme } = *self;
@@ -209,9 +218,11 @@ impl Screen<'_> {
             Phase::Failed(_) => String::new(),
             Phase::Live => {
                 parts.push(scene.plane.name().into());
-                let scales = if one_scale(app) { "one colour scale" } else { "own colour scales" };
+                let ends = |scale: &Scale| [scale.low, scale.high].map(text::short_number).join(" to ");
+                let one = || shared_scale(app).map_or_else(String::new, |scale| format!(" {}", ends(&scale)));
                 if scene.plane != PlaneChoice::Through {
-                    parts.push(scales.into());
+                    let one_scale = one_scale(app);
+                    parts.push(if one_scale { format!("one scale{}", one()) } else { "own scales".into() });
                 }
                 self.place(area.width >= WIDE.0)
             }

@@ -25,8 +25,8 @@ pub(super) struct Map<'a> {
     pub(super) surface: Option<&'a Surface<'a>>,
 }
 
-/// Columns of the title that a low pane leaves to the losses.
-const LOSSES_WIDTH: u16 = 28;
+/// Columns of a pane's upper edge that neither its title nor what stands to the right of it has.
+const EDGE: u16 = 7;
 
 /// The cells of the map, or of the surface, in the pane of this area, where there is one.
 pub(super) fn cells(app: &Comparison, side: Side, area: Rect) -> Option<Rect> {
@@ -68,7 +68,8 @@ impl Widget for Map<'_> {
         let titles: Vec<String> = self.shown().map(|side| title(app, side)).collect();
         let mut title = titles.join(" → ");
         if low {
-            title = text::shorten(&title, usize::from(area.width.saturating_sub(LOSSES_WIDTH)));
+            let losses = joined(&self.losses("")).width() as u16;
+            title = text::shorten(&title, usize::from(area.width.saturating_sub(losses + EDGE)));
         }
         let right = if low { self.losses_that_fit() } else { facts(view) };
         let focused = through || app.sides.include(side);

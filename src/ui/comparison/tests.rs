@@ -9,7 +9,7 @@ use ratatui::style::Modifier;
 use super::fixture;
 use super::*;
 use crate::app::comparison::Message;
-use crate::app::{Chosen, Hint, LineEditor, Palette};
+use crate::app::{Chosen, Hint, LineEditor, Palette, Stretch};
 use crate::protocol::Stage;
 use crate::protocol::comparison::{Between, Place, Sample, Scene, Sides, Template};
 use crate::theme::ColorDepth;
@@ -51,10 +51,10 @@ fn cells(buffer: &Buffer, symbol: &str) -> Vec<(u16, u16)> {
 #[test]
 fn the_smallest_screen_has_one_model_above_the_other() {
     let parts = [
-        "llamascape compare · same seeds, scaled to each · one colour scale",
+        "llamascape compare · same seeds, scaled to each · one scale 2.9 to 14.9",
         "A · SmolLM2-135M",
         "◉ 3.005",
-        "B · SmolLM2-135…",
+        "B · SmolLM2-135M-I…",
         "◉ 2.871",
         "template none",
         "template off",
@@ -80,7 +80,7 @@ fn the_smallest_screen_has_one_model_above_the_other() {
 fn a_larger_screen_has_the_models_side_by_side() {
     let app = fixture::app(fixture::scene());
     let parts = [
-        "llamascape compare · cpu, 2 threads · same seeds, scaled to each · one colour scale",
+        "llamascape compare · cpu, 2 threads · same seeds, scaled to each · one scale 2.9 to 14.9",
         "both at their weights",
         "134.5M",
         "◉ 3.005 nats  |g| 36.30",
@@ -265,6 +265,7 @@ fn on_one_scale_equal_losses_have_equal_colours() {
     scene.sides[0].slice = Some(Arc::new(steep));
     scene.sides[1].slice = Some(Arc::new(flat));
     let mut app = fixture::app(scene);
+    app.landscape.stretch = Stretch::Linear;
     let colours = |colours: &[String]| colours.iter().collect::<BTreeSet<_>>().len();
     let [a, b] = around_the_weights(&app);
     assert_eq!(a.last(), b.last());
@@ -272,7 +273,7 @@ fn on_one_scale_equal_losses_have_equal_colours() {
     press(&mut app, KeyCode::Char('u'));
     let [a, b] = around_the_weights(&app);
     assert_eq!(a, b, "each has its own scale");
-    shows(&app, (120, 40), &["own colour scales"]);
+    shows(&app, (120, 40), &["own scales"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::protocol::{BatchInfo, PlaneInfo, Slice};
 use crate::theme::ColorMap;
 use crate::ui::axis::Range;
 use crate::ui::braille::Dots;
-use crate::ui::heatmap::{ASCII, Heatmap, Mark};
+use crate::ui::heatmap::{ASCII, Heatmap, Mark, SOLID};
 use crate::ui::legend::Legend;
 use crate::ui::surface::Surface;
 use crate::ui::{picture, text};
@@ -30,7 +30,7 @@ const ROWS_WITH_KEY: u16 = 14;
 const ARROW: f64 = 0.3;
 
 /// Where the walk has ended.
-const END: &str = "■";
+const END: &str = SOLID;
 
 /// The heads of the arrow down the slope, by eighths of a turn from the right and against the clock.
 const HEADS: [&str; 8] = ["→", "↗", "↑", "↖", "←", "↙", "↓", "↘"];
@@ -90,7 +90,7 @@ impl Shown<'_> {
         if let Some(up) = up {
             self.draw_second(up, places.second, buffer);
         }
-        Legend { surface, map, theme, marker, drift: None, chosen, beside: true }
+        Legend { surface, map, theme, marker, drift: None, chosen, relief: false, beside: true }
             .render(places.legend, buffer);
         let walked = if walked.is_empty() { "" } else { "the line: by turns, to ■ · " };
         let key = format!("{walked}the dots: down the slope of both");
@@ -245,7 +245,7 @@ impl<'a> Overlay<'a> {
                     .bg(ink.map.background(level))
                     .add_modifier(Modifier::BOLD)
             } else {
-                Style::new().add_modifier(Modifier::BOLD | Modifier::REVERSED)
+                Style::new().add_modifier(Modifier::BOLD)
             };
             let line = if ink.ascii { '/' } else { dots };
             let cell = &mut buffer[place];

@@ -72,7 +72,7 @@ impl Shown<'_> {
         let legend = [
             Span::styled("two by turns", palette.train),
             Span::raw("  "),
-            Span::styled("all at once", palette.held_out),
+            Span::styled(chart::further("all at once", theme), palette.held_out),
         ];
         Line::from(legend.to_vec()).render(names, buffer);
         let losses = |visits: &[Visit], each: f64| {

@@ -46,7 +46,7 @@ pub(super) struct Difference {
 }
 
 impl Difference {
-    /// Subtracts B from A, or says why that makes no sense.
+    /// What changed from the earlier of A and B to the later, or why that can't be said.
     pub(super) fn between(a: &Slice, b: &Slice) -> Result<Self, &'static str> {
         const NOT_FINITE: &str = "no place where both losses are finite";
         if a.generation != b.generation {
@@ -55,6 +55,7 @@ impl Difference {
         if a.batch.sha256 != b.batch.sha256 {
             return Err("B has another batch: its losses are those of other tokens");
         }
+        let (a, b) = if a.step < b.step { (b, a) } else { (a, b) };
         let surface = |slice| Surface::new(slice, Stretch::Linear).ok_or(NOT_FINITE);
         let (of_a, of_b) = (surface(a)?, surface(b)?);
         let axes = shared(&a.alphas, &b.alphas).zip(shared(&a.betas, &b.betas));

@@ -170,9 +170,10 @@ impl Scene<'_> {
         let theme = self.theme;
         let title = match self.compared {
             Some(compared) => {
-                format!("A minus B: step {} minus step {}", self.selected().step, self.slices[compared].step)
+                let (a, b) = (self.selected().step, self.slices[compared].step);
+                format!("Change from step {} to step {}", a.min(b), a.max(b))
             }
-            None => "A minus B".into(),
+            None => "Change from B to A".into(),
         };
         let right = if self.is_wide { Vec::new() } else { vec![Line::raw("tab: the slice")] };
         let inner = Panel { theme, focused: !self.is_wide, title: &title, right }.draw(area, buffer);

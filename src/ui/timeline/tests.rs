@@ -69,7 +69,7 @@ fn the_smallest_screen_shows_the_slice_or_the_difference_and_the_strip() {
     assert_parts(
         &text,
         &[
-            " A minus B: step 412 minus step 409 ",
+            " Change from step 409 to step 412 ",
             "fell .03 ",
             " .03 rose",
             "◉ -0.03 nats",
@@ -87,7 +87,7 @@ fn a_wide_screen_shows_both() {
         &[
             "on the same batch: the landscape itself changes as the model learns",
             " A: step 412 ",
-            " A minus B: step 412 minus step 409 ",
+            " Change from step 409 to step 412 ",
             "one scale for all slices",
             "mean -0.03, largest -0.03",
             "9x9 samples, interpolated",
@@ -153,7 +153,7 @@ fn what_is_marked_is_what_the_others_are_compared_with() {
     assert_parts(&shown(&app, 80, 24), &["this slice is B itself: go to another one", "A B step 382"]);
     press(&mut app, KeyCode::Esc);
     press(&mut app, KeyCode::Tab);
-    assert_parts(&shown(&app, 80, 24), &["A minus B: step 412 minus step 382", "the center fell by 0.30"]);
+    assert_parts(&shown(&app, 80, 24), &["Change from step 382 to step 412", "the center fell by 0.30"]);
 }
 
 #[test]

@@ -155,7 +155,8 @@ impl Descent<'_> {
             let slice = &Slice { center, ..surface.slice.clone() };
             let surface = &Surface { slice, scale: surface.scale };
             let (marker, drift, chosen, beside) = (view.marker, None, None, false);
-            Legend { surface, map, theme, marker, drift, chosen, beside }.render(bar, buffer);
+            let relief = view.relief;
+            Legend { surface, map, theme, marker, drift, chosen, relief, beside }.render(bar, buffer);
         }
         let said = if self.scene.drawing {
             "evaluating a picture .."
@@ -216,7 +217,7 @@ impl Descent<'_> {
         let right = Line::from(vec![
             Span::styled("mean", palette.train),
             Span::raw("  "),
-            Span::styled("target", palette.held_out),
+            Span::styled(chart::further("target", theme), palette.held_out),
         ]);
         let log = app.view.log_charts;
         let title = if log { "Loss (log)" } else { "Loss" };
