@@ -205,11 +205,11 @@ mod tests {
         press(&mut app, 'z');
         assert!(!app.view.zoomed, "z is bound to nothing");
         press(&mut app, 'L');
-        assert_eq!((stretch(&app), app.view.zoomed), ("logarithmic", true), "L has a new command");
+        assert_eq!((stretch(&app), app.view.zoomed), ("by rank", true), "L has a new command");
         press(&mut app, 'y');
-        assert_eq!(stretch(&app), "by rank");
-        press(&mut app, 'Y');
         assert_eq!(stretch(&app), "linear");
+        press(&mut app, 'Y');
+        assert_eq!(stretch(&app), "logarithmic");
     }
 
     #[test]

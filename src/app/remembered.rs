@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(first.theme.as_deref(), Some("nord"));
         assert_eq!(
             (first.view, first.marker, first.stretch),
-            (View::Layers, Marker::HalfBlock, Stretch::Rank)
+            (View::Layers, Marker::HalfBlock, Stretch::Linear)
         );
         assert!(first.surface && first.log_flipped && first.map == 1 && first.viewpoint.turn == 45);
         let written = serde_json::to_string(&first).unwrap();

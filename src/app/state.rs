@@ -104,10 +104,10 @@ impl Marker {
 pub enum Stretch {
     /// Equal differences are equal steps of colour.
     Linear,
-    /// Equal ratios are: what is low is told apart too, where most of a trained model's plane lies.
-    #[default]
+    /// Equal ratios are.
     Log,
-    /// Every colour has the same share of the samples.
+    /// Every colour has the same share of the samples: of a basin with steep walls the bottom is told apart too.
+    #[default]
     Rank,
 }
 
@@ -425,10 +425,10 @@ mod tests {
     use crate::app::{Action, App, Message, Options};
 
     #[test]
-    fn the_colours_are_logarithmic_then_by_rank_then_linear() {
+    fn the_colours_are_by_rank_then_linear_then_logarithmic() {
         let mut view = LandscapeView::default();
         let hints = [(); 3].map(|()| view.next_stretch().text().to_owned());
-        assert_eq!(hints, ["colours: by rank", "colours: linear", "colours: logarithmic"]);
+        assert_eq!(hints, ["colours: linear", "colours: logarithmic", "colours: by rank"]);
     }
 
     #[test]

@@ -457,7 +457,7 @@ fn there_is_no_move_without_a_cursor_on_the_focused_landscape() {
 fn the_focus_goes_round_and_decides_what_l_means() {
     let mut app = app(Phase::Paused);
     keys(&mut app, "L");
-    assert_eq!((app.view.landscape.stretch, app.view.log_charts), (Stretch::Rank, false));
+    assert_eq!((app.view.landscape.stretch, app.view.log_charts), (Stretch::Linear, false));
     press(&mut app, KeyCode::Tab);
     keys(&mut app, "L");
     assert_eq!((app.view.focus, app.view.log_charts), (Pane::Loss, true));

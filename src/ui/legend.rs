@@ -61,9 +61,7 @@ impl Legend<'_> {
                 }
             }
         }
-        // Of the lines of a surface without colours all look alike.
-        let columns = if self.relief && !self.theme.has_color { 0..0 } else { 0..width };
-        for column in columns {
+        for column in 0..width {
             let level = level(column, width);
             let cell = &mut buffer[(area.x + column as u16, area.y)];
             cell.set_char(match (self.marker, self.theme.has_color) {
@@ -139,8 +137,11 @@ impl Widget for Legend<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
         let Some(bar) = bar(area, self.beside) else { return };
-        self.bar(bar, buffer);
-        self.values(Rect { y: bar.y + 1, ..bar }, buffer);
+        // Without colours all lines of a surface look alike.
+        if !self.relief || self.theme.has_color {
+            self.bar(bar, buffer);
+            self.values(Rect { y: bar.y + 1, ..bar }, buffer);
+        }
         if !self.beside {
             return;
         }

@@ -202,9 +202,15 @@ impl<'a> Surface<'a> {
         }
     }
 
-    /// How high a loss is on the scale, from 0 to 1; what is beyond an end is at that end.
+    /// How high a loss stands on a surface, from 0 to 1; what is beyond an end is at that end. A rank is a colour, and
+    /// no height.
     pub(super) fn height(&self, loss: f64) -> f64 {
-        self.scale.place(loss).clamp(0.0, 1.0)
+        let Scale { low, high, spread, .. } = &self.scale;
+        let place = match spread {
+            Spread::Rank(_) if high > low => (loss - low) / (high - low),
+            _ => self.scale.place(loss),
+        };
+        place.clamp(0.0, 1.0)
     }
 
     /// Coordinates as a place, from 0 to 1 inside the slice.

@@ -258,7 +258,7 @@ fn the_picture_is_the_persons_own_matter() {
         assert_eq!(keys(&mut app, key), [], "{key}");
     }
     assert!(!app.one_scale && app.landscape.map == 1 && app.landscape.relief);
-    assert_eq!(app.landscape.stretch, Stretch::Rank);
+    assert_eq!(app.landscape.stretch, Stretch::Linear);
     assert_eq!(app.landscape.viewpoint, Viewpoint { turn: 45, tilt: 45 });
 }
 
