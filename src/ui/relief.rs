@@ -109,7 +109,8 @@ impl Projection {
 #[derive(Clone, Copy)]
 struct Corner {
     dot: [f64; 2],
-    height: f64,
+    /// The place of its loss on the scale, from 0 to 1.
+    color: f64,
 }
 
 /// Dots that can be wiped again, each with its ink.
@@ -182,10 +183,9 @@ fn order(count: usize, falling: bool) -> impl Iterator<Item = usize> {
 fn mesh(surface: &Surface, view: &Projection, size: (usize, usize)) -> Raster {
     let (columns, rows) = (surface.slice.alphas.len(), surface.slice.betas.len());
     let corner = |column: usize, row: usize| {
-        let loss = Some(surface.sample((column, row))).filter(|loss| loss.is_finite());
-        let height = surface.height(loss?);
-        let dot = view.dot([share(column, columns), share(row, rows), height]);
-        Some(Corner { dot, height })
+        let loss = Some(surface.sample((column, row))).filter(|loss| loss.is_finite())?;
+        let dot = view.dot([share(column, columns), share(row, rows), surface.height(loss)]);
+        Some(Corner { dot, color: surface.scale.place(loss).clamp(0.0, 1.0) })
     };
     let every = [columns, rows].map(|samples| view.spacing(samples));
     let is_ruled =
@@ -210,7 +210,7 @@ fn mesh(surface: &Surface, view: &Projection, size: (usize, usize)) -> Raster {
                 (b, d, is_ruled(0, right, columns)),
             ];
             for (from, to, _) in edges.into_iter().filter(|(.., is_ruled)| *is_ruled) {
-                let ink = |share: f64| Scale::level_at(from.height + share * (to.height - from.height));
+                let ink = |share: f64| Scale::level_at(from.color + share * (to.color - from.color));
                 raster.line(from.dot, to.dot, ink);
             }
         }
