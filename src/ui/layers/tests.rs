@@ -78,7 +78,7 @@ fn rows_compare_and_zeros_and_what_is_not_finite_look_different() {
         ]
     );
     assert!(rows[8].contains(" 1 ") && rows[8].contains("step 4"), "{}", rows[8]);
-    assert!(rows[9].contains(" 1.0e-3 ") && rows[9].contains("@@ 1.0 "), "{}", rows[9]);
+    assert!(rows[9].contains(" 1.0e-3 ") && rows[9].contains("#@ 1.0 "), "{}", rows[9]);
 }
 
 #[test]
