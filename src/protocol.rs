@@ -226,6 +226,16 @@ pub struct RunInfo {
     pub last_step: Option<u64>,
 }
 
+/// A count with a unit, `19.8k` or `1.0M`: a model's size reads alike on the screen and in the list of runs.
+pub fn count(value: f64) -> String {
+    match value {
+        v if v >= 999.5e6 => format!("{:.1}B", v / 1e9),
+        v if v >= 999.5e3 => format!("{:.1}M", v / 1e6),
+        v if v >= 9999.5 => format!("{:.1}k", v / 1e3),
+        v => format!("{v:.0}"),
+    }
+}
+
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {

@@ -143,8 +143,8 @@ const STEPS_AT_ONCE: usize = 1000;
 pub enum Modal {
     /// The keys and what they do.
     Help {
-        /// Lines above the first one on show, at most.
-        scroll: usize,
+        /// Lines above the first one on show, at most; negative, it is counted from the end, which is -1.
+        scroll: isize,
     },
     /// The line editor of the prompt.
     Prompt(LineEditor),

@@ -126,13 +126,15 @@ pub enum Group {
     Engine,
     /// How the pictures look.
     Picture,
+    /// What the screen shows.
+    Views,
     /// Panes, help, leaving.
     Screen,
 }
 
 impl Group {
     /// All of them, in the order of the help.
-    pub const ALL: [Self; 4] = [Self::Training, Self::Engine, Self::Picture, Self::Screen];
+    pub const ALL: [Self; 5] = [Self::Training, Self::Engine, Self::Picture, Self::Views, Self::Screen];
 
     /// The title of the chapter.
     pub fn title(self) -> &'static str {
@@ -140,10 +142,14 @@ impl Group {
             Self::Training => "Training",
             Self::Engine => "Landscape and prompt",
             Self::Picture => "Pictures",
+            Self::Views => "Views",
             Self::Screen => "Screen",
         }
     }
 }
+
+/// The place in the footer of all views together.
+pub const VIEWS_RANK: u8 = 5;
 
 /// One row of the table of a screen with these actions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +162,7 @@ pub struct Binding<A> {
     pub command: &'static str,
     /// A word or two for the footer.
     pub label: &'static str,
-    /// Place in the footer, from 1; 0 is none. The last ones are dropped first.
+    /// Place in the footer, from 1; 0 is none. The last ones are dropped first. All views together have [`VIEWS_RANK`].
     pub rank: u8,
     /// One line for the help.
     pub help: &'static str,
@@ -218,41 +224,42 @@ bindings! {
         [named(KeyCode::Enter)] Move "move" 0 "move" "move the training to the cursor on the landscape; it asks first (charts: the next)"
         [key('+'), key('=')] Faster "rate-up" 0 "rate up" "raise the learning rate by a quarter"
         [key('-')] Slower "rate-down" 0 "rate down" "lower the learning rate likewise"
-        [key('o')] Optimizer "optimizer" 15 "optimizer" "go on with the next optimizer, its moments empty"
-        [key('W')] Save "save" 12 "save" "write a checkpoint"
+        [key('o')] Optimizer "optimizer" 20 "optimizer" "go on with the next optimizer, its moments empty"
+        [key('W')] Save "save" 17 "save" "write a checkpoint"
     Engine:
-        [key('r')] Redraw "redraw" 10 "redraw" "evaluate the slice around the weights as they are now"
-        [key('n')] NewPlane "new-plane" 6 "new plane" "draw two new random directions"
-        [key('[')] ZoomIn "zoom-in" 13 "closer" "zoom in on the plane; on the steps of the focused charts"
-        [key(']')] ZoomOut "zoom-out" 14 "wider" "zoom out"
+        [key('r')] Redraw "redraw" 14 "redraw" "evaluate the slice around the weights as they are now"
+        [key('n')] NewPlane "new-plane" 11 "new plane" "draw two new random directions"
+        [key('[')] ZoomIn "zoom-in" 15 "closer" "zoom in on the plane; on the steps of the focused charts"
+        [key(']')] ZoomOut "zoom-out" 16 "wider" "zoom out"
         [key('g')] Grid "grid" 0 "grid" "at most 17, 33 or 65 points a side"
         [key('i')] Curvature "minimum" 0 "minimum" "whether the weights are in a minimum: how the loss of the prompt curves around them"
-        [key('p')] Prompt "prompt [TEXT]" 5 "prompt" "edit the prompt; its last token is the target"
+        [key('p')] Prompt "prompt [TEXT]" 8 "prompt" "edit the prompt; its last token is the target"
     Picture:
         [key('L')] LogScale "log-scale" 0 "log scale" "colours linear, logarithmic or by rank; the focused charts by the logarithm"
-        [key('x')] Surface "surface" 0 "surface" "the landscape as a surface seen from the side, or as a map"
+        [key('x')] Surface "surface" 6 "3-D" "the landscape as a surface seen from the side, or as a map"
         [key('<')] TurnLeft "turn-left" 0 "turn left" "turn the surface, its front to the left"
         [key('>')] TurnRight "turn-right" 0 "turn right" "turn it to the right"
         [key('{')] TiltDown "tilt-down" 0 "tilt down" "see it from nearer the ground"
         [key('}')] TiltUp "tilt-up" 0 "tilt up" "see it from farther above"
-        [key('c')] ColorMap "colours" 11 "colours" "next colour map"
+        [key('c')] ColorMap "colours" 19 "colours" "next colour map"
         [key('m')] MarkerStyle "marker" 0 "marker" "cells of braille dots, half blocks, octants or plain characters, or a picture"
-        [key('T')] Theme "theme" 16 "theme" "next theme"
-    Screen:
+        [key('T')] Theme "theme" 21 "theme" "next theme"
+    Views:
         [key('1')] Observatory "observatory" 4 "observatory" "the landscape, the loss, the next token and the gradient"
-        [key('2'), key('w')] Wormhole "wormhole [WORD]" 17 "wormhole" "train weights off a plateau, beside the run; WORD: film, all or end"
-        [key('3')] Probe "probe [NAME]" 18 "probe" "turn one parameter or two by hand, and tune them against the gradient"
-        [key('5')] Layers "layers" 8 "layers" "gradient, weights and update of every parameter, over time"
-        [key('6')] Timeline "timeline" 9 "timeline" "the slices of the run, one after another; enter marks one, tab: how two differ"
+        [key('2'), key('w')] Wormhole "wormhole [WORD]" 9 "wormhole" "train weights off a plateau, beside the run; WORD: film, all or end"
+        [key('3')] Probe "probe [NAME]" 10 "probe" "turn one parameter or two by hand, and tune them against the gradient"
+        [key('5')] Layers "layers" 12 "layers" "gradient, weights and update of every parameter, over time"
+        [key('6')] Timeline "timeline" 13 "timeline" "the slices of the run, one after another; enter marks one, tab: how two differ"
+        [key('7')] Log "log" 18 "log" "show or hide the log"
+    Screen:
         [named(KeyCode::Tab)] FocusNext "next-pane" 0 "focus" "focus the next pane; arrows or hjkl move in it (charts: steps)"
         [named(KeyCode::BackTab)] FocusPrevious "previous-pane" 0 "focus back" "focus the pane before"
         [key('z')] Zoom "zoom-pane" 0 "zoom pane" "give the focused pane the whole screen, or take it back"
-        [key('7')] Log "log" 7 "log" "show or hide the log"
         [named(KeyCode::Esc)] Clear "clear" 0 "clear" "all panes and all steps again; no cursor; the newest log lines"
         [key('/')] Search "search" 0 "search" "search the log: enter goes to older lines, esc ends it"
         [key('e')] Export "export [FILE]" 0 "export" "write the screen as a picture or text, or the slice as numbers, to a file"
         [named(KeyCode::F(12))] Costs "costs" 0 "costs" "what the last picture cost: bytes to the terminal, milliseconds, pictures a second"
-        [key(':')] CommandLine "commands" 0 "commands" "type a command by its name"
+        [key(':')] CommandLine "commands" 7 "commands" "type a command by its name"
         [key('t')] Tour "tour [N]" 0 "tour" "put the guided tour away, or take it up again; only in `llamascape tour`"
         [key('D')] Detach "detach" 0 "detach" "leave the screen; the engine goes on, `attach` comes back"
         [control('l')] Repaint "repaint" 0 "repaint" "draw the whole screen again, where something has garbled it"
@@ -284,18 +291,21 @@ pub(super) fn direction(code: KeyCode) -> Option<(i32, i32)> {
     }
 }
 
-/// How far the help of these keys is scrolled after a key; `None` when the key closes it.
-pub(super) fn scroll_help<A>(bindings: &[Binding<A>], scroll: usize, key: KeyEvent) -> Option<usize> {
-    // Two lines of what is shown; one a binding, and a gap and a title for each chapter.
-    let last = bindings.len() + 2 * Group::ALL.len();
+/// How far the help of these keys is scrolled after a key; `None` when the key closes it. What is negative is counted
+/// from the end, which is -1: how many lines there are depends on the screen.
+pub(super) fn scroll_help<A>(bindings: &[Binding<A>], scroll: isize, key: KeyEvent) -> Option<isize> {
+    // No screen that is drawn leaves out more lines than two a binding.
+    let most = 1 + 2 * bindings.len() as isize;
+    let [low, high] = if scroll < 0 { [-most, -1] } else { [0, most] };
+    let by = |lines: isize| Some(scroll.saturating_add(lines).clamp(low, high));
     let closes = |binding: &Binding<A>| matches!(binding.name(), "help" | "quit");
     match key.code {
-        KeyCode::Down | KeyCode::Char('j') => Some((scroll + 1).min(last)),
-        KeyCode::Up | KeyCode::Char('k') => Some(scroll.saturating_sub(1)),
-        KeyCode::PageDown | KeyCode::Char(' ') => Some((scroll + 10).min(last)),
-        KeyCode::PageUp => Some(scroll.saturating_sub(10)),
+        KeyCode::Down | KeyCode::Char('j') => by(1),
+        KeyCode::Up | KeyCode::Char('k') => by(-1),
+        KeyCode::PageDown | KeyCode::Char(' ') => by(10),
+        KeyCode::PageUp => by(-10),
         KeyCode::Home => Some(0),
-        KeyCode::End => Some(last),
+        KeyCode::End => Some(-1),
         KeyCode::Esc => None,
         _ if bound(bindings, key).is_some_and(closes) => None,
         _ => Some(scroll),
@@ -355,7 +365,8 @@ mod tests {
 
     #[test]
     fn ranks_of_the_footer_are_not_shared() {
-        let ranks: Vec<u8> = BINDINGS.iter().map(|binding| binding.rank).filter(|rank| *rank > 0).collect();
+        let own = BINDINGS.iter().map(|binding| binding.rank).filter(|rank| *rank > 0);
+        let ranks: Vec<u8> = own.chain([VIEWS_RANK]).collect();
         for (i, rank) in ranks.iter().enumerate() {
             assert!(!ranks[..i].contains(rank), "{rank}");
         }

@@ -32,7 +32,7 @@ pub use editor::LineEditor;
 pub use engine_state::EngineState;
 pub use export::{ExportFormat, Exported};
 pub use key::Key;
-pub use keys::{Action, BINDINGS, Binding, Group};
+pub use keys::{Action, BINDINGS, Binding, Group, VIEWS_RANK};
 pub use layers::{LayersView, Quantity, Strip, StripKind, layer_of};
 pub use mouse::{Gesture, Pointed, Spot};
 pub use palette::Palette;
@@ -338,7 +338,9 @@ impl App {
             }
             (View::Layers, Action::Clear) => layers.step = None,
             (View::Timeline, Action::Move) => view.hint = Some(timeline.mark(&engine.timeline)),
-            (View::Timeline, Action::FocusNext | Action::FocusPrevious) => timeline.turn_over(),
+            (View::Timeline, Action::FocusNext | Action::FocusPrevious) => {
+                timeline.turn_over(&engine.timeline);
+            }
             (View::Timeline, Action::Clear) => timeline.follow(),
             (View::Timeline, Action::LogScale) => view.hint = Some(timeline.next_stretch()),
             _ => return None,

@@ -3,6 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::palette::Typed;
+use super::tour::Turn;
 use super::{Action, App, Effect, Hint, Leave, Link, Modal, Pane, View, keys};
 use crate::protocol::{Command, Phase};
 
@@ -43,15 +44,17 @@ impl App {
 
     pub(super) fn ask_to_move(&mut self) -> Vec<Effect> {
         let running = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
-        let view = &mut self.view;
-        if running {
-            view.hint = Some(Hint::Refused("pause first: the picture changes while it trains".into()));
-        } else if view.focus == Pane::Landscape && view.landscape.chosen.is_some() {
-            view.modal = Some(Modal::Move);
-        } else {
-            view.hint = Some(Hint::Refused("arrows or hjkl choose a place on the landscape first".into()));
+        let has_place = self.view.focus == Pane::Landscape && self.view.landscape.chosen.is_some();
+        match (running, has_place) {
+            (false, true) => {
+                self.view.modal = Some(Modal::Move);
+                Vec::new()
+            }
+            // The key of the move is the first that one tries.
+            _ if self.is_touring() => self.turn_page(Turn::On),
+            (true, _) => self.refuse("pause first: the picture changes while it trains"),
+            (false, false) => self.refuse("arrows or hjkl choose a place on the landscape first"),
         }
-        Vec::new()
     }
 
     pub(super) fn move_key(&mut self, key: KeyEvent) -> Vec<Effect> {

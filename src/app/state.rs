@@ -180,8 +180,8 @@ impl Viewpoint {
 pub enum Modal {
     /// The keys and what they do.
     Help {
-        /// Lines above the first one on show, at most.
-        scroll: usize,
+        /// Lines above the first one on show, at most; negative, it is counted from the end, which is -1.
+        scroll: isize,
     },
     /// How to leave.
     Leave,

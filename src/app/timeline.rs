@@ -88,9 +88,9 @@ impl TimelineView {
         self.step = None;
     }
 
-    /// Shows the other one of slice and difference.
-    pub(super) fn turn_over(&mut self) {
-        self.difference = !self.difference;
+    /// Shows the other one of slice and difference; one slice alone has none.
+    pub(super) fn turn_over(&mut self, timeline: &Timeline) {
+        self.difference = !self.difference && timeline.items().len() > 1;
     }
 
     /// Marks the selected slice, or takes the mark off it.
@@ -223,6 +223,9 @@ mod tests {
             assert!(press(&mut app, code).is_empty());
             assert_eq!(steps(&app), [None, None]);
         }
+        app.engine.timeline.push(slice(10));
+        press(&mut app, KeyCode::Tab);
+        assert!(!app.view.timeline.difference, "one slice has no difference");
     }
 
     #[test]

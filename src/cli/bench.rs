@@ -12,6 +12,7 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::at_least_one;
 use super::progress::Progress;
 use super::train::PresetName;
 use crate::app::{App, Message, Options};
@@ -40,7 +41,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PRESET", default_value = "nano")]
     preset: PresetName,
     /// Seconds of each measurement
-    #[arg(long, value_name = "SECONDS", default_value = "3")]
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = at_least_one::<NonZero<u32>>)]
     seconds: NonZero<u32>,
     /// Columns and rows of the screen
     #[arg(long, value_name = "COLUMNSxROWS", default_value = "120x40", value_parser = super::export::size)]

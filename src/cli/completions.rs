@@ -7,6 +7,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::Cli;
+use crate::run::journal::printable;
 
 /// The name under which the program is installed.
 const NAME: &str = "llamascape";
@@ -43,7 +44,11 @@ impl ManArgs {
         if let Some(folder) = &self.folder {
             let told = || folder.display().to_string();
             std::fs::create_dir_all(folder).with_context(told)?;
-            return clap_mangen::generate_to(Cli::command(), folder).with_context(told);
+            clap_mangen::generate_to(Cli::command(), folder).with_context(told)?;
+            return super::print(&format!(
+                "{NAME}.1 and a page for each command are in {}\n",
+                printable(&told())
+            ));
         }
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut page)?;

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
+use super::at_least_one;
 use super::model::AskArgs;
 use crate::generate::{Generator, Sampling};
 use crate::model::checkpoint::Checkpoint;
@@ -24,7 +25,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TEXT")]
     text: String,
     /// Likeliest tokens to print
-    #[arg(long, value_name = "COUNT", default_value = "8")]
+    #[arg(long, value_name = "COUNT", default_value = "8", value_parser = at_least_one::<NonZero<usize>>)]
     top: NonZero<usize>,
     /// Measure the gradient norm of the mean loss, over all parameters
     #[arg(long)]
@@ -33,7 +34,7 @@ pub(super) struct Args {
     #[arg(long)]
     template: bool,
     /// Let the model write on from the text, by so many tokens at most
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one::<NonZero<usize>>)]
     write: Option<NonZero<usize>>,
     /// Softmax temperature of --write; 0 takes the likeliest token
     #[arg(long, value_name = "T", default_value = "0", requires = "write", value_parser = temperature)]

@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use ratatui::style::Color;
 use serde_json::Value;
 
+use super::at_least_one;
 use super::progress::Progress;
 use super::screen;
 use super::usage::Usage;
@@ -54,7 +55,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     theme: Option<String>,
     /// Slices at most, evenly over the run [default: 200 in a .cast or .gif, and all elsewhere]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZero<usize>>)]
     frames: Option<NonZero<usize>>,
     /// Slices a second in a .cast and .gif
     #[arg(long, value_name = "COUNT", default_value_t = 10,

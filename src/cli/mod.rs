@@ -37,6 +37,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
@@ -297,6 +298,11 @@ fn threads(text: &str) -> Result<NonZero<usize>, String> {
     count.ok_or_else(|| format!("not a number of threads from 1 to {MOST}"))
 }
 
+/// What is counted and can't be 0.
+fn at_least_one<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "a whole number, at least 1")
+}
+
 /// One line of what, where and what to do, then its causes, a line each.
 pub fn print_error(error: &anyhow::Error) {
     let mut said = without_backtrace(&error.to_string()).to_owned();
@@ -328,4 +334,18 @@ fn print(text: &str) -> anyhow::Result<()> {
     let is_gone =
         error.kind() == std::io::ErrorKind::BrokenPipe || terminal.is_err_and(|error| error == Errno::IO);
     if is_gone { Ok(()) } else { Err(error).context("standard output can't be written") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_count_may_be_0_and_that_is_said_in_plain_words() {
+        for flags in ["train --steps 0", "train --batch-size=-1", "eval a --top no", "bench --seconds 0"] {
+            let arguments = ["llamascape"].into_iter().chain(flags.split(' '));
+            let error = Cli::command().try_get_matches_from(arguments).unwrap_err().to_string();
+            assert!(error.contains(": a whole number, at least 1"), "{error}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use candle_core::Device;
 
+use super::at_least_one;
 use super::progress::Progress;
 use crate::landscape::selection::{Selection, SelectionError};
 use crate::model::checkpoint::hub::HubId;
@@ -101,10 +102,10 @@ pub(super) struct BatchArgs {
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     /// Rows of --data
-    #[arg(long, value_name = "COUNT", default_value = "2")]
+    #[arg(long, value_name = "COUNT", default_value = "2", value_parser = at_least_one::<NonZero<usize>>)]
     rows: NonZero<usize>,
     /// Tokens in a row of --data [default: the model's context, at most 128]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one::<NonZero<usize>>)]
     context: Option<NonZero<usize>>,
 }
 

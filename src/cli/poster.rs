@@ -16,7 +16,7 @@ use super::export::stops;
 use super::model::{self, SelectionArgs};
 use super::ranges::{coordinates, grid, ranges};
 use super::usage::Usage;
-use super::{directions, memory, printable, screen};
+use super::{at_least_one, directions, memory, printable, screen};
 use crate::export::poster::raster::rasterise;
 use crate::export::poster::{Colors, Layout, Panel, Paper, Poster, View};
 use crate::export::surface::Caption;
@@ -91,7 +91,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PAPER", default_value = "A3", value_parser = Paper::parse)]
     paper: Paper,
     /// Columns of panels [default: what leaves them the most room]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZero<usize>>)]
     columns: Option<NonZero<usize>>,
     /// Colours: a built-in theme, or NAME.toml in ~/.config/llamascape/themes
     #[arg(long, value_name = "NAME", default_value = "light")]

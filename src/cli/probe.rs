@@ -7,6 +7,7 @@ use anyhow::{anyhow, bail};
 use candle_core::DType;
 use serde::Serialize;
 
+use super::at_least_one;
 use super::choices::ObjectiveName;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
@@ -37,7 +38,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME[I,J]", required_unless_present = "rank_by_gradient")]
     param: Vec<String>,
     /// List this many parameters with the largest gradients, and sweep the first
-    #[arg(long, value_name = "COUNT", conflicts_with = "param")]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        conflicts_with = "param",
+        value_parser = at_least_one::<NonZero<usize>>
+    )]
     rank_by_gradient: Option<NonZero<usize>>,
     #[command(flatten)]
     selection: SelectionArgs,
@@ -45,7 +51,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "LO:HI", default_value = "-1:1", allow_hyphen_values = true, value_parser = range)]
     range: (f64, f64),
     /// Values of each parameter [default: 101, 25 for a pair]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZero<usize>>)]
     points: Option<NonZero<usize>>,
     /// The loss: mean over all predicted tokens, or the last token
     #[arg(long, value_name = "LOSS", default_value = "mean")]

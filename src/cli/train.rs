@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use super::choices::OptimizerName;
 use super::engine::Greeting;
 use super::usage::Usage;
-use super::{LogLevel, headless, resume, screen};
+use super::{LogLevel, at_least_one, headless, resume, screen};
 use crate::app::{Action, Bindings, Options};
 use crate::model::checkpoint::Place;
 use crate::model::device::DeviceChoice;
@@ -52,7 +52,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TEXT")]
     text: Option<String>,
     /// Number of the last step [default: on a screen none, without one 1000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZero<u64>>)]
     steps: Option<NonZero<u64>>,
     /// Optimizer to start with [default: adamw]
     #[arg(long, value_name = "NAME")]
@@ -70,16 +70,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "STEPS")]
     warmup: Option<u64>,
     /// Where the schedule reaches its floor, a fiftieth of the rate [default: 500 for builtin, otherwise --steps or 1000]
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = at_least_one::<NonZero<u64>>)]
     decay_steps: Option<NonZero<u64>>,
     /// Rows of a batch [default: 8]
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", value_parser = at_least_one::<NonZero<usize>>)]
     batch_size: Option<NonZero<usize>>,
     /// Tokens in a row [default: 64 for nano, 128 micro, 256 mini, at most 128 with --model]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one::<NonZero<usize>>)]
     context: Option<NonZero<usize>>,
     /// Batches whose gradients make one step [default: 1]
-    #[arg(long, value_name = "BATCHES")]
+    #[arg(long, value_name = "BATCHES", value_parser = at_least_one::<NonZero<usize>>)]
     accumulate: Option<NonZero<usize>>,
     /// Gradient norm above which gradients are scaled down; 0 for never [default: 1]
     #[arg(long, value_name = "NORM", value_parser = not_negative)]
@@ -97,21 +97,22 @@ pub(super) struct Args {
     #[arg(long, value_name = "TYPE")]
     precision: Option<PrecisionName>,
     /// Steps between two measurements of the held-out loss [default: 50]
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = at_least_one::<NonZero<u64>>)]
     eval_every: Option<NonZero<u64>>,
     /// End once so many measurements of the held-out loss in a row were no better
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZero<u64>>)]
     early_stop: Option<NonZero<u64>>,
     /// Steps between two samples of what the model writes, in the log and the event file
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = at_least_one::<NonZero<u64>>)]
     sample_every: Option<NonZero<u64>>,
     /// Steps between two checkpoints; the end is saved in any case [default: every ten minutes]
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = at_least_one::<NonZero<u64>>)]
     save_every: Option<NonZero<u64>>,
     /// Checkpoints to keep, and the one with the best held-out loss [default: 2]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZero<usize>>)]
     keep_last: Option<NonZero<usize>>,
-    /// When the slice is drawn again: a number of steps, auto or off [default: auto, headless off]
+    /// When the slice is drawn again: after so many steps, later while one is under way; auto or off [default: auto,
+    /// headless off]
     #[arg(long, value_name = "WHEN", value_parser = slice_every)]
     slice_every: Option<SliceEvery>,
     /// Points a side of the finest picture: 9, 17, 33 or 65 [default: 33]

@@ -14,7 +14,7 @@ use super::model::{self, AskArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::{coordinates, grid, offset, ranges};
 use super::usage::Usage;
-use super::{directions, memory, screen};
+use super::{at_least_one, directions, memory, screen};
 use crate::export::surface::note;
 use crate::export::wormhole::{film, npz, series};
 use crate::export::{replace, writable};
@@ -70,7 +70,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "LO:HI[,LO:HI]", default_value = "-1:1", allow_hyphen_values = true, value_parser = ranges)]
     range: [(f64, f64); 2],
     /// Steps from one drawn plane to the next
-    #[arg(long, value_name = "STEPS", default_value = "4")]
+    #[arg(long, value_name = "STEPS", default_value = "4", value_parser = at_least_one::<NonZero<u64>>)]
     every: NonZero<u64>,
     /// The loss that is drawn: mean over all predicted tokens, or the last token; the mean is trained in any case
     #[arg(long, value_name = "LOSS", default_value = "mean")]

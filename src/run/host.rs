@@ -17,7 +17,7 @@ use super::journal::{self, Logs, printable};
 use super::panics;
 use super::prepare::{PrepareError, announce, prepare};
 use super::server::{Server, Shared};
-use crate::protocol::{Outcome, Phase, RunInfo, Stage, Status};
+use crate::protocol::{Outcome, Phase, RunInfo, Stage, Status, count};
 use crate::settings::Settings;
 
 /// How an engine is run.
@@ -233,7 +233,7 @@ impl Hosted<'_> {
         let prepared = prepared.map_err(|error| HostError::Prepare(Box::new(error)))?;
         info = RunInfo { last_step: settings.last_step(mode == Mode::Headless), ..prepared.info.clone() };
         board.set_run(info.clone());
-        state.model = format!("{} {:.1}M", info.model, info.parameters as f64 / 1e6);
+        state.model = format!("{} {}", info.model, count(info.parameters as f64));
 
         let report = move |report| {
             // The engine has ended where nobody listens.

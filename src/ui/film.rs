@@ -1,7 +1,10 @@
 //! Slices as a strip of small pictures, and the scales that slices share.
 
+use std::collections::BTreeSet;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
@@ -85,7 +88,8 @@ fn shared(losses: &[&[f32]], stretch: Stretch) -> Option<Scale> {
     Scale::of(some.chain([ends.low as f32, ends.high as f32]), stretch)
 }
 
-/// The slices of the page that the selected one is on: it moves through them, and they stay where they are.
+/// Some of the slices, each with its step. While the newest is selected they tell the whole film; while one goes through
+/// it they are the page that the selected one is on, and stay where they are.
 pub(super) struct Strip<'a> {
     pub(super) slices: &'a [Slice],
     pub(super) selected: usize,
@@ -97,35 +101,100 @@ pub(super) struct Strip<'a> {
     pub(super) theme: &'a Theme,
 }
 
-/// The number of the first slice on the page of the selected one, and where the small pictures of a page are.
-fn page(slices: usize, selected: usize, area: Rect) -> (usize, impl Iterator<Item = Rect>) {
-    let places = area.width.saturating_sub(1) / (COLUMNS + 1);
-    let page = usize::from(places).max(1);
-    let newest = slices.saturating_sub(page);
-    // The last page is as full as the others.
-    let first = if selected >= newest { newest } else { selected / page * page };
+/// Where the small pictures are.
+fn places(area: Rect) -> impl ExactSizeIterator<Item = Rect> {
     let place = move |place| Rect { x: area.x + 1 + place * (COLUMNS + 1), width: COLUMNS, ..area };
-    (first, (0..places).map(place))
+    (0..area.width.saturating_sub(1) / (COLUMNS + 1)).map(place)
+}
+
+/// The numbers of the slices that have a small picture where there is room for so many, ascending.
+fn shown(slices: &[Slice], selected: usize, compared: Option<usize>, room: usize) -> Vec<usize> {
+    let newest = slices.len().saturating_sub(1);
+    if slices.len() <= room {
+        (0..slices.len()).collect()
+    } else if selected == newest {
+        spread(slices, compared, room)
+    } else {
+        // The last page is as full as the others.
+        let last = slices.len() - room;
+        let first = if selected >= last { last } else { selected / room.max(1) * room };
+        (first..first + room).collect()
+    }
+}
+
+/// Slices from all of a film that has more than there is room for: the newest, the first and the one that is compared,
+/// and as many others as lie equally far apart along [`ways`]. Strides are powers of two, the longest first, so that
+/// those on show stay as the film goes on.
+fn spread(slices: &[Slice], compared: Option<usize>, room: usize) -> Vec<usize> {
+    let ways = ways(slices);
+    let newest = slices.len() - 1;
+    let always = std::iter::once(newest).chain([0]).chain(compared);
+    let mut shown: BTreeSet<usize> = always.take(room).collect();
+    let longest = ways[newest].log2().ceil();
+    for halved in 0..f64::MANTISSA_DIGITS {
+        let strides = |index: usize| (ways[index] / (longest - f64::from(halved)).exp2()) as u64;
+        for index in (1..newest).filter(|index| strides(*index) > strides(index - 1)) {
+            if shown.len() >= room {
+                return shown.into_iter().collect();
+            }
+            shown.insert(index);
+        }
+    }
+    shown.into_iter().collect()
+}
+
+/// How far each slice is from the first: by what the logarithm of the loss of the weights has changed on the way, in
+/// either direction, and a little by the logarithm of the time.
+fn ways(slices: &[Slice]) -> Vec<f64> {
+    const TIME: f64 = 0.25;
+    // Below it a loss is nothing to see.
+    const LEAST: f64 = 0.01;
+    let log = |slice: &Slice| (slice.center.max(0.0) + LEAST).ln();
+    let change = |pair: &[Slice]| (log(&pair[1]) - log(&pair[0])).abs();
+    let changes = slices.windows(2).map(change).map(|change| if change.is_finite() { change } else { 0.0 });
+    let changed = std::iter::once(0.0).chain(changes).scan(0.0, |sum, change| {
+        *sum += change;
+        Some(*sum)
+    });
+    let step = |slice: &Slice| slice.step.saturating_sub(slices[0].step) as f64;
+    changed.zip(slices).map(|(changed, slice)| changed + TIME * step(slice).ln_1p()).collect()
 }
 
 /// The number of the slice whose small picture is at this cell, if one is.
-pub(super) fn at(slices: usize, selected: usize, area: Rect, at: Position) -> Option<usize> {
-    let (first, mut places) = page(slices, selected, area);
-    let index = first + places.position(|place| place.contains(at))?;
-    (index < slices).then_some(index)
+pub(super) fn at(
+    slices: &[Slice],
+    selected: usize,
+    compared: Option<usize>,
+    area: Rect,
+    at: Position,
+) -> Option<usize> {
+    let mut places = places(area);
+    let shown = shown(slices, selected, compared, places.len());
+    shown.get(places.position(|place| place.contains(at))?).copied()
 }
 
 impl Widget for Strip<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
-        let (first, places) = page(self.slices.len(), self.selected, area);
-        for (whole, (index, slice)) in places.zip(self.slices.iter().enumerate().skip(first)) {
+        let (places, palette) = (places(area), &self.theme.palette);
+        let shown = shown(self.slices, self.selected, self.compared, places.len());
+        let mut framed = None;
+        for (whole, index) in places.zip(shown) {
+            let slice = &self.slices[index];
             let label = Rect { y: whole.bottom().saturating_sub(1), height: whole.height.min(1), ..whole };
-            self.picture(slice, Rect { height: whole.height - label.height, ..whole }, buffer);
+            let picture = Rect { height: whole.height - label.height, ..whole };
+            self.picture(slice, picture, buffer);
             self.label(index, slice, label, buffer);
-            if index == self.selected {
-                self.frame(whole, buffer);
+            if !self.theme.has_color {
+                // Dots alone have no edge.
+                self.frame(picture, palette.border, buffer);
             }
+            if index == self.selected {
+                framed = Some(whole);
+            }
+        }
+        if let Some(whole) = framed {
+            self.frame(whole, palette.focus, buffer);
         }
     }
 }
@@ -165,12 +234,71 @@ impl Strip<'_> {
     }
 
     /// A line on both sides.
-    fn frame(&self, area: Rect, buffer: &mut Buffer) {
+    fn frame(&self, area: Rect, style: Style, buffer: &mut Buffer) {
         let side = if self.view.marker == Marker::Ascii { '|' } else { '│' };
         for row in area.rows() {
             for x in [row.x - 1, row.right()] {
-                buffer[(x, row.y)].set_char(side).set_style(self.theme.palette.focus);
+                buffer[(x, row.y)].set_char(side).set_style(style);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::theme::ColorDepth;
+    use crate::ui::fixture;
+
+    /// A film of a loss that falls within thirty steps and stays, a picture at every step or every so many.
+    fn fallen(steps: u64, every: usize) -> Vec<Slice> {
+        let loss = |step: u64| 10.0 * (-(step as f64) / 6.0).exp() + 1e-3;
+        let frame = |step| Slice { step, center: loss(step), ..fixture::slice(2, |_, _| 1.0) };
+        (0..=steps).step_by(every).map(frame).collect()
+    }
+
+    fn spread_steps(film: &[Slice], room: usize) -> Vec<u64> {
+        shown(film, film.len() - 1, None, room).into_iter().map(|index| film[index].step).collect()
+    }
+
+    #[test]
+    fn while_the_newest_is_selected_the_whole_film_is_told_and_most_of_it_where_the_loss_fell() {
+        let steps = spread_steps(&fallen(384, 8), 15);
+        assert_eq!((steps.len(), steps[0], steps[14]), (15, 0, 384));
+        assert!(steps.is_sorted() && steps.contains(&8) && steps.contains(&16), "{steps:?}");
+        let steps = spread_steps(&fallen(60, 1), 15);
+        assert!(steps.iter().filter(|step| **step <= 30).count() >= 9, "{steps:?}");
+        for room in 0..20 {
+            let steps = spread_steps(&fallen(100, 1), room);
+            assert_eq!((steps.len(), steps.contains(&100)), (room, room > 0), "{steps:?}");
+        }
+        let same = vec![Slice { center: f64::NAN, ..fixture::slice(2, |_, _| 1.0) }; 9];
+        assert!(shown(&same, 8, Some(7), 3).ends_with(&[7, 8]));
+    }
+
+    #[test]
+    fn the_pictures_of_a_film_that_goes_on_stay_but_for_a_few() {
+        for newest in 20..60 {
+            let [before, after] = [newest, newest + 1].map(|newest| spread_steps(&fallen(newest, 1), 9));
+            let gone = before[..8].iter().filter(|step| !after.contains(step)).count();
+            assert!(gone <= 1, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn without_colours_a_bar_stands_between_two_pictures() {
+        let film = fixture::film(3);
+        let scales = Scales::of(&film, Stretch::Linear);
+        let drawn = |name: &str, depth| {
+            let theme = Theme::named(name, depth).unwrap();
+            let (slices, view, scales) = (&film[..], &LandscapeView::default(), &scales);
+            let (selected, compared, has_letters, theme) = (2, None, false, &theme);
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 40, 5));
+            Strip { slices, selected, compared, has_letters, scales, view, theme }
+                .render(buffer.area, &mut buffer);
+            [0, 13, 26, 39].map(|x| buffer[(x, 1)].symbol().to_owned())
+        };
+        assert_eq!(drawn("mono", ColorDepth::None), ["│"; 4]);
+        assert_eq!(drawn("dark", ColorDepth::True), [" ", " ", "│", "│"]);
     }
 }

@@ -1,21 +1,26 @@
 //! The pane of the gradient: its norm over the last steps, and layer by layer.
 
-use std::ops::Range;
+use std::ops;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::app::{App, Pane};
+use crate::app::{App, Curve, Pane};
 use crate::protocol::{LayerNorm, Sharpness};
 use crate::theme::Theme;
 
+use super::axis::Range;
 use super::bars::draw_bar;
+use super::chart::Chart;
 use super::panel::Panel;
-use super::steps::draw_cursor;
-use super::text;
+use super::steps::{draw_cursor, draw_steps};
+use super::{curves, text};
+
+/// Rows from which the norm has a chart.
+const ROWS_WITH_CHART: u16 = 17;
 
 /// The gradient norm of the newest step and where it comes from.
 pub(super) struct Gradient<'a> {
@@ -47,23 +52,62 @@ impl Widget for Gradient<'_> {
         let right = both.into_iter().chain(sharpness.into_iter().map(Line::raw)).chain(clipping).collect();
         let inner = Panel { theme, focused: app.view.focus == Pane::Gradient, title: &title, right }
             .draw(area, buffer);
-        let history_rows = if inner.height >= 9 { 2 } else { u16::from(inner.height >= 3) };
-        let (history, layers) = (
-            Rect { height: history_rows, ..inner },
-            Rect { y: inner.y + history_rows, height: inner.height - history_rows, ..inner },
-        );
-        let norms: Vec<f64> = app.engine.history.points().iter().map(|point| point.grad_norm).collect();
-        let reading = app.view.steps.reading(&app.engine.history);
-        let shown = window(norms.len(), usize::from(history.width), reading);
-        sparkline(&norms[shown.clone()], theme.palette.history, history, buffer);
-        if let Some(index) = reading.filter(|index| shown.contains(index)) {
-            let x = history.x + (index - shown.start) as u16;
-            draw_cursor(Rect { x, width: 1, ..history }, theme, buffer);
+        let [history, layers] = places(inner, app.engine.layers.len());
+        if inner.height >= ROWS_WITH_CHART {
+            self.chart(history, buffer);
+        } else {
+            self.sparkline(history, buffer);
         }
         if app.engine.layers.is_empty() {
-            Line::styled("layers follow with the first step", theme.palette.muted).render(layers, buffer);
+            let lines = text::wrap("layers follow with the first step", usize::from(layers.width));
+            for (line, row) in lines.into_iter().zip(layers.rows()) {
+                Line::styled(line, theme.palette.muted).render(row, buffer);
+            }
         }
         Layers { norms: &app.engine.layers, theme }.render(layers, buffer);
+    }
+}
+
+/// Where the norm over the steps is, and below it so many layers; between them is an empty row where there is room.
+fn places(inner: Rect, layers: usize) -> [Rect; 2] {
+    let layers = layers as u16;
+    if inner.height >= ROWS_WITH_CHART {
+        let bars = Constraint::Length(layers.max(2).min(inner.height / 2));
+        return Layout::vertical([Constraint::Min(0), bars]).spacing(1).areas(inner);
+    }
+    let history = if inner.height >= 9 { 2 } else { u16::from(inner.height >= 3) };
+    let gap = u16::from(history > 0 && layers > 0 && inner.height - history > layers);
+    Layout::vertical([Constraint::Length(history), Constraint::Fill(1)]).spacing(gap).areas(inner)
+}
+
+impl Gradient<'_> {
+    /// The norm over the steps that the charts show, with its axes.
+    fn chart(&self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme } = *self;
+        let history = &app.engine.history;
+        let Some((first, last)) = app.view.steps.shown(history) else { return };
+        let steps = Range { low: first as f64, high: last as f64 };
+        let lines = curves::lines(app, Curve::GradientNorm, steps);
+        let [plot, axis] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(area);
+        let gutter = lines.gutter(plot.height).min(area.width);
+        let read = app.view.steps.reading(history).and_then(|index| history.points().get(index));
+        let cursor = read.map(|point| point.step as f64).filter(|step| steps.has(*step));
+        Chart { theme, lines: &lines, gutter, cursor }.render(plot, buffer);
+        let axis = Rect { x: axis.x + gutter, width: axis.width - gutter, ..axis };
+        draw_steps(steps, theme, axis, buffer);
+    }
+
+    /// The norms of the newest steps, one a column.
+    fn sparkline(&self, area: Rect, buffer: &mut Buffer) {
+        let Self { app, theme } = *self;
+        let norms: Vec<f64> = app.engine.history.points().iter().map(|point| point.grad_norm).collect();
+        let reading = app.view.steps.reading(&app.engine.history);
+        let shown = window(norms.len(), usize::from(area.width), reading);
+        sparkline(&norms[shown.clone()], theme.palette.history, area, buffer);
+        if let Some(index) = reading.filter(|index| shown.contains(index)) {
+            let x = area.x + (index - shown.start) as u16;
+            draw_cursor(Rect { x, width: 1, ..area }, theme, buffer);
+        }
     }
 }
 
@@ -100,7 +144,7 @@ pub(super) fn sparkline(values: &[f64], style: Style, area: Rect, buffer: &mut B
 }
 
 /// Which of so many steps have a column: the newest, or those around the one that is read where it is older.
-fn window(steps: usize, columns: usize, reading: Option<usize>) -> Range<usize> {
+fn window(steps: usize, columns: usize, reading: Option<usize>) -> ops::Range<usize> {
     let newest = steps.saturating_sub(columns);
     let older = reading.filter(|index| *index < newest);
     let first = older.map_or(newest, |index| index.saturating_sub(columns / 2));
@@ -185,6 +229,61 @@ fn bin_name(bin: &[&LayerNorm]) -> String {
 mod tests {
     use super::*;
     use crate::theme::ColorDepth;
+    use crate::ui::fixture;
+
+    /// The rows of the pane.
+    fn rows(app: &App, width: u16, height: u16) -> Vec<String> {
+        let theme = Theme::named("mono", ColorDepth::None).unwrap();
+        let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+        Gradient { app, theme: &theme }.render(buffer.area, &mut buffer);
+        (0..height).map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect()).collect()
+    }
+
+    fn is_empty(row: &str) -> bool {
+        row.chars().all(|symbol| " │".contains(symbol))
+    }
+
+    #[test]
+    fn where_there_is_room_the_norm_has_a_chart_with_its_axes_above_the_bars() {
+        let app = fixture::app();
+        for height in [19, 40] {
+            let rows = rows(&app, 78, height);
+            let axis = rows.iter().position(|row| row.contains("step 412")).unwrap();
+            let dots = |row: &&String| row.contains(|symbol| ('⠁'..='⣿').contains(&symbol));
+            assert_eq!(rows[..axis].iter().filter(dots).count(), 1, "one flat line: {rows:#?}");
+            assert!(rows[..axis].iter().any(|row| row.contains(".80")), "{rows:#?}");
+            assert!(is_empty(&rows[axis + 1]) && rows[axis + 2].contains("embed"), "{rows:#?}");
+            assert!(rows[axis + 7].contains("norm") && axis + 9 == usize::from(height), "{rows:#?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_row_parts_the_newest_norms_from_the_bars_where_all_layers_have_room() {
+        let app = fixture::app();
+        let rows_of = |height| rows(&app, 40, height);
+        assert!(rows_of(9)[2].contains("embed"), "two rows would be needed");
+        let roomy = rows_of(11);
+        assert!(is_empty(&roomy[3]) && roomy[4].contains("embed"), "{roomy:#?}");
+        assert!(roomy[9].contains("norm"), "{roomy:#?}");
+    }
+
+    #[test]
+    fn what_follows_is_said_to_its_end_in_a_narrow_pane() {
+        let mut app = fixture::app();
+        app.engine.layers.clear();
+        let text = rows(&app, 33, 5).join("");
+        assert!(text.contains("layers follow with the first") && text.contains(" step "), "{text}");
+    }
+
+    #[test]
+    fn it_is_drawn_at_any_size() {
+        let app = fixture::app();
+        for width in 0..50 {
+            for height in 0..30 {
+                rows(&app, width, height);
+            }
+        }
+    }
 
     fn norms(layers: usize) -> Vec<LayerNorm> {
         let layer = |i| LayerNorm { name: format!("layer {i}"), grad_norm: 3.0 };

@@ -17,8 +17,8 @@ pub(super) struct Help<'a, A> {
     pub(super) told: &'a dyn Fn(&Binding<A>) -> Option<&'static str>,
     /// What is on the screen, and what to look for.
     pub(super) about: [&'static str; 2],
-    /// Lines above the first one, at most.
-    pub(super) scroll: usize,
+    /// Lines above the first one on show, at most; negative, it is counted from the end, which is -1.
+    pub(super) scroll: isize,
     pub(super) theme: &'a Theme,
 }
 
@@ -44,10 +44,12 @@ pub(super) fn keys<A>(binding: &Binding<A>, columns: usize) -> String {
 }
 
 impl<A> Help<'_, A> {
-    fn lines(&self) -> Vec<Line<'static>> {
+    /// All of it, in lines of so many columns at most.
+    fn lines(&self, columns: usize) -> Vec<Line<'static>> {
         let palette = &self.theme.palette;
-        let columns = key_columns(self.bindings);
-        let mut lines: Vec<Line> = self.about.map(|line| Line::styled(line, palette.muted)).to_vec();
+        let key_columns = key_columns(self.bindings);
+        let about = self.about.iter().flat_map(|about| text::wrap(about, columns));
+        let mut lines: Vec<Line> = about.map(|line| Line::styled(line, palette.muted)).collect();
         for group in Group::ALL {
             let of_group = self.bindings.iter().filter(|binding| binding.group == group);
             let mut told = of_group.filter_map(|binding| Some((binding, (self.told)(binding)?))).peekable();
@@ -57,10 +59,12 @@ impl<A> Help<'_, A> {
             lines.push(Line::default());
             lines.push(Line::styled(group.title(), palette.title));
             for (binding, help) in told {
-                lines.push(Line::from(vec![
-                    Span::styled(format!("  {}", keys(binding, columns)), palette.accent),
-                    Span::raw(help),
-                ]));
+                let mut before = format!("  {}", keys(binding, key_columns));
+                let below = " ".repeat(key_columns + 2);
+                for line in text::wrap(help, columns.saturating_sub(below.len())) {
+                    let before = std::mem::replace(&mut before, below.clone());
+                    lines.push(Line::from(vec![Span::styled(before, palette.accent), Span::raw(line)]));
+                }
             }
         }
         lines
@@ -69,12 +73,18 @@ impl<A> Help<'_, A> {
 
 impl<A> Widget for Help<'_, A> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let lines = self.lines();
-        let wide = lines.iter().map(Line::width).max().unwrap_or(0) as u16 + 6;
+        let unwrapped = self.lines(usize::from(u16::MAX));
+        let wide = unwrapped.iter().map(Line::width).max().unwrap_or(0) as u16 + 6;
+        // The frame, two columns of air before a line and one behind it.
+        let lines = self.lines(usize::from(wide.min(area.width).saturating_sub(5)));
         let place = popup(area, wide, (lines.len() as u16 + 2).min(area.height.saturating_sub(2)), buffer);
         let palette = &self.theme.palette;
         let rows = usize::from(place.height.saturating_sub(2));
-        let first = self.scroll.min(lines.len().saturating_sub(rows));
+        let most = lines.len().saturating_sub(rows);
+        let first = match self.scroll {
+            0.. => most.min(self.scroll.unsigned_abs()),
+            ..0 => most.saturating_add_signed(self.scroll + 1),
+        };
         let below = lines.len() - (first + rows).min(lines.len());
         let foot = match (first, below) {
             (0, 0) => " esc closes ".to_string(),
@@ -89,13 +99,101 @@ impl<A> Widget for Help<'_, A> {
             .title_bottom(Line::styled(foot, palette.muted).right_aligned());
         let inner = block.inner(place);
         block.render(place, buffer);
-        for (mut line, row) in lines.into_iter().skip(first).zip(inner.rows()) {
-            let row = Rect { x: row.x + 2, width: row.width.saturating_sub(2), ..row };
-            if let [keys, help] = line.spans.as_mut_slice() {
-                let room = usize::from(row.width).saturating_sub(keys.width());
-                help.content = text::shorten(&help.content, room).into();
-            }
-            line.render(row, buffer);
+        for (line, row) in lines.into_iter().skip(first).zip(inner.rows()) {
+            line.render(Rect { x: row.x + 2, width: row.width.saturating_sub(2), ..row }, buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+    use crate::app::{App, BINDINGS, Message, Modal, Pane, View};
+    use crate::theme::{ColorDepth, Theme};
+    use crate::ui::tests::{drawn, press, remapped, text_of};
+    use crate::ui::{Screen, about, fixture};
+
+    #[test]
+    fn the_help_lists_every_key_and_scrolls() {
+        let mut app = fixture::app();
+        press(&mut app, '?');
+        let top = text_of(&drawn(&app, 80, 24));
+        assert!(top.contains("run, or pause") && top.contains("more · esc closes"));
+        app.update(Message::Key(KeyEvent::new(KeyCode::End, KeyModifiers::NONE)));
+        assert!(text_of(&drawn(&app, 80, 24)).contains("these keys"));
+        let all = text_of(&drawn(&app, 120, 60));
+        // Only the tour has a tour.
+        for binding in BINDINGS.iter().filter(|binding| binding.name() != "tour") {
+            assert!(all.contains(binding.help), "{}", binding.help);
+        }
+    }
+
+    #[test]
+    fn all_of_the_help_can_be_read_on_the_smallest_screen_and_it_scrolls_from_both_ends() {
+        let mut app = fixture::app();
+        let theme = Theme::named("dark", ColorDepth::True).unwrap();
+        let code = |app: &mut App, code| app.update(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+        let row = |text: &str, y: usize| text.lines().nth(y).unwrap().trim_matches(['│', ' ']).to_owned();
+        for shown in [View::Observatory, View::Layers, View::Timeline, View::Wormhole, View::Probe] {
+            app.view.shown = shown;
+            app.view.modal = Some(Modal::Help { scroll: 0 });
+            let mut text = text_of(&drawn(&app, 80, 24));
+            let mut read: Vec<String> = (2..22).map(|y| row(&text, y)).collect();
+            while text.contains('↓') {
+                code(&mut app, KeyCode::Down);
+                text = text_of(&drawn(&app, 80, 24));
+                read.push(row(&text, 21));
+            }
+            let read = read.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+            let screen = Screen { app: &app, theme: &theme };
+            let told = BINDINGS.iter().filter_map(|binding| screen.told(binding));
+            for said in about(shown).into_iter().chain(told) {
+                assert!(read.contains(said), "{said} is missing:\n{read}");
+            }
+            code(&mut app, KeyCode::Home);
+            code(&mut app, KeyCode::End);
+            assert_eq!(text_of(&drawn(&app, 80, 24)), text, "the end");
+            code(&mut app, KeyCode::Up);
+            assert!(text_of(&drawn(&app, 80, 24)).contains("↓ 1 more"));
+        }
+    }
+
+    #[test]
+    fn many_keys_of_a_command_leave_room_for_what_it_does() {
+        let mut app = remapped("run", &["space", "enter", "backspace", "insert", "delete"]);
+        press(&mut app, '?');
+        let text = text_of(&drawn(&app, 120, 50));
+        assert!(text.contains("space  enter  backspace…  run, or pause"), "{text}");
+        assert!(text.contains(&format!("{:<26}take one step", "s  .")), "{text}");
+    }
+
+    #[test]
+    fn the_help_of_a_replay_leaves_out_what_nobody_is_there_to_do() {
+        let mut app = fixture::app();
+        app.options.read_only = true;
+        app.engine.status.as_mut().unwrap().viewers = 0;
+        press(&mut app, '?');
+        for (focus, shown) in [(Pane::Loss, View::Observatory), (Pane::Landscape, View::Timeline)] {
+            (app.view.focus, app.view.shown) = (focus, shown);
+            let text = text_of(&drawn(&app, 120, 60));
+            assert!(!text.contains("move the training") && !text.contains(" Training "), "{text}");
+        }
+        app.view.shown = View::Observatory;
+        let text = text_of(&drawn(&app, 120, 60));
+        for part in ["next theme", "leave: go on training", "as a surface seen from the side"] {
+            assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+        for absent in ["write a checkpoint", "evaluate the slice", " Training ", "viewer"] {
+            assert!(!text.contains(absent), "{absent} is there:\n{text}");
+        }
+        press(&mut app, '?');
+        press(&mut app, '5');
+        press(&mut app, '?');
+        let text = text_of(&drawn(&app, 120, 60));
+        assert!(
+            !text.contains("as a surface seen from the side") && text.contains("next colour map"),
+            "{text}"
+        );
     }
 }

@@ -86,7 +86,7 @@ impl Widget for Layers<'_> {
             return;
         };
         let look = Look { theme, map, marker: view.landscape.marker };
-        let places = places(inner);
+        let places = places(inner, shown.rows.len());
         introduction(theme, places.introduction, buffer);
         shown.draw(&quantities(app, inner), look, &places, buffer);
         shown.readout(theme, places.readout, buffer);
@@ -95,11 +95,12 @@ impl Widget for Layers<'_> {
 
 /// What is under the mouse at this cell of the view.
 pub(super) fn spot(app: &App, area: Rect, at: Position) -> Spot {
-    let inner = panel::inside(area);
-    let rows = places(inner).rows;
-    let Some(shown) = Shown::of(app).filter(|_| rows.contains(at)) else {
-        return Spot::Layers { row: None, step: None };
-    };
+    let (inner, nowhere) = (panel::inside(area), Spot::Layers { row: None, step: None });
+    let Some(shown) = Shown::of(app) else { return nowhere };
+    let rows = places(inner, shown.rows.len()).rows;
+    if !rows.contains(at) {
+        return nowhere;
+    }
     let index = shown.first(rows) + usize::from(at.y - rows.y);
     let band = band(rows, shown.label_columns(app.view.landscape.marker), quantities(app, inner).len());
     let cells = band.quantities.into_iter().map(|[cells, _]| cells).find(|cells| cells.contains(at));
@@ -115,11 +116,15 @@ fn quantities(app: &App, inner: Rect) -> Vec<Quantity> {
     if inner.width >= WIDE { Quantity::ALL.to_vec() } else { vec![app.view.layers.quantity] }
 }
 
-fn places(area: Rect) -> Places {
-    let row = |from: u16| Constraint::Length(u16::from(area.height >= from));
-    let readout = if area.height >= 12 && area.width < WIDE { Constraint::Length(2) } else { row(3) };
-    let [introduction, headings, rows, steps, legends, readout] =
-        Layout::vertical([row(8), row(4), Constraint::Min(0), row(6), row(7), readout]).areas(area);
+/// What goes where for so many rows: what is below them follows the last one.
+fn places(area: Rect, count: usize) -> Places {
+    let row = |from: u16| u16::from(area.height >= from);
+    let readout = if area.height >= 12 && area.width < WIDE { 2 } else { row(3) };
+    let [above, below] = [[row(8), row(4)], [row(6), row(7)]];
+    let others = above.iter().chain(&below).sum::<u16>() + readout;
+    let rows = count.min(usize::from(area.height - others)) as u16;
+    let heights = [above[0], above[1], rows, below[0], below[1], readout].map(Constraint::Length);
+    let [introduction, headings, rows, steps, legends, readout] = Layout::vertical(heights).areas(area);
     Places { introduction, headings, rows, steps, legends, readout }
 }
 
@@ -260,7 +265,7 @@ impl<'a> Shown<'a> {
                 line.push_span(Span::styled(format!(" · tab: {others}"), theme.palette.muted));
             }
             line.render(heading[0].union(heading[1]), buffer);
-            strips.legend(look, legend[0].union(legend[1]), buffer);
+            strips.legend(look, legend[0], buffer);
         }
         if let Some(ends) = Range::of(self.steps.iter().map(|norms| norms.step as f64)) {
             for [area, _] in across(places.steps).quantities {

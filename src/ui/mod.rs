@@ -239,12 +239,17 @@ impl Widget for Screen<'_> {
         } else if app.view.shown == View::Probe {
             probe::Probe { app, theme }.render(middle, buffer);
         }
-        for (pane, place) in layout(app, screen) {
-            self.pane(pane, place, buffer);
+        let panes = layout(app, screen);
+        for (pane, place) in &panes {
+            self.pane(*pane, *place, buffer);
         }
         status::StatusLine { app, theme }.render(status, buffer);
         let bindings = &app.options.bindings;
-        let label = |binding: &Binding<Action>| self.label(binding);
+        // An open log says itself how it is hidden.
+        let has_log = panes.iter().any(|(pane, _)| *pane == Pane::Log);
+        let label = |binding: &Binding<Action>| {
+            self.label(binding).filter(|_| !has_log || binding.action != Action::Log)
+        };
         let told = |binding: &Binding<Action>| self.told(binding);
         footer::Footer::new(bindings, &[Action::Help, Action::Quit], label, theme).render(bottom, buffer);
         toasts::Toasts { toasts: &app.view.toasts, theme }.render(middle, buffer);
@@ -287,8 +292,7 @@ impl Screen<'_> {
 
     /// Whether an action does anything on this screen, in the view that is shown.
     fn is_of_use(&self, action: Action) -> bool {
-        let Self { app, .. } = *self;
-        let commands = !app.options.read_only && !matches!(app.link, Link::Ended(_) | Link::Stopping);
+        let Self { app, theme } = *self;
         let here = (app.view.shown, action);
         let turns = matches!(
             action,
@@ -301,11 +305,21 @@ impl Screen<'_> {
         );
         let is_idle = matches!(here, (View::Layers | View::Timeline, Action::Zoom))
             || app.view.shown == View::Layers && turns;
-        let is_told = action != Action::Tour || app.tour.is_some();
+        let is_told = match action {
+            Action::Tour => app.tour.is_some(),
+            Action::ColorMap => theme.has_color,
+            _ => true,
+        };
         // Without an engine nothing can be tried, and there is nobody to leave alone.
         let ended = matches!(app.link, Link::Ended(_));
         let is_gone = ended && matches!(action, Action::Wormhole | Action::Probe | Action::Detach);
-        !is_idle && is_told && !is_gone && (commands || !action.commands() || self.reads(action))
+        let is_asked = !action.commands() || self.commands() || self.reads(action);
+        !is_idle && is_told && !is_gone && is_asked
+    }
+
+    /// Whether the engine can be asked for anything from here.
+    fn commands(&self) -> bool {
+        !self.app.options.read_only && !matches!(self.app.link, Link::Ended(_) | Link::Stopping)
     }
 
     /// Whether a command of the engine does something on the pictures too, whoever watches.
@@ -321,7 +335,9 @@ impl Screen<'_> {
     /// What the help says of a key as the screen is now; `None` where it does nothing.
     fn told(&self, binding: &Binding<Action>) -> Option<&'static str> {
         let action = binding.action;
-        if !self.is_of_use(action) {
+        // What else the key that moves the training does is said where it does it.
+        let moves = action == Action::Move && !self.commands();
+        if !self.is_of_use(action) || moves {
             return None;
         }
         match self.app.view.shown {
@@ -342,6 +358,7 @@ impl Screen<'_> {
             Action::Probe if app.view.shown == View::Probe => None,
             action if app.view.shown == View::Probe => probe::label(app, action, binding.label),
             Action::RunPause if running => Some("pause"),
+            Action::Surface if app.view.landscape.relief => Some("map"),
             Action::Log if app.view.shown != View::Observatory => None,
             Action::Observatory if app.view.shown == View::Observatory => None,
             Action::Layers if app.view.shown == View::Layers => None,

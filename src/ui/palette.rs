@@ -18,8 +18,8 @@ pub(super) struct CommandLine<'a, A> {
     pub(super) theme: &'a Theme,
 }
 
-/// Columns of the list at most, and rows of its commands.
-const LARGEST: (u16, usize) = (100, 12);
+/// Rows of the list at most.
+const MOST_ROWS: usize = 12;
 
 impl<A> Widget for CommandLine<'_, A> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
@@ -30,8 +30,10 @@ impl<A> Widget for CommandLine<'_, A> {
         let chosen = typed.chosen(matches.len());
         // The status line stays in sight: it says why a command is refused.
         let room = area.height.saturating_sub(2);
-        let height = room.min(matches.len().clamp(1, LARGEST.1) as u16 + 2);
-        let width = area.width.min(LARGEST.0);
+        let height = room.min(matches.len().clamp(1, MOST_ROWS) as u16 + 2);
+        let columns = columns(bindings);
+        let widest = bindings.iter().map(|binding| text::width(binding.help)).max().unwrap_or(0);
+        let width = area.width.min((columns.iter().sum::<usize>() + widest + 3) as u16);
         let place = Rect { x: area.x, y: area.y + room - height, width, height };
         Clear.render(place, buffer);
         let palette = &theme.palette;
@@ -49,12 +51,10 @@ impl<A> Widget for CommandLine<'_, A> {
         if matches.is_empty() {
             Line::styled(" no such command", palette.muted).render(inner, buffer);
         }
-        let columns = help::key_columns(bindings);
         let last = chosen.map_or(0, |chosen| chosen + 1);
         let first = last.saturating_sub(usize::from(inner.height));
         for ((index, binding), row) in matches.into_iter().enumerate().skip(first).zip(inner.rows()) {
-            let keys = help::keys(binding, columns);
-            let line = entry(binding, keys, usize::from(row.width), theme);
+            let line = entry(binding, columns, usize::from(row.width), theme);
             if chosen == Some(index) {
                 buffer.set_style(row, palette.cursor);
                 Line::raw(line.to_string()).render(row, buffer);
@@ -65,13 +65,77 @@ impl<A> Widget for CommandLine<'_, A> {
     }
 }
 
+/// Columns of the commands and of their keys, each with a gap.
+fn columns<A>(bindings: &[Binding<A>]) -> [usize; 2] {
+    let widest = bindings.iter().map(|binding| text::width(binding.command)).max().unwrap_or(0);
+    [widest + 2, help::key_columns(bindings)]
+}
+
 /// `prompt [TEXT]   p   edit the prompt; its last token is the target`.
-fn entry<A>(binding: &Binding<A>, keys: String, columns: usize, theme: &Theme) -> Line<'static> {
-    let command = format!(" {:<15}", binding.command);
-    let room = columns.saturating_sub(command.len() + text::width(&keys));
+fn entry<A>(
+    binding: &Binding<A>,
+    [command, keys]: [usize; 2],
+    columns: usize,
+    theme: &Theme,
+) -> Line<'static> {
+    let room = columns.saturating_sub(1 + command + keys);
     Line::from(vec![
-        Span::raw(command),
-        Span::styled(keys, theme.palette.accent),
+        Span::raw(format!(" {:<command$}", binding.command)),
+        Span::styled(help::keys(binding, keys), theme.palette.accent),
         Span::styled(text::shorten(binding.help, room), theme.palette.muted),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+    use crate::app::{BINDINGS, Message};
+    use crate::ui::fixture;
+    use crate::ui::tests::{drawn, press, text_of, typed};
+
+    #[test]
+    fn the_command_line_lists_what_may_be_meant() {
+        let mut app = fixture::app();
+        press(&mut app, ':');
+        let text = text_of(&drawn(&app, 80, 24));
+        for part in [" Commands ", "step [N]", "take one step, then pause", "enter runs", "step 412"] {
+            assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+        typed(&mut app, "zoom");
+        let text = text_of(&drawn(&app, 80, 24));
+        assert!(text.contains(" :zoom ") && text.contains(" 3 of "), "{text}");
+        assert!(text.contains("zoom-out") && !text.contains("new-plane"));
+        typed(&mut app, "xyz");
+        app.update(Message::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
+        let text = text_of(&drawn(&app, 80, 24));
+        assert!(text.contains(" no such command ") && text.contains(": an empty line lists all"), "{text}");
+    }
+
+    #[test]
+    fn what_a_command_does_is_said_to_its_end_where_there_is_room() {
+        for binding in BINDINGS {
+            let mut app = fixture::app();
+            press(&mut app, ':');
+            typed(&mut app, binding.name());
+            let text = text_of(&drawn(&app, 120, 40));
+            assert!(text.contains(&format!("  {}", binding.help)), "{}:\n{text}", binding.help);
+            assert!(text.contains(&format!(" {}  ", binding.command)), "{}:\n{text}", binding.command);
+        }
+    }
+
+    #[test]
+    fn the_chosen_command_is_in_sight_and_stands_out() {
+        let mut app = fixture::app();
+        press(&mut app, ':');
+        for _ in 0..100 {
+            app.update(Message::Key(KeyEvent::new(KeyCode::Down, KeyModifiers::NONE)));
+        }
+        let buffer = drawn(&app, 80, 24);
+        let text = text_of(&buffer);
+        let row =
+            text.lines().position(|line| line.contains(" help ") && line.contains("these keys")).unwrap();
+        let style = |row: usize| buffer[(2, row as u16)].style();
+        assert_ne!(style(row), style(row - 1));
+    }
 }

@@ -7,23 +7,23 @@ use crate::app::{Choice, EngineState, Key, Keys, LineEditor, Message, Options, P
 use crate::protocol::{LogLevel, LogLine, Outcome, Stage, Status, ToScreen, Update};
 use crate::theme::ColorDepth;
 
-fn drawn(app: &App, width: u16, height: u16) -> Buffer {
+pub(super) fn drawn(app: &App, width: u16, height: u16) -> Buffer {
     let theme = Theme::named("dark", ColorDepth::True).unwrap();
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| view(app, &theme, frame)).unwrap();
     terminal.backend().buffer().clone()
 }
 
-fn text_of(buffer: &Buffer) -> String {
+pub(super) fn text_of(buffer: &Buffer) -> String {
     let row = |y| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
     (0..buffer.area.height).map(row).collect::<Vec<_>>().join("\n")
 }
 
-fn press(app: &mut App, key: char) {
+pub(super) fn press(app: &mut App, key: char) {
     app.update(Message::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
 }
 
-fn typed(app: &mut App, keys: &str) {
+pub(super) fn typed(app: &mut App, keys: &str) {
     for key in keys.chars() {
         press(app, key);
     }
@@ -310,26 +310,11 @@ fn a_read_only_screen_offers_no_commands() {
     let mut app = fixture::app();
     app.options.read_only = true;
     let text = text_of(&drawn(&app, 80, 24));
-    assert!(text.contains("read-only") && text.contains("c colours") && !text.contains("s step"));
-}
-
-#[test]
-fn the_help_lists_every_key_and_scrolls() {
-    let mut app = fixture::app();
-    press(&mut app, '?');
-    let top = text_of(&drawn(&app, 80, 24));
-    assert!(top.contains("run, or pause") && top.contains("more · esc closes"));
-    app.update(Message::Key(KeyEvent::new(KeyCode::End, KeyModifiers::NONE)));
-    assert!(text_of(&drawn(&app, 80, 24)).contains("these keys"));
-    let all = text_of(&drawn(&app, 120, 60));
-    // Only the tour has a tour.
-    for binding in crate::app::BINDINGS.iter().filter(|binding| binding.name() != "tour") {
-        assert!(all.contains(binding.help), "{}", binding.help);
-    }
+    assert!(text.contains("read-only") && text.contains("x 3-D") && !text.contains("s step"));
 }
 
 /// A screen on which a command has these keys.
-fn remapped(command: &str, keys: &[&str]) -> App {
+pub(super) fn remapped(command: &str, keys: &[&str]) -> App {
     let keys = keys.iter().map(|name| Key::parse(name).unwrap()).collect();
     let mut app = fixture::app();
     app.options.bindings = Keys::new(&[Choice { command: command.into(), keys }]).unwrap().training;
@@ -350,15 +335,6 @@ fn the_footer_the_help_and_the_command_line_show_the_keys_in_force() {
 }
 
 #[test]
-fn many_keys_of_a_command_leave_room_for_what_it_does() {
-    let mut app = remapped("run", &["space", "enter", "backspace", "insert", "delete"]);
-    press(&mut app, '?');
-    let text = text_of(&drawn(&app, 120, 50));
-    assert!(text.contains("space  enter  backspace…  run, or pause"), "{text}");
-    assert!(text.contains(&format!("{:<26}take one step", "s  .")), "{text}");
-}
-
-#[test]
 fn what_names_a_key_names_the_one_in_force_or_the_command() {
     for (keys, hint) in [(&["f5"][..], "f5 draws one"), (&[][..], ":redraw draws one")] {
         let mut app = remapped("redraw", keys);
@@ -372,38 +348,6 @@ fn what_names_a_key_names_the_one_in_force_or_the_command() {
 fn drawing_twice_gives_the_same_picture() {
     let app = fixture::app();
     assert_eq!(drawn(&app, 120, 40), drawn(&app, 120, 40));
-}
-
-#[test]
-fn the_command_line_lists_what_may_be_meant() {
-    let mut app = fixture::app();
-    press(&mut app, ':');
-    let text = text_of(&drawn(&app, 80, 24));
-    for part in [" Commands ", "step [N]", "take one step, then pause", "enter runs", "step 412"] {
-        assert!(text.contains(part), "{part} is missing:\n{text}");
-    }
-    typed(&mut app, "zoom");
-    let text = text_of(&drawn(&app, 80, 24));
-    assert!(text.contains(" :zoom ") && text.contains(" 3 of "), "{text}");
-    assert!(text.contains("zoom-out") && !text.contains("new-plane"));
-    typed(&mut app, "xyz");
-    app.update(Message::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
-    let text = text_of(&drawn(&app, 80, 24));
-    assert!(text.contains(" no such command ") && text.contains(": an empty line lists all"), "{text}");
-}
-
-#[test]
-fn the_chosen_command_is_in_sight_and_stands_out() {
-    let mut app = fixture::app();
-    press(&mut app, ':');
-    for _ in 0..100 {
-        app.update(Message::Key(KeyEvent::new(KeyCode::Down, KeyModifiers::NONE)));
-    }
-    let buffer = drawn(&app, 80, 24);
-    let text = text_of(&buffer);
-    let row = text.lines().position(|line| line.contains(" help ") && line.contains("these keys")).unwrap();
-    let style = |row: usize| buffer[(2, row as u16)].style();
-    assert_ne!(style(row), style(row - 1));
 }
 
 #[test]
@@ -527,26 +471,6 @@ fn nothing_that_is_pressed_or_clicked_makes_it_panic() {
             }
         }
     }
-}
-
-#[test]
-fn the_help_of_a_replay_leaves_out_what_nobody_is_there_to_do() {
-    let mut app = fixture::app();
-    app.options.read_only = true;
-    app.engine.status.as_mut().unwrap().viewers = 0;
-    press(&mut app, '?');
-    let text = text_of(&drawn(&app, 120, 60));
-    for part in ["next theme", "leave: go on training", "as a surface seen from the side"] {
-        assert!(text.contains(part), "{part} is missing:\n{text}");
-    }
-    for absent in ["write a checkpoint", "evaluate the slice", " Training ", "viewer"] {
-        assert!(!text.contains(absent), "{absent} is there:\n{text}");
-    }
-    press(&mut app, '?');
-    press(&mut app, '5');
-    press(&mut app, '?');
-    let text = text_of(&drawn(&app, 120, 60));
-    assert!(!text.contains("as a surface seen from the side") && text.contains("next colour map"), "{text}");
 }
 
 #[test]

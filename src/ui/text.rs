@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::text::Span;
 
+pub(super) use crate::protocol::count;
 use crate::protocol::{LogLevel, LogLine};
 
 /// Makes any text safe: what would move the cursor, change colours, turn the direction of the text or not be
@@ -224,16 +225,6 @@ pub(super) fn coordinate(value: f64) -> String {
 pub(super) fn percent(fraction: f64) -> String {
     let percent = 100.0 * fraction;
     if percent >= 0.095 || percent == 0.0 { format!("{percent:.1} %") } else { format!("{percent:.0e} %") }
-}
-
-/// A count with a unit: `19.8k`, `1.0M`.
-pub(super) fn count(value: f64) -> String {
-    match value {
-        v if v >= 999.5e6 => format!("{:.1}B", v / 1e9),
-        v if v >= 999.5e3 => format!("{:.1}M", v / 1e6),
-        v if v >= 9999.5 => format!("{:.1}k", v / 1e3),
-        v => format!("{v:.0}"),
-    }
 }
 
 /// A time in whole units, the largest that fits.

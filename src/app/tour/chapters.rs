@@ -139,9 +139,14 @@ pub const CHAPTERS: &[Chapter] = &[
             },
             Beat {
                 deeds: &[Deed::Show(View::Layers), Deed::Steps { fresh: 40, knowing: 2 }],
-                text: "More steps. Each row is a part of the model, each column a step; brighter is more. Tab shows \
-                       the gradient, the weights, and how far a step moves them: a few percent at most.",
-                knowing: None,
+                text: "More steps. Each row is a part of the model, each column a step; brighter is more. There \
+                       are the gradient, the weights, and how far a step moves them (tab, where one is shown). A \
+                       model this young moves by up to a few percent; the 1e-3 above is a rule for later.",
+                knowing: Some(
+                    "More steps. Each row is a part of the model, each column a step; brighter is more. There are \
+                     the gradient, the weights, and how far a step moves them (tab, where one is shown). A model \
+                     that has learnt much is moved by far less than a percent.",
+                ),
             },
         ],
     },

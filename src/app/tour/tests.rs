@@ -51,6 +51,23 @@ fn space_goes_through_all_of_it_and_each_chapter_asks_something_of_the_live_mode
 }
 
 #[test]
+fn enter_goes_on_where_it_has_nothing_else_to_do() {
+    let mut app = app();
+    let page = |app: &App| app.tour.map(|tour| (tour.number(), tour.text()));
+    let first = page(&app);
+    assert_eq!(press(&mut app, KeyCode::Enter), [Effect::Send(Command::Step(60))]);
+    let second = page(&app);
+    assert!(second != first && app.view.hint.is_none(), "{:?}", app.view.hint);
+    app.engine.slice = Some(fixture::slice(9, |_, _| 1.0));
+    app.view.focus = crate::app::Pane::Landscape;
+    press(&mut app, KeyCode::Right);
+    press(&mut app, KeyCode::Enter);
+    assert_eq!((app.view.modal.take(), page(&app)), (Some(Modal::Move), second), "it moves the training");
+    app.view.shown = View::Layers;
+    assert_eq!((press(&mut app, KeyCode::Enter), page(&app)), (Vec::new(), second), "it folds a layer");
+}
+
+#[test]
 fn a_tour_that_is_put_away_leaves_the_keys_alone_and_is_taken_up_where_it_was() {
     let mut app = app();
     press(&mut app, KeyCode::Char(' '));

@@ -105,10 +105,11 @@ impl Look<'_> {
                 continue;
             }
             match *shade {
-                Shade::Level(level) if has_color => {
-                    cell.set_symbol(self.line()).set_style(Style::new().fg(self.map.mark(level)));
+                Shade::Level(level) => {
+                    let ink = if has_color { Style::new().fg(self.map.mark(level)) } else { palette.title };
+                    cell.set_symbol(self.line()).set_style(ink);
                 }
-                _ => cell.modifier.insert(Modifier::REVERSED),
+                Shade::Zero | Shade::NotFinite => cell.modifier.insert(Modifier::REVERSED),
             }
         }
     }

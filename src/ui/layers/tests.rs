@@ -78,7 +78,7 @@ fn rows_compare_and_zeros_and_what_is_not_finite_look_different() {
         ]
     );
     assert!(rows[8].contains(" 1 ") && rows[8].contains("step 4"), "{}", rows[8]);
-    assert!(rows[9].contains(" 1.0e-3 ") && rows[9].contains("@@ 1.0 "), "{}", rows[9]);
+    assert!(rows[9].contains(" 1.0e-3 ") && rows[9].contains("#@ 1.0 "), "{}", rows[9]);
 }
 
 #[test]
@@ -105,6 +105,28 @@ fn without_colours_dots_tell_the_levels_apart() {
     let rows = lines(&drawn(&app, "mono", 60, 12));
     assert!(rows[3].contains(&"⣿".repeat(32)), "{}", rows[3]);
     assert!(rows[9].contains('⣿') && rows[9].contains('⠁'), "{}", rows[9]);
+    press(&mut app, KeyCode::BackTab);
+    let buffer = drawn(&app, "mono", 60, 12);
+    let marks = (18..50).filter(|x| buffer[(*x, 9)].symbol() == "│");
+    assert_eq!(marks.count(), 1, "of the healthy ratio: {}", lines(&buffer)[9]);
+    let reversed = (0..60).any(|x| buffer[(x, 9)].modifier.contains(Modifier::REVERSED));
+    assert!(!reversed, "it is a line, not a block");
+}
+
+#[test]
+fn the_axis_and_the_colours_follow_the_last_row_and_keep_out_of_the_numbers() {
+    let app = app(4, 61);
+    let rows = lines(&drawn(&app, "dark", 200, 57));
+    let last = rows.iter().position(|row| row.starts_with("│   norm ")).unwrap();
+    assert!(rows[last + 1].contains("step 61") && rows[last + 3].contains("step 61 · gradient"), "{rows:#?}");
+    let inside = places(panel::inside(Rect::new(0, 0, 200, 57)), 42);
+    let shown = Shown::of(&app).unwrap();
+    let band = band(inside.legends, shown.label_columns(Marker::Braille), 3);
+    let legend: Vec<char> = rows[last + 2].chars().collect();
+    for [_, numbers] in band.quantities {
+        let beside = usize::from(numbers.x) - 1..usize::from(numbers.right());
+        assert!(legend[beside].iter().all(|symbol| *symbol == ' '), "{}", rows[last + 2]);
+    }
 }
 
 #[test]

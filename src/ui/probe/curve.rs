@@ -29,7 +29,7 @@ const ORIGIN: &str = "┊";
 /// One number over the values of a parameter.
 struct Curve<'a> {
     theme: &'a Theme,
-    values: Vec<f64>,
+    values: &'a [f64],
     numbers: Vec<f64>,
     style: Style,
     /// The place of the value as it is.
@@ -59,34 +59,48 @@ impl Shown<'_> {
         let [above, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(area);
         let best = best(sweep).map(|[column, _]| column).filter(|column| *column != origin);
         let style = theme.palette.train;
-        let loss = numbers(&sweep.loss);
-        Curve { theme, values: values.clone(), numbers: loss, style, origin, cursor, best }
-            .render(above, buffer);
-        if has_target {
-            let [name, chart] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(below);
-            let title = format!("probability of {}", self.target());
-            Line::styled(title, theme.palette.muted).render(name, buffer);
-            let (style, numbers) = (theme.palette.target, numbers(&sweep.p_target));
-            Curve { theme, values, numbers, style, origin, cursor, best: None }.render(chart, buffer);
+        let loss =
+            Curve { theme, values: &values, numbers: numbers(&sweep.loss), style, origin, cursor, best };
+        if !has_target {
+            loss.render(loss.gutter(above.height), above, buffer);
+            return;
         }
+        let (style, numbers) = (theme.palette.target, numbers(&sweep.p_target));
+        let target = Curve { theme, values: &values, numbers, style, origin, cursor, best: None };
+        let [name, below] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(below);
+        // A value stands in the same column of both.
+        let gutter = loss.gutter(above.height).max(target.gutter(below.height));
+        loss.render(gutter, above, buffer);
+        let title = format!("probability of {}", self.target());
+        Line::styled(title, theme.palette.muted).render(name, buffer);
+        target.render(gutter, below, buffer);
     }
 }
 
-impl Widget for Curve<'_> {
-    fn render(self, area: Rect, buffer: &mut Buffer) {
+impl Curve<'_> {
+    /// The numbers beside so many rows, of which the last one has the values.
+    fn labels(&self, rows: u16) -> Vec<(u16, String)> {
+        let range = Range::of(self.numbers.iter().copied());
+        range.map_or_else(Vec::new, |range| axis::labels(range, false, rows.saturating_sub(1)))
+    }
+
+    /// Columns of those numbers, with a gap.
+    fn gutter(&self, rows: u16) -> u16 {
+        self.labels(rows).iter().map(|label| text::width(&label.1)).max().unwrap_or(0) as u16 + 1
+    }
+
+    fn render(&self, gutter: u16, area: Rect, buffer: &mut Buffer) {
         let muted = self.theme.palette.muted;
         let along = Range::of(self.values.iter().copied());
         let Some((along, range)) = along.zip(Range::of(self.numbers.iter().copied())) else {
             picture::missing("no number of this curve is finite", self.theme, area, buffer);
             return;
         };
-        let labels = axis::labels(range, false, area.height.saturating_sub(1));
-        let gutter = labels.iter().map(|label| text::width(&label.1)).max().unwrap_or(0) as u16 + 1;
         if area.width < gutter + 4 || area.height < 2 {
             return;
         }
         let plot = Rect { x: area.x + gutter, width: area.width - gutter, height: area.height - 1, ..area };
-        for (row, label) in &labels {
+        for (row, label) in &self.labels(area.height) {
             let place = Rect { x: area.x, y: plot.y + row, width: gutter - 1, height: 1 };
             Line::from(Span::styled(label.as_str(), muted)).right_aligned().render(place, buffer);
         }

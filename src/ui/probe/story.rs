@@ -64,10 +64,9 @@ impl Shown<'_> {
         }
         let place = self.place(sweep, cursor);
         let change = moved(loss - self.scene.loss);
+        let p_change = moved(p - p_before);
         let (loss, p_here) = (text::number(loss), text::probability(p));
-        let p_before = text::probability(p_before);
-        let long =
-            format!("turned by {place}: loss {loss} ({change}), p({target}) {p_here}, before {p_before}");
+        let long = format!("turned by {place}: loss {loss} ({change}), p({target}) {p_here} ({p_change})");
         if text::width(&long) <= width {
             return long;
         }

@@ -92,6 +92,13 @@ fn one_parameter_has_a_curve_and_its_numbers() {
     press(&mut app, KeyCode::Left);
     let text = screen(&app, 80, 24);
     assert_shows(&text, &["turned by -0.062 to -0.03", "✛", "the bars follow .."]);
+    let wide = screen(&app, 120, 40);
+    assert_shows(&wide, &["p(Paris) .102 (-0.001)"]);
+    for symbol in ["◉", "✛"] {
+        let column = |row: &str| row.chars().position(|shown| symbol.starts_with(shown));
+        let columns: Vec<usize> = wide.lines().filter_map(column).collect();
+        assert!(columns.len() == 2 && columns[0] == columns[1], "{symbol}:\n{wide}");
+    }
     scene(&mut app).turned.as_mut().unwrap().moves = [-0.0625, 0.0];
     assert!(!screen(&app, 80, 24).contains("the bars follow"));
 }

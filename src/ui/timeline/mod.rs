@@ -53,7 +53,7 @@ pub(super) fn slice_at(app: &App, area: Rect, at: Position) -> Option<usize> {
     let timeline = &app.engine.timeline;
     let selected = app.view.timeline.selected(timeline)?;
     let [.., strip] = bands(area);
-    film::at(timeline.items().len(), selected, strip, at)
+    film::at(timeline.items(), selected, app.view.timeline.compared(timeline), strip, at)
 }
 
 impl Widget for Timeline<'_> {
@@ -83,13 +83,17 @@ impl Widget for Timeline<'_> {
         let compared = view.timeline.compared(timeline);
         let scales = Scales::of(slices, view.timeline.stretch);
         let difference = difference(slices, selected, compared);
+        let has_others = slices.len() > 1;
+        let is_wide = has_others && pictures.width >= SIDE_BY_SIDE;
+        let is_turned = has_others && !is_wide && view.timeline.difference;
         match &difference {
             Ok(difference) => {
                 Line::raw(difference.sentence(usize::from(below.width))).render(below, buffer);
             }
+            // The pane of the difference says it.
+            Err(_) if is_wide || is_turned => {}
             Err(why) => Line::styled(*why, theme.palette.muted).render(below, buffer),
         }
-        let is_wide = pictures.width >= SIDE_BY_SIDE;
         let (scales, difference) = (&scales, &difference);
         let scene = Scene { app, theme, slices, selected, compared, scales, difference, is_wide };
         if is_wide {
@@ -97,7 +101,7 @@ impl Widget for Timeline<'_> {
                 Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(pictures);
             scene.slice(left, buffer);
             scene.difference(right, buffer);
-        } else if view.timeline.difference {
+        } else if is_turned {
             scene.difference(pictures, buffer);
         } else {
             scene.slice(pictures, buffer);
@@ -145,7 +149,9 @@ impl Scene<'_> {
         let title = format!("A: step {}", slice.step);
         let other = "tab: the difference";
         let (place, mark) = (self.place(), "enter marks it as B");
-        let right = if self.is_wide {
+        let right = if self.slices.len() == 1 {
+            vec![place]
+        } else if self.is_wide {
             vec![format!("{place} · {mark}"), place]
         } else {
             vec![format!("{place} · {mark} · {other}"), format!("{place} · {other}"), place]
@@ -169,11 +175,11 @@ impl Scene<'_> {
     fn difference(&self, area: Rect, buffer: &mut Buffer) {
         let theme = self.theme;
         let title = match self.compared {
-            Some(compared) => {
+            Some(compared) if compared != self.selected => {
                 let (a, b) = (self.selected().step, self.slices[compared].step);
                 format!("Change from step {} to step {}", a.min(b), a.max(b))
             }
-            None => "Change from B to A".into(),
+            _ => "Change from one step to another".into(),
         };
         let right = if self.is_wide { Vec::new() } else { vec![Line::raw("tab: the slice")] };
         let inner = Panel { theme, focused: !self.is_wide, title: &title, right }.draw(area, buffer);
@@ -189,6 +195,9 @@ impl Scene<'_> {
     /// Where the selected slice is among all.
     fn place(&self) -> String {
         let count = self.slices.len();
+        if count == 1 {
+            return "the first one".into();
+        }
         if self.app.view.timeline.follows() {
             return format!("the newest of {count}");
         }
