@@ -17,8 +17,8 @@ use super::dice::{Dice, cases};
 use super::models::{header_end, json_of, open, recipe, size_of_folder};
 use super::{fixture, is_one_line, reads};
 
-const STATES: u64 = 250;
-const MOMENTS: u64 = 250;
+const STATES: u64 = 200;
+const MOMENTS: u64 = 120;
 
 const STATE: &str = "trainer_state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";

@@ -236,10 +236,14 @@ fn nth<'a>(value: &'a mut Value, place: &mut usize) -> Option<&'a mut Value> {
     }
 }
 
+/// What a variable of the environment says.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// `count` rounds, or as many times that as `LLAMASCAPE_FUZZ_ROUNDS` says.
 pub(crate) fn rounds(count: u64) -> u64 {
-    let times = std::env::var("LLAMASCAPE_FUZZ_ROUNDS").ok().and_then(|times| times.parse().ok());
-    count * times.unwrap_or(1)
+    count * number("LLAMASCAPE_FUZZ_ROUNDS").unwrap_or(1)
 }
 
 /// Says what a case was if it panics, and keeps it in a file.
@@ -249,14 +253,18 @@ struct Case<'a> {
     bytes: &'a [u8],
 }
 
+/// Keeps a case in a file, and returns where.
+fn kept(seed: u64, bytes: &[u8]) -> String {
+    let file = std::env::temp_dir().join(format!("llamascape-case-{seed}"));
+    std::fs::write(&file, bytes).map_or_else(|error| error.to_string(), |()| file.display().to_string())
+}
+
 impl Drop for Case<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self { target, seed, bytes } = self;
             let hex = bytes.iter().take(SHOWN).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-            let file = std::env::temp_dir().join(format!("llamascape-case-{seed}"));
-            let kept = std::fs::write(&file, &**bytes)
-                .map_or_else(|error| error.to_string(), |()| file.display().to_string());
+            let kept = kept(*seed, bytes);
             eprintln!("{target}: the case of seed {seed}, {} bytes ({kept}): {hex}", bytes.len());
         }
     }
@@ -270,17 +278,17 @@ fn first_seed(target: &str) -> u64 {
 }
 
 /// Ends the process where a case takes so long that it may never end, and says which. It hears each case begin.
-fn watch(target: &str) -> mpsc::Sender<u64> {
+fn watch(target: &str) -> mpsc::Sender<(u64, Vec<u8>)> {
     let (begins, begun) = mpsc::channel();
     let target = target.to_owned();
     std::thread::spawn(move || {
-        let mut seed = 0;
+        let (mut seed, mut bytes) = (0, Vec::new());
         loop {
             match begun.recv_timeout(2 * PATIENCE) {
-                Ok(next) => seed = next,
+                Ok(next) => (seed, bytes) = next,
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    eprintln!("{target}: the case of seed {seed} comes to no end");
+                    eprintln!("{target}: the case of seed {seed} comes to no end ({})", kept(seed, &bytes));
                     std::process::exit(101);
                 }
             }
@@ -297,12 +305,15 @@ pub(crate) fn cases(
     make: impl Fn(&mut Dice) -> Vec<u8>,
     mut attempt: impl FnMut(&[u8]) -> bool,
 ) {
-    let (first, count) = (first_seed(target), rounds(count));
+    let (mut first, mut count) = (first_seed(target), rounds(count));
+    if let Some(seed) = number("LLAMASCAPE_FUZZ_SEED") {
+        (first, count) = (seed, u64::from(seed >> 32 == first >> 32));
+    }
     let (begins, all, mut taken) = (watch(target), Instant::now(), 0);
     for seed in first..first + count {
         let bytes = make(&mut Dice::new(seed));
         let case = Case { target, seed, bytes: &bytes };
-        begins.send(seed).unwrap();
+        begins.send((seed, bytes.clone())).unwrap();
         let begun = Instant::now();
         taken += u64::from(attempt(case.bytes));
         assert!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());

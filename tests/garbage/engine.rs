@@ -85,7 +85,12 @@ impl Drop for Engine {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        let status = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.run.path().join("engine.log")).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            eprintln!("the engine: {status:?}; its log, the last line first: {last:#?}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,7 +16,8 @@ use super::dice::{Dice, cases};
 use super::reads;
 
 /// Some of them are tried again after a pause.
-const FETCHES: u64 = 60;
+const FETCHES: u64 = 40;
+const CACHES: u64 = 100;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const FILES: [(&str, &str); 3] =
@@ -157,6 +159,58 @@ fn a_hub_that_is_none_is_told_in_one_line_and_writes_nowhere_but_in_its_folder()
             assert!(is_own, "{}", name.display());
         }
         snapshot.is_some_and(|snapshot| snapshot.starts_with(&cache))
+    });
+}
+
+/// Puts something else in the place of one of the files of a cache.
+fn disturb(dice: &mut Dice, folder: &Path) {
+    let mut all = files(folder);
+    all.sort();
+    let path = dice.pick(&all).clone();
+    match dice.below(7) {
+        0 | 1 if !path.is_symlink() => {
+            let whole = fs::read(&path).unwrap();
+            fs::write(&path, dice.spoil(&whole)).unwrap();
+        }
+        2 => {
+            let commits = ["../../..", "", "\u{1b}[31m", "ffffffffffffffffffffffffffffffffffffffff", "main"];
+            // There may be a folder by now.
+            let _ = fs::write(folder.join("refs/main"), dice.pick(&commits));
+        }
+        3 => {
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+        }
+        4 => {
+            fs::remove_file(&path).unwrap();
+            symlink(dice.pick(&["/nowhere", "/", "."]), &path).unwrap();
+        }
+        5 => drop(fs::write(folder.join("blobs/abc.incomplete"), dice.bytes(20))),
+        _ => fs::remove_file(&path).unwrap(),
+    }
+}
+
+#[test]
+fn a_cache_that_was_disturbed_is_filled_again_or_refused_in_one_line() {
+    let body = listing().to_string();
+    let list = answer("200 OK", &[("content-length", &body.len().to_string())], body.as_bytes());
+    let head = answer("200 OK", &[("etag", "\"abc\""), ("content-length", "7")], b"");
+    let file = answer("200 OK", &[("content-length", "7")], b"weights");
+    let address = start(&Arc::new(Mutex::new(vec![list, head, file])));
+    let id = HubId::parse("org/tiny").unwrap();
+    let make = |dice: &mut Dice| dice.bytes(8);
+    cases("caches of a Hub", CACHES, make, |bytes| {
+        let home = TempDir::new().unwrap();
+        let endpoint = format!("http://{address}");
+        let hub = Hub { cache: home.path().to_owned(), endpoint, token: None, offline: false };
+        hub.snapshot(&id, &mut |_| {}).unwrap();
+        let mut dice = Dice::new(u64::from_le_bytes(bytes.try_into().unwrap()));
+        for _ in 0..=dice.below(2) {
+            disturb(&mut dice, &home.path().join("models--org--tiny"));
+        }
+        let offline = Hub { offline: true, ..hub.clone() };
+        reads(1 << 20, || offline.snapshot(&id, &mut |_| {}));
+        reads(1 << 20, || hub.snapshot(&id, &mut |_| {})).is_some()
     });
 }
 

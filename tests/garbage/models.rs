@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::dice::cases;
 use super::{fixture, is_one_line, reads};
 
-const SHARDS: u64 = 400;
+const SHARDS: u64 = 300;
 const CONFIGS: u64 = 400;
 const INDEXES: u64 = 300;
 const TOKENIZERS: u64 = 1500;
@@ -72,8 +72,8 @@ pub(crate) fn recipe(optimizer: OptimizerKind) -> Recipe {
 }
 
 /// Does with a model that was taken what is done with models: it is asked, it is spoken to, it takes a step, and
-/// directions are drawn through it. What it can't do is said in one line. Returns whether it could take the step.
-pub(crate) fn works(model: Checkpoint) -> bool {
+/// directions are drawn through it. What it can't do is said in one line.
+pub(crate) fn works(model: Checkpoint) {
     let bytes = 4 * model.params.elements();
     uses(&model.tokenizer);
     if let Some(chat) = &model.chat {
@@ -86,12 +86,10 @@ pub(crate) fn works(model: Checkpoint) -> bool {
         Ok(prompt) => prompt,
         Err(problem) => {
             is_one_line(&problem);
-            return false;
+            return;
         }
     };
-    let Some(llama) = reads(bytes, || Llama::new(&model.config, DType::F32, &Device::Cpu)) else {
-        return false;
-    };
+    let Some(llama) = reads(bytes, || Llama::new(&model.config, DType::F32, &Device::Cpu)) else { return };
     let said = reads(bytes, || Reading::of(&llama, &model.params, prompt.ids(), &Device::Cpu)).unwrap();
     assert_eq!(said.token_losses.len(), prompt.ids().len() - 1);
     let objective = Objective::Text(Batch::new(vec![prompt.ids().to_vec()]));
@@ -101,7 +99,6 @@ pub(crate) fn works(model: Checkpoint) -> bool {
         Ok(report) => assert_eq!(report.step, 1),
         Err(error) => is_one_line(&error.to_string()),
     }
-    true
 }
 
 #[test]
@@ -116,7 +113,7 @@ fn spoilt_shards_open_or_are_refused() {
         |dice| dice.spoil_near(&whole, header),
         |bytes| {
             fs::write(&path, bytes).unwrap();
-            reads(size_of_folder(copy.path()), || open(copy.path())).is_some_and(works)
+            reads(size_of_folder(copy.path()), || open(copy.path())).map(works).is_some()
         },
     );
 }
@@ -169,7 +166,7 @@ fn spoilt_configurations_are_read_or_refused_and_the_model_can_be_used() {
         |dice| dice.spoil_json(&whole),
         |bytes| {
             fs::write(&path, bytes).unwrap();
-            reads(size_of_folder(copy.path()), || open(copy.path())).is_some_and(works)
+            reads(size_of_folder(copy.path()), || open(copy.path())).map(works).is_some()
         },
     );
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::dice::{Dice, cases};
 use super::reads;
 
-const FILES: u64 = 1000;
+const FILES: u64 = 600;
 
 pub(crate) fn surface() -> Surface {
     Surface {

@@ -1,6 +1,8 @@
 //! What engines of this version and of newer ones tell a screen, and what people press on it meanwhile.
 
+use llamascape::app::tour::{CHAPTERS, Tour};
 use llamascape::app::{App, Effect, Message, Options};
+use llamascape::export::metrics;
 use llamascape::protocol::probe::{self, Parameter, Sweep, Turned, Visit, Walk};
 use llamascape::protocol::wormhole::{self, Moment, Moments, Setting};
 use llamascape::protocol::{
@@ -10,12 +12,14 @@ use llamascape::protocol::{
 };
 use llamascape::run::client::link;
 use llamascape::run::wire::{self, MAX_ASK};
+use llamascape::terminal::{Ground, svg};
 use llamascape::theme::{ColorDepth, Theme};
 use llamascape::ui;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
+use resvg::usvg::roxmltree::Document;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
@@ -251,13 +255,24 @@ async fn heard(bytes: Vec<u8>) -> (Vec<ToScreen>, String) {
     }
 }
 
-/// Draws, and fails where something is drawn that a terminal would obey.
+/// Draws, and fails where something is drawn or exported that a terminal would obey.
 fn draw(app: &App, (width, height): (u16, u16), theme: &Theme) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| ui::view(app, theme, frame)).unwrap();
     let cells = &terminal.backend().buffer().content;
     assert!(cells.iter().all(|cell| !cell.symbol().contains(char::is_control)));
     ui::pixel_maps(app, theme, Rect::new(0, 0, width, height));
+    let page = svg(terminal.backend().buffer(), "a screen", Ground::new(false));
+    Document::parse(&page).unwrap();
+    let engine = &app.engine;
+    let norms = metrics::norms(&engine.tensor_names, engine.tensors.items());
+    let sweep = engine.probe.as_ref().and_then(|scene| scene.sweep.as_ref()).map(metrics::sweep);
+    assert!([norms, sweep.unwrap_or_default()].iter().all(|table| is_plain(table)));
+}
+
+/// Whether nothing but the ends of lines is for a terminal to obey.
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|c| c == '\n' || !c.is_control())
 }
 
 /// Looks at everything, and presses keys on the way.
@@ -314,7 +329,9 @@ fn a_screen_draws_whatever_an_engine_tells() {
         let count = frames.len();
         let mut dice = Dice::new(bytes.len() as u64);
         let themes = vec!["dark".to_owned(), "nord".to_owned()];
-        let mut app = App::new(Options { themes, ..Options::default() });
+        let tour = dice.one_in(4).then(|| Tour::at(1 + dice.below(CHAPTERS.len()), false));
+        let read_only = dice.one_in(8);
+        let mut app = App::new(Options { themes, tour, read_only, ..Options::default() });
         let ((), peak) = memory::peak(|| {
             for frame in frames {
                 app.update(Message::Engine(frame));
