@@ -12,6 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a failed case that are shown.
 const SHOWN: usize = 256;
 
+/// Characters of a text or items of an array that is not made larger.
+const LARGE: usize = 1000;
+
 /// Numbers that lengths and counts lie with.
 pub(crate) const LIES: [u64; 12] = [
     0,
@@ -158,7 +161,7 @@ impl Dice {
                 let place = self.below(text.len() + 1);
                 match self.below(4) {
                     0 => strange.clone_into(text),
-                    1 => *text = text.repeat(1 + self.below(200)),
+                    1 if text.len() < LARGE => *text = text.repeat(1 + self.below(200)),
                     _ if text.is_char_boundary(place) => text.insert_str(place, strange),
                     _ => text.clear(),
                 }
@@ -169,7 +172,7 @@ impl Dice {
                     0 => items.truncate(at),
                     1 => items.insert(at, items[at].clone()),
                     2 => items.reverse(),
-                    3 => {
+                    3 if items.len() < LARGE => {
                         let again = items.clone();
                         (0..self.below(20)).for_each(|_| items.extend(again.iter().cloned()));
                     }
