@@ -4,6 +4,7 @@ pub mod arrays;
 pub mod asciicast;
 pub mod film;
 pub mod metrics;
+mod npz;
 pub mod picture;
 pub mod poster;
 pub mod series;

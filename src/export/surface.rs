@@ -4,10 +4,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor, npy::NpzTensors};
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
+use super::npz::Npz;
+use super::xml::is_legal;
 use crate::landscape::evaluator::Objective;
 use crate::landscape::survey::Grid;
 use crate::protocol::{BatchInfo, PlaneInfo, Slice};
@@ -254,19 +256,23 @@ impl Surface {
         let surface = match Format::of(path)? {
             Format::Json => serde_json::from_str(&text()?).map_err(|error| broken(error.to_string()))?,
             Format::Csv => Self::from_csv(&text()?).map_err(broken)?,
-            Format::Npz => Self::from_npz(path).map_err(|error| broken(error.to_string()))?,
+            Format::Npz => Self::from_npz(path).map_err(broken)?,
             Format::Vtp => return Err(SurfaceError::WriteOnly(path.to_owned())),
         };
         let Self { alphas, betas, loss, .. } = &surface;
         if loss.len() != betas.len() || loss.iter().any(|row| row.len() != alphas.len()) {
             return Err(broken("the losses are not as many as the coordinates".to_owned()));
         }
+        if loss.is_empty() || alphas.is_empty() || !alphas.iter().chain(betas).all(|x| x.is_finite()) {
+            return Err(broken("the coordinates are no numbers".to_owned()));
+        }
         Ok(surface)
     }
 
     fn csv(&self) -> String {
-        let mut text =
-            format!("# {}\n# {}\nalpha,beta,loss\n", self.caption.note, json(&self.caption).trim());
+        // A line of text from a file may hold anything.
+        let note = self.caption.note.replace(char::is_control, " ");
+        let mut text = format!("# {note}\n# {}\nalpha,beta,loss\n", json(&self.caption).trim());
         for (beta, row) in self.betas.iter().zip(&self.loss) {
             for (alpha, loss) in self.alphas.iter().zip(row) {
                 text.push_str(&format!("{alpha},{beta},{}\n", loss.unwrap_or(f64::NAN)));
@@ -312,15 +318,15 @@ impl Surface {
         ])
     }
 
-    fn from_npz(path: &Path) -> candle_core::Result<Self> {
-        let file = NpzTensors::new(path)?;
-        let get =
-            |name: &str| file.get(name)?.ok_or_else(|| candle_core::Error::msg(format!("no array {name}")));
-        let numbers = |name: &str| get(name)?.to_dtype(DType::F64)?.to_vec1::<f64>();
-        let caption =
-            serde_json::from_slice(&get("caption")?.to_vec1::<u8>()?).map_err(candle_core::Error::wrap)?;
-        let loss = get("loss")?.to_vec2::<f64>()?.iter().map(|row| finite(row)).collect();
-        Ok(Self { caption, alphas: numbers("alphas")?, betas: numbers("betas")?, loss })
+    fn from_npz(path: &Path) -> Result<Self, String> {
+        let mut file = Npz::open(path)?;
+        let caption = serde_json::from_slice(&file.bytes("caption")?).map_err(|error| error.to_string())?;
+        let (_, alphas) = file.numbers("alphas")?;
+        let (_, betas) = file.numbers("betas")?;
+        let (dims, losses) = file.numbers("loss")?;
+        let [_, columns] = dims[..] else { return Err("the losses have no rows and columns".to_owned()) };
+        let loss = finite(&losses).chunks(columns.max(1)).map(<[_]>::to_vec).collect();
+        Ok(Self { caption, alphas, betas, loss })
     }
 
     /// The points that have a loss, at (alpha, beta, loss), and the quadrangles between four of them. The format is
@@ -363,7 +369,8 @@ impl Surface {
             String::new()
         };
         // A comment may hold no two hyphens, and text from a file may hold anything.
-        let note = self.caption.note.replace("--", "- -").replace(['<', '>', '&'], "?");
+        let note = self.caption.note.replace("--", "- -").replace("--", "- -");
+        let note = note.replace(|c| !is_legal(c) || matches!(c, '<' | '>' | '&'), "?");
         format!(
             "<?xml version=\"1.0\"?>\n<!-- {note} -->\n\
              <VTKFile type=\"PolyData\" version=\"0.1\" byte_order=\"LittleEndian\">\n<PolyData>\n\

@@ -63,8 +63,11 @@ pub fn parts(text: &str) -> std::result::Result<(&str, Vec<usize>), String> {
 pub fn place(text: &str, params: &Params) -> std::result::Result<(String, usize), String> {
     let (name, index) = parts(text)?;
     let Some(tensor) = params.get(name) else {
+        /// Characters that are compared: longer than any name.
+        const COMPARED: usize = 100;
         let names = params.iter().map(|(name, _)| name);
-        let nearest = names.min_by_key(|other| strsim::levenshtein(other, name)).unwrap_or("none");
+        let typed: String = name.chars().take(COMPARED).collect();
+        let nearest = names.min_by_key(|other| strsim::levenshtein(other, &typed)).unwrap_or("none");
         return Err(format!("{name}: the model has no such tensor; the nearest is {nearest}"));
     };
     let dims = tensor.dims();

@@ -2,13 +2,14 @@
 //!
 //! A template is a program in Jinja that its author wrote for Python. What it gives here is what transformers'
 //! `apply_chat_template(tokenize=False, add_generation_prompt=True)` gives for a single message of a user.
-//! It comes from a stranger, so its steps are counted; what it holds in memory is not.
+//! It comes from a stranger, so its steps, its text and its widths are bounded; what it holds in variables is not.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use minijinja::value::Kwargs;
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::filters::{batch, format, indent, slice};
+use minijinja::value::{Kwargs, Rest};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
 use serde_json::Serializer;
@@ -20,6 +21,10 @@ use super::checkpoint::quoted;
 const MOST_STEPS: u64 = 500_000;
 /// Loops and macros inside one another, a macro counting as four. Small enough for the stack of any thread.
 const DEEPEST: usize = 100;
+/// Bytes of a text at most: far more than any model reads.
+const LONGEST: usize = 1 << 24;
+/// Digits of a number in a format, and so of its width: the library panics on more.
+const WIDEST: usize = 4;
 
 /// What a new template is tried with.
 const TRIAL: &str = "What is the capital of France?";
@@ -35,6 +40,9 @@ pub enum ChatError {
         /// What is wrong there, quoted.
         problem: String,
     },
+    /// It writes too much.
+    #[error("the chat template gives more than {LONGEST} bytes: write the model's prompt in full instead")]
+    Long,
     /// It takes too many steps.
     #[error("the chat template comes to no end: write the model's prompt in full instead")]
     Endless,
@@ -48,8 +56,10 @@ pub enum ChatError {
 
 impl From<Error> for ChatError {
     fn from(cause: Error) -> Self {
-        if cause.kind() == ErrorKind::OutOfFuel {
-            return Self::Endless;
+        match cause.kind() {
+            ErrorKind::OutOfFuel => return Self::Endless,
+            ErrorKind::WriteFailure => return Self::Long,
+            _ => {}
         }
         let kind = cause.kind().to_string();
         let problem = quoted(cause.detail().unwrap_or(&kind));
@@ -85,7 +95,13 @@ impl ChatTemplate {
         context.insert("tools", Value::from(()));
         context.insert("documents", Value::from(()));
         context.insert("add_generation_prompt", Value::from(true));
-        Ok(environment().render_named_str("chat template", &without_marks(&self.source), context)?)
+        let (environment, source) = (environment(), without_marks(&self.source));
+        let mut text = Text(Vec::new());
+        environment
+            .template_from_named_str("chat template", &source)?
+            .render_captured_to(context, &mut text)?;
+        // What is written is whole texts.
+        Ok(String::from_utf8_lossy(&text.0).into_owned())
     }
 
     /// A text as a conversation: its last word begins the model's answer, what is before it is what the user says.
@@ -108,6 +124,23 @@ impl ChatTemplate {
     }
 }
 
+/// What a template writes, up to [`LONGEST`].
+struct Text(Vec<u8>);
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LONGEST {
+            return Err(io::Error::other("the text is too long"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Jinja as transformers sets it up (`_cached_compile_jinja_template` in its `utils/chat_template_utils.py`).
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
@@ -115,12 +148,74 @@ fn environment() -> Environment<'static> {
     environment.set_lstrip_blocks(true);
     environment.set_fuel(Some(MOST_STEPS));
     environment.set_recursion_limit(DEEPEST);
-    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_unknown_method_callback(call_method);
     environment.add_filter("tojson", to_json);
+    // No template can spell the second names.
+    environment.add_filter("any indent", indent);
+    environment.add_filter("any batch", batch);
+    environment.add_filter("any slice", slice);
+    environment.add_filter("any format", format);
+    environment.add_filter("indent", narrow_indent);
+    environment.add_filter("batch", narrow_batch);
+    environment.add_filter("slice", narrow_slice);
+    environment.add_filter("format", narrow_format);
     environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment
+}
+
+/// A method of Python's.
+fn call_method(state: &State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    if method == "format" {
+        check_format(value)?;
+    }
+    unknown_method_callback(state, value, method, args)
+}
+
+/// Refuses a format with wide numbers.
+fn check_format(format: &Value) -> Result<(), Error> {
+    let numbers = format.as_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    match numbers.map(str::len).max() {
+        Some(digits) if digits > WIDEST => Err(too_wide()),
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands over values, not references to them")]
+fn narrow_format(state: &State, values: Rest<Value>) -> Result<Value, Error> {
+    values.first().map_or(Ok(()), check_format)?;
+    state.apply_filter("any format", &values)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands over values, not references to them")]
+fn narrow_indent(state: &State, values: Rest<Value>) -> Result<Value, Error> {
+    narrow(state, "any indent", &values)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands over values, not references to them")]
+fn narrow_batch(state: &State, values: Rest<Value>) -> Result<Value, Error> {
+    narrow(state, "any batch", &values)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands over values, not references to them")]
+fn narrow_slice(state: &State, values: Rest<Value>) -> Result<Value, Error> {
+    narrow(state, "any slice", &values)
+}
+
+/// Applies a filter whose options may be no numbers of more digits than [`WIDEST`].
+fn narrow(state: &State, filter: &str, values: &[Value]) -> Result<Value, Error> {
+    let most = 10_usize.pow(WIDEST as u32);
+    let is_wide = |number: Value| usize::try_from(number).is_ok_and(|number| number >= most);
+    let mut options = values.iter().skip(1);
+    if options.any(|option| is_wide(option.clone()) || option.get_attr("width").is_ok_and(is_wide)) {
+        return Err(too_wide());
+    }
+    state.apply_filter(filter, values)
+}
+
+fn too_wide() -> Error {
+    Error::new(ErrorKind::InvalidOperation, "it asks for something too wide")
 }
 
 /// Replaces `{% generation %}`, which marks the answers for training in transformers and changes no text, by a

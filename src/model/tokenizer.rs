@@ -1,5 +1,6 @@
 //! Text to token ids and back to something a person can read.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -18,6 +19,9 @@ const ENDS: [&str; 5] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<|im_end|>", "
 
 /// The bytes, and [`END_OF_TEXT`].
 const SMALLEST: usize = 257;
+
+/// Bytes of a word, or of the spaces between two, that a tokenizer is made of at a time.
+const LONGEST_WORD: usize = 256;
 
 /// The largest id of a token: no model embeds more tokens.
 const LARGEST_ID: u64 = (1 << 24) - 1;
@@ -60,7 +64,8 @@ enum Spelling {
 impl Tokenizer {
     /// Learns a byte-level BPE from documents: at most `vocab_size` tokens, `<|endoftext|>` with id 0.
     ///
-    /// The same documents give the same tokenizer, byte for byte.
+    /// The same documents give the same tokenizer, byte for byte. What has no end of a word for [`LONGEST_WORD`] bytes is
+    /// learnt from in pieces: the library's work grows with the square of a word.
     pub fn train<I, S>(documents: I, vocab_size: usize) -> Result<Self, Error>
     where
         I: Iterator<Item = S> + Send,
@@ -82,7 +87,8 @@ impl Tokenizer {
             .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .build();
-        trained.train(&mut trainer, documents)?;
+        let cut = |document: S| pieces(document.as_ref()).map(str::to_owned).collect::<Vec<_>>();
+        trained.train(&mut trainer, documents.flat_map(cut))?;
         Self::from_json(trained.to_string(false)?.as_bytes())
     }
 
@@ -199,6 +205,22 @@ fn one_line(cause: &tokenizers::Error) -> String {
     cause.to_string().escape_debug().to_string()
 }
 
+/// A text, cut where words or the spaces between them go on for [`LONGEST_WORD`] bytes.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let (mut begin, mut word, mut is_space) = (0, 0, false);
+    let mut ends = Vec::new();
+    for (place, character) in text.char_indices() {
+        if character.is_whitespace() != is_space {
+            (word, is_space) = (place, !is_space);
+        } else if place - word >= LONGEST_WORD {
+            word = place;
+            ends.push(place);
+        }
+    }
+    ends.push(text.len());
+    ends.into_iter().map(move |end| &text[std::mem::replace(&mut begin, end)..end])
+}
+
 /// Refuses merges longer than the longest token: the library takes for granted that there are none.
 fn check_merges(file: &Value) -> Result<(), Error> {
     let model = &file["model"];
@@ -221,9 +243,17 @@ fn check_merges(file: &Value) -> Result<(), Error> {
     }
 }
 
-/// Refuses ids that no model has: what is done for every id up to the largest would take forever.
+/// Refuses ids that no model has: what is done for every id up to the largest would take forever. An id of two tokens
+/// is refused, too: the file that the library writes would lack one of them.
 fn check_ids(file: &Value) -> Result<(), Error> {
     let vocab = file["model"]["vocab"].as_object();
+    let mut tokens = HashMap::new();
+    for (token, id) in vocab.into_iter().flatten() {
+        if let Some(other) = id.as_u64().and_then(|id| tokens.insert(id, token)) {
+            let [one, other] = [other, token].map(|token| quoted(token));
+            return Err(Error::Format(format!("the tokens {one} and {other} have the same id, {id}")));
+        }
+    }
     match vocab.into_iter().flatten().find(|(_, id)| id.as_u64().is_some_and(|id| id > LARGEST_ID)) {
         Some((token, id)) => {
             Err(Error::Format(format!("the token {} has the id {id}, which no model has", quoted(token))))
@@ -324,6 +354,17 @@ mod tests {
         "A café in Paris; the cafés of Rome, 1999 — or 2001?",
         "the the the then there these capital capitals",
     ];
+
+    #[test]
+    fn a_text_is_cut_only_where_a_word_or_the_space_after_it_does_not_end() {
+        for whole in ["", " a  b ", &"word ".repeat(1000), &"é".repeat(LONGEST_WORD / 2)] {
+            assert_eq!(pieces(whole).collect::<Vec<_>>(), [whole]);
+        }
+        let long = format!("a {}\n{}b", "日".repeat(1000), " ".repeat(1000));
+        let cut: Vec<&str> = pieces(&long).collect();
+        assert_eq!(cut.concat(), long);
+        assert!(cut.len() > 10 && cut.iter().all(|piece| piece.len() < 2 * LONGEST_WORD), "{cut:?}");
+    }
 
     fn trained() -> Tokenizer {
         Tokenizer::train(DOCUMENTS.iter(), 300).unwrap()

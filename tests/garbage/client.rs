@@ -90,13 +90,14 @@ fn a_screen_gets_what_is_whole_and_one_error_at_last() {
     let frames = frames();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     cases(
-        10_000_000,
+        "streams to a screen",
         STREAMS,
         |dice| stream(dice, &frames),
         |bytes| {
             let (said, peak) = memory::peak(|| runtime.block_on(heard(bytes.to_vec())));
             assert!(peak <= MOST + 2 * MAX_FRAME, "{peak}");
             is_one_line(&said);
+            said.contains("broke")
         },
     );
 }

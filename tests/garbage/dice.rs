@@ -1,5 +1,6 @@
 //! Garbage from a seed: spoilt bytes and spoilt JSON.
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
@@ -11,8 +12,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a failed case that are shown.
 const SHOWN: usize = 256;
 
+/// Characters of a text or items of an array that is not made larger.
+const LARGE: usize = 1000;
+
 /// Numbers that lengths and counts lie with.
-const LIES: [u64; 12] = [
+pub(crate) const LIES: [u64; 12] = [
     0,
     1,
     0x7f,
@@ -96,13 +100,29 @@ impl Dice {
         self.spoil_near(whole, whole.len())
     }
 
+    /// The beginning of one and the end of another.
+    pub(crate) fn splice(&mut self, one: &[u8], other: &[u8]) -> Vec<u8> {
+        let (head, tail) = (self.below(one.len() + 1), self.below(other.len() + 1));
+        [&one[..head], &other[tail..]].concat()
+    }
+
     /// JSON with a few of its values replaced, moved or gone, and now and then with faults in its text.
     pub(crate) fn spoil_json(&mut self, whole: &Value) -> Vec<u8> {
+        let text = self.spoil_value(whole).to_string().into_bytes();
+        if self.one_in(4) { self.spoil(&text) } else { text }
+    }
+
+    /// JSON with a few of its values replaced, moved or gone.
+    pub(crate) fn spoil_value(&mut self, whole: &Value) -> Value {
         let mut value = whole.clone();
         for _ in 0..=self.below(3) {
             let mut place = self.below(count(&value));
             let strange = self.strange(whole);
             let Some(spoilt) = nth(&mut value, &mut place) else { continue };
+            if self.one_in(2) {
+                self.shift(spoilt);
+                continue;
+            }
             match (self.below(4), &mut *spoilt) {
                 (0, Value::Object(fields)) if !fields.is_empty() => {
                     let at = self.below(fields.len());
@@ -120,13 +140,58 @@ impl Dice {
                 _ => *spoilt = strange,
             }
         }
-        let text = value.to_string().into_bytes();
-        if self.one_in(4) { self.spoil(&text) } else { text }
+        value
+    }
+
+    /// Makes a value another of its kind, which is more often taken.
+    fn shift(&mut self, value: &mut Value) {
+        const NUMBERS: [f64; 12] =
+            [0.0, -0.0, 1.0, -1.0, 0.5, 1e-308, 1e-30, 1e30, -1e30, 1e308, -1e308, 16_777_217.0];
+        const TEXTS: [&str; 8] =
+            ["", " ", "\u{1b}]0;x\u{7}", "\n\n", "\u{202e}é日", "a\u{301}\u{feff}", "--", "\0"];
+        match value {
+            Value::Bool(flag) => *flag = !*flag,
+            Value::Number(number) if number.is_f64() => *value = (*self.pick(&NUMBERS)).into(),
+            Value::Number(number) => {
+                let near = number.as_u64().unwrap_or(0).wrapping_add(self.below(5) as u64).wrapping_sub(2);
+                *value = if self.one_in(2) { near } else { *self.pick(&LIES) }.into();
+            }
+            Value::String(text) => {
+                let strange = *self.pick(&TEXTS);
+                let place = self.below(text.len() + 1);
+                match self.below(4) {
+                    0 => strange.clone_into(text),
+                    1 if text.len() < LARGE => *text = text.repeat(1 + self.below(200)),
+                    _ if text.is_char_boundary(place) => text.insert_str(place, strange),
+                    _ => text.clear(),
+                }
+            }
+            Value::Array(items) if !items.is_empty() => {
+                let at = self.below(items.len());
+                match self.below(5) {
+                    0 => items.truncate(at),
+                    1 => items.insert(at, items[at].clone()),
+                    2 => items.reverse(),
+                    3 if items.len() < LARGE => {
+                        let again = items.clone();
+                        (0..self.below(20)).for_each(|_| items.extend(again.iter().cloned()));
+                    }
+                    _ => drop(items.remove(at)),
+                }
+            }
+            Value::Null | Value::Array(_) => {}
+            Value::Object(fields) => {
+                let at = self.below(fields.len().max(1));
+                if let Some(field) = fields.values_mut().nth(at) {
+                    self.shift(field);
+                }
+            }
+        }
     }
 
     /// A value that is seldom the right one.
     fn strange(&mut self, whole: &Value) -> Value {
-        match self.below(16) {
+        match self.below(18) {
             0 => Value::Null,
             1 => self.one_in(2).into(),
             2 => (*self.pick(&LIES)).into(),
@@ -141,6 +206,8 @@ impl Dice {
             11 => json!({}),
             12 => (0..100).fold(json!(0), |inner, _| json!([inner])),
             13 => Value::Array(vec![json!(7); 1000]),
+            14 => 1e-308.into(),
+            15 => self.below(1000).into(),
             _ => {
                 let mut place = self.below(count(whole));
                 let mut copy = whole.clone();
@@ -172,42 +239,89 @@ fn nth<'a>(value: &'a mut Value, place: &mut usize) -> Option<&'a mut Value> {
     }
 }
 
-/// `count` rounds, or as many times that as `LLAMASCAPE_FUZZ_ROUNDS` says.
-pub(crate) fn rounds(count: u64) -> u64 {
-    let times = std::env::var("LLAMASCAPE_FUZZ_ROUNDS").ok().and_then(|times| times.parse().ok());
-    count * times.unwrap_or(1)
+/// What a variable of the environment says.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
-/// Says what a case was if it panics.
+/// `count` rounds, or as many times that as `LLAMASCAPE_FUZZ_ROUNDS` says.
+pub(crate) fn rounds(count: u64) -> u64 {
+    count * number("LLAMASCAPE_FUZZ_ROUNDS").unwrap_or(1)
+}
+
+/// Says what a case was if it panics, and keeps it in a file.
 struct Case<'a> {
+    target: &'a str,
     seed: u64,
     bytes: &'a [u8],
+}
+
+/// Keeps a case in a file, and returns where.
+fn kept(seed: u64, bytes: &[u8]) -> String {
+    let file = std::env::temp_dir().join(format!("llamascape-case-{seed}"));
+    std::fs::write(&file, bytes).map_or_else(|error| error.to_string(), |()| file.display().to_string())
 }
 
 impl Drop for Case<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let hex =
-                self.bytes.iter().take(SHOWN).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-            eprintln!("the case of seed {}, {} bytes: {hex}", self.seed, self.bytes.len());
+            let Self { target, seed, bytes } = self;
+            let hex = bytes.iter().take(SHOWN).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+            let kept = kept(*seed, bytes);
+            eprintln!("{target}: the case of seed {seed}, {} bytes ({kept}): {hex}", bytes.len());
         }
     }
 }
 
-/// Makes `count` inputs, the first from `seed` and each from the next one, and tries each.
+/// A number of its own for each name (FNV-1a), above those of the cases.
+fn first_seed(target: &str) -> u64 {
+    let hash =
+        target.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    u64::from(hash) << 32
+}
+
+/// Ends the process where a case takes so long that it may never end, and says which. It hears each case begin.
+fn watch(target: &str) -> mpsc::Sender<(u64, Vec<u8>)> {
+    let (begins, begun) = mpsc::channel();
+    let target = target.to_owned();
+    std::thread::spawn(move || {
+        let (mut seed, mut bytes) = (0, Vec::new());
+        loop {
+            match begun.recv_timeout(2 * PATIENCE) {
+                Ok(next) => (seed, bytes) = next,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    eprintln!("{target}: the case of seed {seed} comes to no end ({})", kept(seed, &bytes));
+                    std::process::exit(101);
+                }
+            }
+        }
+    });
+    begins
+}
+
+/// Makes `count` inputs for what is named, the seed of the first from the name and of each from the one before, and
+/// tries each. What is tried says whether it was taken; one line at the end says how many were.
 pub(crate) fn cases(
-    seed: u64,
+    target: &str,
     count: u64,
     make: impl Fn(&mut Dice) -> Vec<u8>,
-    mut attempt: impl FnMut(&[u8]),
+    mut attempt: impl FnMut(&[u8]) -> bool,
 ) {
-    for seed in (seed..).take(rounds(count) as usize) {
+    let (mut first, mut count) = (first_seed(target), rounds(count));
+    if let Some(seed) = number("LLAMASCAPE_FUZZ_SEED") {
+        (first, count) = (seed, u64::from(seed >> 32 == first >> 32));
+    }
+    let (begins, all, mut taken) = (watch(target), Instant::now(), 0);
+    for seed in first..first + count {
         let bytes = make(&mut Dice::new(seed));
-        let case = Case { seed, bytes: &bytes };
+        let case = Case { target, seed, bytes: &bytes };
+        begins.send((seed, bytes.clone())).unwrap();
         let begun = Instant::now();
-        attempt(case.bytes);
+        taken += u64::from(attempt(case.bytes));
         assert!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());
     }
+    println!("fuzz {target}: {count} inputs, {taken} taken, {:.1} s", all.elapsed().as_secs_f64());
 }
 
 #[test]

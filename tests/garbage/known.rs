@@ -1,10 +1,13 @@
 //! Cases that failed once, or were found by reading.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::Device;
+use llamascape::export::surface::Surface;
+use llamascape::model::chat::ChatTemplate;
 use llamascape::model::checkpoint::read_tensors;
 use llamascape::model::tokenizer::Tokenizer;
 use llamascape::protocol::{History, Point, TensorHistory, TensorNorms};
@@ -13,7 +16,7 @@ use llamascape::run::recorder::Recorder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::fixture;
+use super::{fixture, surfaces};
 
 fn point(step: u64) -> Point {
     Point { step, loss: 1.0, held_out: None, grad_norm: 1.0, learning_rate: 0.1, spike: false }
@@ -122,4 +125,57 @@ fn a_token_whose_id_no_model_has_is_refused() {
         let error = refused(|file| file["model"]["vocab"]["<|end|>"] = id.into());
         assert!(error.contains(&format!("has the id {id}")), "{error}");
     }
+}
+
+#[test]
+fn two_tokens_of_one_id_are_refused() {
+    let error = refused(|file| file["model"]["vocab"]["Ġc"] = 62.into());
+    assert!(error.contains("have the same id, 62"), "{error}");
+}
+
+#[test]
+fn a_word_without_an_end_does_not_keep_a_tokenizer_from_being_made() {
+    let text = format!("{}{}", "x".repeat(1 << 20), " ".repeat(1 << 20));
+    let tokenizer = Tokenizer::train([&text].into_iter(), 300).unwrap();
+    assert_eq!(tokenizer.text(&tokenizer.encode(&text[..1000]).unwrap()), text[..1000]);
+}
+
+/// What is said of a chat template.
+fn template(source: &str) -> String {
+    ChatTemplate::new(source, BTreeMap::new()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_chat_template_that_asks_for_something_wide_is_refused_where_the_library_would_panic() {
+    for source in [
+        "{{ '{:.100000f}'.format(1.5) }}",
+        "{{ '{:>99999999999}'.format(1) }}",
+        "{{ '%099999999999d'|format(1) }}",
+        "{{ 'a'|indent(99999999999) }}",
+        "{{ 'a'|indent(width=18446744073709551615) }}",
+        "{{ [1]|batch(99999999999) }}",
+        "{{ [1]|slice(18446744073709551615) }}",
+    ] {
+        let error = template(source);
+        assert!(error.contains("too wide"), "{source}: {error}");
+    }
+    let error = template("{% for i in range(1000) %}{{ 'x' * 1000000 }}{% endfor %}");
+    assert!(error.contains("gives more than"), "{error}");
+    let same = "{{ messages[0].content|indent(2) }}{{ '%03d|{:>4}'|format(7) }}{{ '{:>4}'.format(7) }}";
+    let taken = ChatTemplate::new(same, BTreeMap::new()).unwrap();
+    assert_eq!(taken.render("a\nb").unwrap(), "a\n  b007|{:>4}   7");
+}
+
+#[test]
+fn a_name_of_many_lines_and_hyphens_is_one_line_of_a_csv_and_a_comment_of_a_vtp() {
+    let folder = TempDir::new().unwrap();
+    let mut surface = surfaces::surface();
+    surface.caption.note = "a\nb---c\u{1b}".to_owned();
+    let csv = folder.path().join("s.csv");
+    surface.write(&csv).unwrap();
+    assert_eq!(Surface::read(&csv).unwrap(), surface);
+    let vtp = folder.path().join("s.vtp");
+    surface.write(&vtp).unwrap();
+    let text = fs::read_to_string(vtp).unwrap();
+    assert!(text.contains("<!-- a?b- - -c? -->"), "{text}");
 }

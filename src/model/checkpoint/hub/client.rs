@@ -22,6 +22,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Silence after which a connection counts as cut.
 const SILENCE: Duration = Duration::from_secs(30);
 const LONGEST_LISTING: u64 = 64 << 20;
+/// Bytes of a file at most: far above any model's, and small enough that no sum of them overflows.
+const LONGEST_FILE: u64 = 1 << 50;
 
 /// A file on the Hub.
 pub(super) struct Remote {
@@ -112,6 +114,7 @@ impl<'a> Client<'a> {
             let size = header(&response, "x-linked-size")
                 .or_else(|| header(&response, "content-length").filter(|_| !elsewhere))
                 .and_then(|size| size.parse().ok())
+                .filter(|size| *size <= LONGEST_FILE)
                 .ok_or_else(|| answer(&from, format!("it does not say how long {name} is")))?;
             let hashed = linked.is_some()
                 && etag.len() == 64
