@@ -7,6 +7,7 @@
 //! - [`landscape`]: planes through the weights and the loss on them
 //! - [`predict`]: what a model says comes next
 //! - [`generate`]: texts that it writes
+//! - [`ranks`]: the processes of one job, on one machine or many
 //! - [`settings`]: what a run is made with
 //! - [`run`]: the run's folder, the engine, and the socket screens connect to
 //! - [`protocol`]: everything that crosses between engine and screen
@@ -25,6 +26,7 @@ pub mod landscape;
 pub mod model;
 pub mod predict;
 pub mod protocol;
+pub mod ranks;
 pub mod run;
 pub mod settings;
 pub mod terminal;

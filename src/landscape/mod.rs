@@ -8,4 +8,5 @@ pub mod path;
 pub mod plane;
 pub mod probe;
 pub mod selection;
+pub mod shared;
 pub mod survey;

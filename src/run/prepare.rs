@@ -17,6 +17,7 @@ use crate::model::params::Params;
 use crate::model::tokenizer::{self, Tokenizer};
 use crate::predict::Prompt;
 use crate::protocol::{RunInfo, Stage};
+use crate::ranks::Ranks;
 use crate::settings::{DataSource, ModelSource, Precision, Settings};
 use crate::train::corpus::{Batch, Corpus, CorpusError};
 use crate::train::documents::{Document, read_documents};
@@ -176,11 +177,13 @@ impl Stages<'_> {
     }
 }
 
-/// Prepares a run, from the checkpoint `from` if there is one; `show` is told of the progress.
+/// Prepares a run, from the checkpoint `from` if there is one; `show` is told of the progress. Its steps will be taken
+/// with all processes of `ranks`.
 pub fn prepare(
     settings: &Settings,
     folder: &Path,
     from: Option<&Path>,
+    ranks: &Ranks,
     show: &mut dyn FnMut(&[Stage]),
 ) -> Result<Prepared, PrepareError> {
     let device = device::open(settings.device)?;
@@ -200,6 +203,9 @@ pub fn prepare(
     info.model = model.name;
     info.parameters = model.params.elements() as u64;
     info.device = device::describe(&device, settings.threads);
+    if ranks.are_several() {
+        info.device = format!("{} processes, {} each", ranks.size(), info.device);
+    }
 
     stages.progress(3, 0.0, "");
     let tokenizer = model.tokenizer;
@@ -217,7 +223,7 @@ pub fn prepare(
                 return Err(PrepareError::Context { context, most });
             }
             train.check(context)?;
-            check_memory(&model.config, settings.batch_size, context, &device)?;
+            check_memory(&model.config, settings.batch_size, context, &device, ranks)?;
             let text = match data {
                 DataSource::Builtin => Some(CAPITAL.to_owned()),
                 DataSource::BuiltinQa => {
@@ -275,14 +281,18 @@ pub fn prepare(
     Ok(Prepared { trainer, tokenizer, chat: model.chat, prompt, info, data_sha256, state })
 }
 
-/// Refuses a batch that no memory holds: what is not there is not noticed before the process is killed.
+/// Refuses a batch that no memory holds: what is not there is not noticed before the process is killed. Each process
+/// has its part of the rows, and those of this machine have its memory.
 fn check_memory(
     config: &LlamaConfig,
     rows: usize,
     context: usize,
     device: &Device,
+    ranks: &Ranks,
 ) -> Result<(), PrepareError> {
-    let needed = backprop::bytes(config, rows, context) as u64;
+    let (_, here) = ranks.on_node();
+    let of_each = backprop::bytes(config, rows.div_ceil(ranks.size()), context) as u64;
+    let needed = of_each.saturating_mul(here as u64);
     let available = available();
     if device.is_cpu() && needed > available {
         return Err(PrepareError::Memory { rows, context, needed, available });
