@@ -334,7 +334,7 @@ impl Grid {
     }
 
     /// The same with the threads of all processes of a job, of which the others have to [`help`](Survey::help). Their
-    /// number changes no bit either: the pieces are the same.
+    /// number changes no bit either: the pieces are the same. None waits for `control.before`.
     pub fn fill_with(
         &mut self,
         ranks: &Ranks,
