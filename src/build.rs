@@ -18,8 +18,9 @@ fn main() {
     let devices = [("CUDA", "cuda"), ("METAL", "metal")].into_iter().filter(|(name, _)| feature(name));
     let devices: Vec<&str> = std::iter::once("cpu").chain(devices.map(|(_, device)| device)).collect();
     let matrices = if feature("ACCELERATE") { "Accelerate" } else { "gemm" };
+    let processes = if feature("MPI") { ", many processes by MPI" } else { "" };
     println!(
-        "cargo::rustc-env=LLAMASCAPE_VERSION={version}; computes on {}, matrices by {matrices}",
+        "cargo::rustc-env=LLAMASCAPE_VERSION={version}; computes on {}, matrices by {matrices}{processes}",
         devices.join(", ")
     );
 }

@@ -6,20 +6,21 @@
 //!
 //! | module | holds | uses |
 //! |---|---|---|
+//! | [`ranks`] | the processes of one job, on one machine or many | |
 //! | [`protocol`] | everything that crosses between engine and screen: plain data | |
-//! | [`model`] | the Llama, its parameters, tokenizer and checkpoints | `protocol` |
-//! | [`train`] | corpus, batches, optimizer, schedule, trainer | `model` `protocol` |
-//! | [`landscape`] | planes through the weights and the loss on them | `model` `protocol` `train` |
+//! | [`model`] | the Llama, its parameters, tokenizer and checkpoints | `protocol` `ranks` |
+//! | [`train`] | corpus, batches, optimizer, schedule, trainer | `model` `protocol` `ranks` |
+//! | [`landscape`] | planes through the weights and the loss on them | `model` `protocol` `ranks` `train` |
 //! | [`predict`] | what a model says comes next | `model` `protocol` |
 //! | [`generate`] | texts that it writes | `model` |
 //! | [`settings`] | what a run is made with | `model` `protocol` `train` |
 //! | [`theme`] | colours and borders | |
 //! | [`export`] | results as files that other programs read | `landscape` `model` `protocol` `theme` |
-//! | [`run`] | the run's folder, the engine, and the socket screens connect to | `export` `generate` `landscape` `model` `predict` `protocol` `settings` `train` |
+//! | [`run`] | the run's folder, the engine, and the socket screens connect to | `export` `generate` `landscape` `model` `predict` `protocol` `ranks` `settings` `train` |
 //! | [`app`] | what a screen knows, and how keys and frames change it | `protocol` |
 //! | [`ui`] | the picture of an [`app::App`] | `app` `protocol` `theme` |
 //! | [`terminal`] | the loop of a screen in a real terminal, and the files that are exported from it | `app` `export` `protocol` `run` `theme` `ui` |
-//! | [`cli`] | one file a command | `app` `export` `generate` `landscape` `model` `predict` `protocol` `run` `settings` `terminal` `theme` `train` `ui` |
+//! | [`cli`] | one file a command | `app` `export` `generate` `landscape` `model` `predict` `protocol` `ranks` `run` `settings` `terminal` `theme` `train` `ui` |
 //!
 //! The modules inside these that have folders of their own:
 //!
@@ -28,6 +29,7 @@
 //! | `model::backprop` | the loss and its gradient on the CPU, without a graph |
 //! | `model::checkpoint` | models on disk: safetensors, GGUF, and saving in one stroke |
 //! | `model::checkpoint::hub` | models of the Hugging Face Hub, and the cache of them |
+//! | `train::trainer` | a step of several processes together |
 //! | `export::poster` | a picture to print |
 //! | `run::dir` | the folder of a run, the list of runs, deletion |
 //! | `run::engine` | the loop that trains, obeys and publishes |
@@ -57,6 +59,7 @@ pub mod landscape;
 pub mod model;
 pub mod predict;
 pub mod protocol;
+pub mod ranks;
 pub mod run;
 pub mod settings;
 pub mod terminal;

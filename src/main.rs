@@ -2,17 +2,37 @@
 
 use std::process::ExitCode;
 
+use llamascape::ranks::Launch;
+
 fn main() -> ExitCode {
+    let launch = Launch::here();
+    // All processes of a job were typed alike: what is wrong with that the first one says.
+    let is_silent = !launch.is_first();
     let cli = match llamascape::cli::parse() {
         Ok(cli) => cli,
+        Err(_) if is_silent => return ExitCode::SUCCESS,
         Err(error) => error.exit(),
     };
     set_threads(cli.threads());
     llamascape::run::panics::install(cli.command_name(), llamascape::terminal::rescue);
-    match cli.run().map_err(anyhow::Error::downcast::<clap::Error>) {
+    match cli.join(&launch) {
+        // What went wrong is said before the other processes are ended.
+        Ok(ranks) => code(cli.run(&ranks)),
+        Err(_) if is_silent => ExitCode::SUCCESS,
+        Err(error) => code(Err(error)),
+    }
+}
+
+/// Says what went wrong, and returns what the process ends with.
+fn code(ended: anyhow::Result<()>) -> ExitCode {
+    match ended.map_err(anyhow::Error::downcast::<clap::Error>) {
         Ok(()) => ExitCode::SUCCESS,
         // Some wrong usage is seen only by the command itself.
-        Err(Ok(usage)) => usage.exit(),
+        Err(Ok(usage)) => {
+            // Nobody can be told where stderr is gone.
+            let _ = usage.print();
+            ExitCode::from(usage.exit_code() as u8)
+        }
         Err(Err(error)) => {
             llamascape::cli::print_error(&error);
             if error.is::<llamascape::cli::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }

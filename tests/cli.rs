@@ -388,3 +388,28 @@ fn shells_get_their_completions_and_packagers_their_pages() {
     let version = String::from_utf8(llamascape(folder.path(), &["--version"]).stdout).unwrap();
     assert!(version.contains("computes on cpu"), "{version}");
 }
+
+#[test]
+#[cfg(not(feature = "mpi"))]
+fn a_program_without_mpi_does_not_run_several_times_over() {
+    let home = TempDir::new().unwrap();
+    let started = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llamascape"));
+        command.args(arguments).env("XDG_STATE_HOME", home.path()).env("XDG_CONFIG_HOME", home.path());
+        let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        assert!(output.stdout.is_empty());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for variables in [
+        [("OMPI_COMM_WORLD_SIZE", "2"), ("OMPI_COMM_WORLD_RANK", "0")],
+        [("PMI_SIZE", "2"), ("PMI_RANK", "0")],
+    ] {
+        let (code, error) = started(&variables, &["train", "--headless"]);
+        assert_eq!((code, error.lines().count()), (Some(2), 1), "{error}");
+        assert!(error.contains("2 processes were started") && error.contains("--features mpi"), "{error}");
+        let others = [variables[0], (variables[1].0, "1")];
+        assert_eq!(started(&others, &["train", "--headless"]), (Some(0), String::new()), "one line for all");
+    }
+    assert!(!home.path().join("llamascape").exists());
+    assert_eq!(started(&[("OMPI_COMM_WORLD_SIZE", "2")], &["slice", "nobody"]).0, Some(2));
+}

@@ -33,7 +33,7 @@ fn knows_nothing_of(module: &str, others: &[&str]) {
 
 #[test]
 fn the_engine_knows_no_screen() {
-    for module in ["model", "train", "landscape", "predict", "run", "settings"] {
+    for module in ["ranks", "model", "train", "landscape", "predict", "run", "settings"] {
         knows_nothing_of(
             module,
             &[
@@ -61,6 +61,10 @@ fn the_screen_knows_no_tensors() {
 
 #[test]
 fn the_model_knows_no_training_and_training_knows_no_run() {
+    knows_nothing_of(
+        "ranks",
+        &["candle", "crate::model", "crate::train", "crate::landscape", "crate::run", "crate::settings"],
+    );
     knows_nothing_of("model", &["crate::train", "crate::landscape", "crate::run", "crate::settings"]);
     knows_nothing_of("train", &["crate::landscape", "crate::run", "crate::settings"]);
     knows_nothing_of("landscape", &["crate::run", "crate::settings"]);

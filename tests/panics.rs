@@ -8,9 +8,10 @@ mod example;
 use std::path::Path;
 
 use llamascape::protocol::{Outcome, ToScreen, VERSION};
+use llamascape::ranks::Ranks;
 use llamascape::run::client;
 use llamascape::run::dir::{RunDir, RunState};
-use llamascape::run::host::{Begin, Mode, host};
+use llamascape::run::host::{Begin, Mode, Work, host};
 use llamascape::run::journal::Logs;
 use llamascape::run::panics;
 use tempfile::TempDir;
@@ -31,9 +32,9 @@ fn an_engine_that_panics_tells_its_screens_and_leaves_a_report_with_the_run() {
             link
         }));
     };
-    let ended = host(&dir, &settings, Mode::Headless, Begin::New, Logs::default(), connect, &mut |_, _| {
-        panic!("out of\nluck")
-    });
+    let (mode, begin) = (Mode::Headless, Begin::New);
+    let work = Work { dir: &dir, settings: &settings, mode, begin, ranks: &Ranks::alone() };
+    let ended = host(&work, Logs::default(), connect, &mut |_, _| panic!("out of\nluck"));
     let error = ended.unwrap_err().to_string();
     assert!(error.starts_with("the engine panicked: out of\\nluck; "), "{error}");
     assert!(error.contains(dir.path().join("panic.txt").to_str().unwrap()), "{error}");

@@ -247,7 +247,7 @@ impl Subject {
         }
         let tokens_per_second = tokens as f64 / started.elapsed().as_secs_f64();
         let gflops = 6.0 * self.params.elements() as f64 * tokens_per_second / 1e9;
-        Ok(TrainReport { preset: self.preset.name, tokens_per_second, gflops, bytes: trainer.bytes() })
+        Ok(TrainReport { preset: self.preset.name, tokens_per_second, gflops, bytes: trainer.bytes(1) })
     }
 
     fn slice(&self, duration: Duration) -> anyhow::Result<SliceReport> {

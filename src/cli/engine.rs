@@ -8,8 +8,9 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::LogLevel;
+use crate::ranks::Ranks;
 use crate::run::dir::RunDir;
-use crate::run::host::{Begin, Mode, host};
+use crate::run::host::{Begin, Mode, Work, host};
 use crate::run::journal::Logs;
 use crate::settings::Settings;
 
@@ -66,7 +67,8 @@ impl Args {
             let logs = Logs { level: self.log_level.filter(), ..Logs::default() };
             let begin = Begin::of(self.from);
             let mode = if self.passing { Mode::Passing } else { Mode::ForScreens };
-            Ok(host(&dir, &settings, mode, begin, logs, ready, &mut |_, _| {})?)
+            let work = Work { dir: &dir, settings: &settings, mode, begin, ranks: &Ranks::alone() };
+            Ok(host(&work, logs, ready, &mut |_, _| {})?)
         });
         match result {
             // A screen that is connected has been told.

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use super::follow::Errand;
 use super::progress::Progress;
 use crate::export::surface::{Caption, Center, Surface, note};
 use crate::landscape::evaluator::{Losses, Objective};
 use crate::landscape::survey::{Control, Grid, Survey};
 use crate::protocol::{BatchInfo, PlaneInfo};
+use crate::ranks::Ranks;
 
 /// How often a partial result is written while it grows.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -56,6 +58,7 @@ impl Task {
                 }
             }
         }
+        grid.keep_pieces(self.most);
         // Captions may agree where directions or weights do not. A loss tells: that of the outermost known point.
         let columns = grid.alphas().len();
         let place = |index: usize| (grid.alphas()[index % columns], grid.betas()[index / columns]);
@@ -73,13 +76,15 @@ impl Task {
         Ok(())
     }
 
-    /// Evaluates what is missing; what is known by then goes to `save` now and then.
+    /// Evaluates what is missing, with the other processes of the job, which have the survey; what is known by then goes
+    /// to `save` now and then.
     pub(super) fn evaluate(
         &self,
         grid: &mut Grid,
         save: Option<&Path>,
         quiet: bool,
         interrupted: &AtomicBool,
+        ranks: &Ranks,
     ) -> anyhow::Result<Surface> {
         let Self { survey, middle, .. } = self;
         let center = survey.loss(middle.0, middle.1)?;
@@ -119,7 +124,8 @@ impl Task {
         };
         let go_on = || !interrupted.load(Ordering::Relaxed);
         let control = Control { go_on: &go_on, before: &|_| (), progress: &report };
-        grid.fill(survey, self.most, &control)?;
+        ranks.tell(&Errand::Evaluate)?;
+        grid.fill_with(ranks, survey, self.most, &control)?;
         let surface = Surface::new(caption(grid), grid);
         progress.end();
         Ok(surface)

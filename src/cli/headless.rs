@@ -8,12 +8,15 @@ use log::Level;
 use serde::Serialize;
 
 use super::LogLevel;
+use super::follow::Errand;
 use super::progress::Console;
 use crate::protocol::{Outcome, Phase, RunInfo, Status};
+use crate::ranks::Ranks;
 use crate::run::dir::RunDir;
-use crate::run::host::{Begin, Mode, Report, host};
+use crate::run::host::{Begin, HostError, Mode, Report, Work, host};
 use crate::run::journal::{Logs, printable};
 use crate::settings::Settings;
+use crate::train::trainer::together;
 use crate::ui::text;
 
 /// Time between two lines where they renew themselves, and where they stay.
@@ -22,7 +25,7 @@ const APART: Duration = Duration::from_secs(10);
 /// Lines of a run that is over sooner than that takes.
 const LINES: u64 = 20;
 
-/// Trains a run in this process to its end.
+/// Trains a run to its end, with the other processes of the job where there are some.
 pub(super) fn train(
     dir: &RunDir,
     settings: &Settings,
@@ -30,7 +33,9 @@ pub(super) fn train(
     log_level: LogLevel,
     json: bool,
     quiet: bool,
+    ranks: &Ranks,
 ) -> anyhow::Result<()> {
+    ranks.tell(&Errand::Train)?;
     let console = Arc::new(Console::new());
     let listener = Arc::clone(&console);
     let tell = move |level: Level, line: &str| {
@@ -45,7 +50,13 @@ pub(super) fn train(
             progress.show(info, status);
         }
     };
-    let report = host(dir, settings, Mode::Headless, begin, logs, |_| {}, show);
+    let work = Work { dir, settings, mode: Mode::Headless, begin, ranks };
+    let report = host(&work, logs, |_| {}, show);
+    if let Err(HostError::Panicked { .. }) = &report {
+        ranks.lose();
+    } else if !ranks.is_lost() {
+        together::end(ranks)?;
+    }
     if let (Some(progress), Ok(report)) = (&mut progress, &report) {
         progress.catch_up(&report.info, &report.status);
     }

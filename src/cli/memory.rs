@@ -4,6 +4,7 @@ use anyhow::bail;
 
 use crate::landscape::survey::Survey;
 use crate::model::memory::{available, size};
+use crate::ranks::Ranks;
 
 /// A number of bytes, such as `800M`, `2G` or `2GiB`.
 pub(super) fn parse(text: &str) -> Result<u64, String> {
@@ -22,9 +23,10 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "not a size such as 800M or 2G".to_owned())
 }
 
-/// What was asked for, or a third of what is free, in a container too.
-pub(super) fn budget(asked: Option<u64>) -> u64 {
-    asked.unwrap_or_else(|| available() / 3)
+/// What was asked for, or a third of what is free, in a container too, for all processes of this machine together.
+pub(super) fn budget(asked: Option<u64>, ranks: &Ranks) -> u64 {
+    let (_, processes) = ranks.on_node();
+    asked.unwrap_or_else(|| available() / 3 / processes as u64)
 }
 
 /// Fails with both numbers where something would take more than the budget.

@@ -13,6 +13,7 @@ mod engine;
 mod eval;
 mod evaluation;
 mod export;
+mod follow;
 mod headless;
 mod interrupt;
 mod keys;
@@ -46,6 +47,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, Value
 use log::LevelFilter;
 use rustix::io::Errno;
 
+use crate::ranks::{Launch, Ranks, RanksError};
 use crate::run::journal::printable;
 use crate::ui::text;
 use defaults::{Defaults, Table};
@@ -209,8 +211,12 @@ impl Cli {
         }
     }
 
-    /// The threads to compute with.
+    /// The threads to compute with, if this process is alone.
     pub fn threads(&self) -> usize {
+        self.asked_threads().unwrap_or_else(|| Ranks::alone().cores())
+    }
+
+    fn asked_threads(&self) -> Option<usize> {
         let asked = match &self.command {
             None => self.train.threads(),
             Some(Command::Train(args)) => args.threads(),
@@ -234,24 +240,64 @@ impl Cli {
                 | Command::Man(_),
             ) => None,
         };
-        let available = std::thread::available_parallelism().map_or(1, NonZero::get);
-        asked.map_or(available, NonZero::get)
+        asked.map(NonZero::get)
     }
 
-    /// Does what was asked for.
-    pub fn run(self) -> anyhow::Result<()> {
-        let threads = self.threads();
+    /// Meets the processes that a launcher has started beside this one, where the command knows what to do with them.
+    pub fn join(&self, launch: &Launch) -> anyhow::Result<Ranks> {
+        let takes_several = match &self.command {
+            Some(Command::Slice(_)) => true,
+            Some(Command::Train(args)) => args.headless,
+            None => self.train.headless,
+            Some(_) => false,
+        };
+        if launch.size() > 1 && !takes_several && Ranks::CAN_BE_SEVERAL {
+            let with = if self.name == "train" { " without --headless" } else { "" };
+            return Err(Usage::error(format!(
+                "{}{with} runs in one process, and {} were started; `slice` and `train --headless` take several",
+                self.name,
+                launch.size()
+            )));
+        }
+        Ranks::join(launch).map_err(|error| match error {
+            RanksError::NotBuilt(_) => Usage::error(error),
+            error => error.into(),
+        })
+    }
+
+    /// Does what was asked for, or what the first of several processes asks for.
+    pub fn run(self, ranks: &Ranks) -> anyhow::Result<()> {
+        let threads = self.asked_threads().unwrap_or_else(|| ranks.cores());
+        if !ranks.are_several() {
+            return self.dispatch(threads, ranks);
+        }
+        // The variables that `main` has set know nothing of the other processes of the machine.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        let ended = pool.map_err(anyhow::Error::from).and_then(|()| {
+            if ranks.is_first() { self.dispatch(threads, ranks) } else { follow::follow(ranks, threads) }
+        });
+        if ranks.is_first() {
+            if !ranks.is_lost() {
+                ranks.tell(&follow::Errand::End)?;
+            }
+        } else if ended.is_err() {
+            ranks.lose();
+        }
+        ended
+    }
+
+    fn dispatch(self, threads: usize, ranks: &Ranks) -> anyhow::Result<()> {
         match self.command {
             None if self.is_bare => start::start(self.train, threads, self.defaults.remapped.keys.training),
-            None => self.train.run(threads, self.defaults.remapped.keys.training),
-            Some(Command::Train(args)) => args.run(threads, self.defaults.remapped.keys.training),
+            None => self.train.run(threads, self.defaults.remapped.keys.training, ranks),
+            Some(Command::Train(args)) => args.run(threads, self.defaults.remapped.keys.training, ranks),
             Some(Command::Attach(args)) => args.run(self.defaults.remapped.keys.training),
             Some(Command::Replay(args)) => args.run(self.defaults.remapped.keys.training),
             Some(Command::Runs(args)) => args.run(),
             Some(Command::Export(args)) => args.run(),
             Some(Command::Eval(args)) => args.run(),
             Some(Command::Compare(args)) => args.run(threads, self.defaults.remapped.keys.comparison),
-            Some(Command::Slice(args)) => args.run(),
+            Some(Command::Slice(args)) => args.run(ranks),
             Some(Command::Probe(args)) => args.run(),
             Some(Command::Poster(args)) => args.run(),
             Some(Command::Wormhole(args)) => args.run(threads),

@@ -30,6 +30,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::device::{self, DeviceChoice};
 use crate::model::llama::Llama;
 use crate::protocol::BatchInfo;
+use crate::ranks::Ranks;
 use crate::run::comparison::PROMPT;
 use crate::theme::{Theme, rgb};
 
@@ -267,9 +268,8 @@ impl Args {
         let part = self.part(index);
         if self.resume {
             task.take_over(&part, &mut grid)?;
-            grid = whole_rows(&grid);
         }
-        let surface = task.evaluate(&mut grid, Some(&part), self.quiet, interrupted)?;
+        let surface = task.evaluate(&mut grid, Some(&part), self.quiet, interrupted, &Ranks::alone())?;
         surface.write(&part).context("--out")?;
         if !surface.caption.complete {
             bail!(
@@ -304,7 +304,8 @@ impl Args {
             self.selection.selection()?
         };
         let names = selection.names(params)?;
-        let (taken, budget) = (2 * bytes(params, &names) as u64, memory::budget(self.memory));
+        let (taken, budget) =
+            (2 * bytes(params, &names) as u64, memory::budget(self.memory, &Ranks::alone()));
         memory::check("the two directions", taken, budget)?;
         let plane = Plane::random(params, &names, seeds, self.normalization())?;
         directions::check(&plane)?;
@@ -384,21 +385,6 @@ impl Args {
     }
 }
 
-/// What is known of a grid in rows that are whole. A row that is evaluated anew is the same to the last bit as it would
-/// have been; a part of one might not be.
-fn whole_rows(grid: &Grid) -> Grid {
-    let mut whole = Grid::new(grid.alphas().to_vec(), grid.betas().to_vec());
-    for (row, points) in grid.points().chunks(grid.alphas().len().max(1)).enumerate() {
-        let known: Vec<_> = points.iter().flatten().collect();
-        if known.len() == points.len() {
-            for (column, losses) in known.into_iter().enumerate() {
-                whole.set(row, column, *losses);
-            }
-        }
-    }
-    whole
-}
-
 /// The colours of a theme: those of its first map, on its ground.
 fn colors(theme: &Theme) -> Colors {
     let palette = &theme.palette;
@@ -447,7 +433,6 @@ fn quoted(argument: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::landscape::evaluator::Losses;
 
     #[test]
     fn the_command_at_the_foot_is_what_was_typed_but_for_what_changes_nothing() {
@@ -455,15 +440,5 @@ mod tests {
             ["poster", "a/b.gguf", "--out", "x y.svg", "--text", "It's Paris", "--threads=3", "--resume"];
         let shown = command(typed.into_iter().map(str::to_owned));
         assert_eq!(shown, r"llamascape poster a/b.gguf --text 'It'\''s Paris'");
-    }
-
-    #[test]
-    fn only_whole_rows_are_gone_on_with() {
-        let mut grid = Grid::new(vec![0.0, 1.0], vec![0.0, 1.0]);
-        for (row, column) in [(0, 1), (1, 0), (1, 1)] {
-            grid.set(row, column, Losses { loss: 1.0, last: 1.0 });
-        }
-        let whole = whole_rows(&grid);
-        assert_eq!((whole.known(), whole.points()[2].is_some()), (2, true));
     }
 }

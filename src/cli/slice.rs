@@ -9,12 +9,12 @@ use anyhow::{Context, bail};
 use candle_core::{DType, Device};
 
 use super::choices::{MethodName, NormName, ObjectiveName};
-use super::directions;
 use super::evaluation::Task;
 use super::model::{self, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::{coordinates, grid, offset, ranges};
 use super::usage::Usage;
+use super::{directions, follow};
 use crate::export::surface::{Format, Lines, Surface, finite};
 use crate::export::writable;
 use crate::landscape::directions::{
@@ -27,6 +27,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::device::{self, DeviceChoice};
 use crate::model::llama::Llama;
 use crate::protocol::BatchInfo;
+use crate::ranks::Ranks;
 use crate::run::dir::RunDir;
 use crate::train::corpus::Batch;
 
@@ -131,7 +132,7 @@ impl Args {
     }
 
     /// Evaluates, and writes and prints what was asked for.
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, ranks: &Ranks) -> anyhow::Result<()> {
         // What takes minutes to compute should have a place to go.
         for (flag, path) in [("--out", &self.out), ("--save-directions", &self.save_directions)] {
             if let Some(path) = path {
@@ -166,7 +167,12 @@ impl Args {
         let checkpoint = model::open(&self.model, &device, self.quiet)?;
         let (batch, source) = self.batch.batch(&self.model, &checkpoint)?;
         let seeds = if line { [self.seeds[0]; 2] } else { [self.seeds[0], self.seeds[1]] };
-        let task = |seeds| self.task(&checkpoint, &batch, source, seeds, line, &device, &interrupted);
+        let task = |seeds| {
+            let task = self.task(&checkpoint, &batch, source, seeds, line, &device, &interrupted, ranks)?;
+            let of = (&checkpoint.config, &batch, task.objective);
+            let most = follow::give(ranks, &task.survey, of, &device, task.most, self.memory)?;
+            anyhow::Ok(Task { most, ..task })
+        };
         let mut grid = Grid::new(alphas, betas);
         let mut surface = {
             let task = task(seeds)?;
@@ -176,13 +182,13 @@ impl Args {
             if let Some(path) = self.out.as_deref().filter(|_| self.resume) {
                 task.take_over(path, &mut grid)?;
             }
-            task.evaluate(&mut grid, self.out.as_deref(), self.quiet, &interrupted)?
+            task.evaluate(&mut grid, self.out.as_deref(), self.quiet, &interrupted, ranks)?
         };
         if several && surface.caption.complete {
             let mut lines = vec![grid.loss()];
             for seed in &self.seeds[1..] {
                 let mut line = Grid::new(grid.alphas().to_vec(), grid.betas().to_vec());
-                let done = task([*seed; 2])?.evaluate(&mut line, None, self.quiet, &interrupted)?;
+                let done = task([*seed; 2])?.evaluate(&mut line, None, self.quiet, &interrupted, ranks)?;
                 if !done.caption.complete {
                     bail!(
                         "interrupted at line {} of {}: nothing is written",
@@ -218,12 +224,13 @@ impl Args {
         line: bool,
         device: &Device,
         interrupted: &Arc<AtomicBool>,
+        ranks: &Ranks,
     ) -> anyhow::Result<Task> {
         let Checkpoint { name, config, params, .. } = checkpoint;
         let llama = Llama::new(config, DType::F32, device)?;
         let objective = Objective::from(self.objective);
         let method = self.method.map(Method::from);
-        let budget = super::memory::budget(self.memory);
+        let budget = super::memory::budget(self.memory, ranks);
         let mut plane = match &self.load_directions {
             Some(path) => directions::load(path, checkpoint, self.grid.1 == 1, device)?,
             None if line => {
@@ -244,9 +251,8 @@ impl Args {
         if self.grid.1 > 1 {
             directions::check(&plane)?;
         }
-        let taken = 2 * plane.info().parameters * DType::F32.size_in_bytes() as u64;
         let survey = Survey::new(llama, params.clone(), plane, batch, objective, method, device)?;
-        let most = super::memory::points_at_once(&survey, "the directions", taken, budget)?;
+        let most = follow::points_at_once(&survey, budget)?;
         let batch =
             BatchInfo { tokens: batch.predicted(), sha256: batch.sha256(), source: source.to_owned() };
         let middle = (

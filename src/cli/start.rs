@@ -5,19 +5,20 @@ use jiff::Timestamp;
 use super::{attach, runs, screen, train};
 use crate::app::start::{Choice, Row};
 use crate::app::{Action, Bindings, Options};
+use crate::ranks::Ranks;
 use crate::run::dir::{RunDir, RunState, Summary, living};
 
 /// Asks which run, where a person could come back to one; a screen on it has these keys. Otherwise it trains.
 pub(super) fn start(train: train::Args, threads: usize, bindings: Bindings<Action>) -> anyhow::Result<()> {
     if train.is_headless() || rows().is_empty() {
-        return train.run(threads, bindings);
+        return train.run(threads, bindings, &Ranks::alone());
     }
     match screen::choose(train.look()?, rows)? {
         Choice::Run(folder) => {
             let options = Options { bindings, ..Options::default() };
             attach::come_back(&RunDir::open(&folder)?, train.look()?, options)
         }
-        Choice::New => train.run(threads, bindings),
+        Choice::New => train.run(threads, bindings, &Ranks::alone()),
         Choice::Nothing => Ok(()),
     }
 }

@@ -17,6 +17,7 @@ use crate::app::{Action, Bindings, Options};
 use crate::model::checkpoint::Place;
 use crate::model::device::DeviceChoice;
 use crate::protocol::OptimizerKind;
+use crate::ranks::Ranks;
 use crate::run::dir::{RunDir, name_from};
 use crate::run::host::Begin;
 use crate::run::journal;
@@ -143,7 +144,7 @@ pub(super) struct Args {
     paused: bool,
     /// Train in the foreground without a screen; chosen by itself when the output is no terminal
     #[arg(long)]
-    headless: bool,
+    pub(super) headless: bool,
     /// Without a screen: print one JSON object at the end
     #[arg(long)]
     json: bool,
@@ -266,8 +267,8 @@ impl Args {
         self.screen.look()
     }
 
-    /// Trains; a screen has these keys.
-    pub(super) fn run(self, threads: usize, bindings: Bindings<Action>) -> anyhow::Result<()> {
+    /// Trains, with the other processes of the job where there are some; a screen has these keys.
+    pub(super) fn run(self, threads: usize, bindings: Bindings<Action>, ranks: &Ranks) -> anyhow::Result<()> {
         let headless = self.is_headless();
         let look = self.look()?;
         if self.json && !headless {
@@ -287,7 +288,7 @@ impl Args {
             (dir, Begin::New, settings)
         };
         if headless {
-            return headless::train(&dir, &settings, begin, self.log_level, self.json, self.quiet);
+            return headless::train(&dir, &settings, begin, self.log_level, self.json, self.quiet, ranks);
         }
         let socket = start_engine(&dir, &settings, begin, self.log_level, false).inspect_err(|_| {
             if begin == Begin::New {

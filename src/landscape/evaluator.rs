@@ -12,6 +12,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Error, Result, bail};
+use serde::{Deserialize, Serialize};
 
 use super::moving::{Linear, Moving, Points, Staging, norm};
 use super::plane::Plane;
@@ -28,7 +29,7 @@ const LOGIT_ROWS: usize = 128;
 /// Tokens of the vocabulary whose logits are computed without asking whether to go on.
 const LOGIT_COLUMNS: usize = 8192;
 /// Which loss is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Objective {
     /// The mean over all predicted tokens.
     Mean,
@@ -47,7 +48,7 @@ impl Objective {
 }
 
 /// The losses of a point in nats.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
     /// Of the objective.
     pub loss: f64,

@@ -8,5 +8,6 @@ pub mod path;
 pub mod plane;
 pub mod probe;
 pub mod selection;
+pub mod shared;
 mod stack;
 pub mod survey;

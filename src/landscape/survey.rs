@@ -4,16 +4,18 @@ use std::sync::Mutex;
 
 use candle_core::{Device, Error, Result};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::evaluator::{Evaluator, Losses, Objective};
 use super::plane::Plane;
 use super::stack::Stack;
 use crate::model::llama::Llama;
 use crate::model::params::Params;
+use crate::ranks::{Crew, Outcome, Ranks};
 use crate::train::corpus::Batch;
 
 /// How the points of a slice are evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     /// Many points at once, whose weights share three matrices.
     Stack,
@@ -131,6 +133,17 @@ impl Survey {
         let first = losses.and_then(|losses| losses.first().copied());
         first.map(|losses| losses.loss).ok_or_else(|| Error::msg("no loss was computed"))
     }
+
+    fn work(&self, points: &[[f64; 2]], go_on: &dyn Fn() -> bool) -> Outcome<Vec<Losses>> {
+        self.losses(points, go_on).map_err(|error| error.to_string())
+    }
+
+    /// Evaluates the pieces of a grid that the first process deals, until there are no more.
+    pub fn help(&self, ranks: &Ranks, is_called: &dyn Fn() -> bool) -> Result<()> {
+        let work = |points: &Vec<[f64; 2]>, go_on: &dyn Fn() -> bool| self.work(points, go_on);
+        let crew = Crew { threads: rayon::current_num_threads(), work: &work };
+        ranks.help(&crew, is_called).map_err(Error::wrap)
+    }
 }
 
 /// What a filling grid asks and tells.
@@ -220,26 +233,53 @@ impl Grid {
         finer
     }
 
-    /// What is missing, coarse rows first, in pieces of nearly equal length and at most `most` points: rows and
-    /// columns. Rows that fill a third of a piece are cut for themselves, since points of one row are cheaper.
+    fn is_known(&self, (row, column): (usize, usize)) -> bool {
+        self.points[row * self.alphas.len() + column].is_some()
+    }
+
+    /// Forgets what is known of pieces that were left in the middle, as a file of another origin may have them, so
+    /// that all pieces are those of an evaluation that was never interrupted: which points are evaluated together
+    /// changes the last bits of their losses.
+    pub fn keep_pieces(&mut self, most: usize) {
+        for piece in self.cut(most, |_| true) {
+            if !piece.iter().all(|place| self.is_known(*place)) {
+                for (row, column) in piece {
+                    self.points[row * self.alphas.len() + column] = None;
+                }
+            }
+        }
+    }
+
+    /// What is missing, in pieces of at most `most` points: those of the whole grid where each is either known or
+    /// missing, so that what was interrupted goes on to the same numbers.
     fn pieces(&self, most: usize) -> Vec<Vec<(usize, usize)>> {
+        let mut whole = self.cut(most, |_| true);
+        let known = |piece: &[(usize, usize)]| piece.iter().filter(|place| self.is_known(**place)).count();
+        if whole.iter().all(|piece| [0, piece.len()].contains(&known(piece))) {
+            whole.retain(|piece| known(piece) == 0);
+            return whole;
+        }
+        self.cut(most, |place| !self.is_known(place))
+    }
+
+    /// The places that are `wanted`, coarse rows first, in pieces of nearly equal length and at most `most` points:
+    /// rows and columns. Rows that fill a third of a piece are cut for themselves, since points of one row are
+    /// cheaper.
+    fn cut(&self, most: usize, wanted: impl Fn((usize, usize)) -> bool) -> Vec<Vec<(usize, usize)>> {
         /// Pieces at least where rows are not kept apart, for as many threads.
         const PIECES: usize = 2;
         let mut order: Vec<usize> = (0..self.betas.len()).collect();
         // The more often a row's number is halved without a rest, the coarser the level it belongs to.
         order.sort_by_key(|row| std::cmp::Reverse(if *row == 0 { u32::MAX } else { row.trailing_zeros() }));
-        let missing = |row: &usize| {
-            let row = *row;
-            let columns = (0..self.alphas.len()).map(move |column| (row, column));
-            columns.filter(|(row, column)| self.points[row * self.alphas.len() + column].is_none())
+        let wanted = |row: &usize| -> Vec<(usize, usize)> {
+            (0..self.alphas.len()).map(|column| (*row, column)).filter(|place| wanted(*place)).collect()
         };
         let cut = |points: Vec<(usize, usize)>, most: usize| {
             let pieces = points.len().div_ceil(most.max(1)).max(1);
             let length = points.len().div_ceil(pieces).max(1);
             points.chunks(length).map(<[_]>::to_vec).collect::<Vec<_>>()
         };
-        let rows: Vec<Vec<(usize, usize)>> =
-            order.iter().map(|row| missing(row).collect()).filter(|row: &Vec<_>| !row.is_empty()).collect();
+        let rows: Vec<Vec<(usize, usize)>> = order.iter().map(wanted).filter(|row| !row.is_empty()).collect();
         let total: usize = rows.iter().map(Vec::len).sum();
         if rows.len() > 1 && 3 * total / rows.len() >= most {
             return rows.into_iter().flat_map(|row| cut(row, most)).collect();
@@ -269,6 +309,34 @@ impl Grid {
             }
             Ok(())
         })?;
+        Ok(self.known() == self.points.len())
+    }
+
+    /// The same with the threads of all processes of a job, of which the others have to [`help`](Survey::help). Their
+    /// number changes no bit either: the pieces are the same. None waits for `control.before`.
+    pub fn fill_with(
+        &mut self,
+        ranks: &Ranks,
+        survey: &Survey,
+        most: usize,
+        control: &Control,
+    ) -> Result<bool> {
+        if !ranks.are_several() {
+            return self.fill(survey, most, control);
+        }
+        let pieces = self.pieces(most);
+        let point = |(row, column): &(usize, usize)| [self.alphas[*column], self.betas[*row]];
+        let points: Vec<Vec<[f64; 2]>> =
+            pieces.iter().map(|piece| piece.iter().map(point).collect()).collect();
+        let work = |points: &Vec<[f64; 2]>, go_on: &dyn Fn() -> bool| survey.work(points, go_on);
+        let crew = Crew { threads: rayon::current_num_threads(), work: &work };
+        let dealt = ranks.deal(&points, &crew, control.go_on, &mut |number, losses: Vec<Losses>| {
+            for ((row, column), losses) in pieces[number].iter().zip(losses) {
+                self.set(*row, *column, losses);
+            }
+            (control.progress)(self);
+        });
+        dealt.map_err(Error::msg)?;
         Ok(self.known() == self.points.len())
     }
 }
@@ -329,6 +397,26 @@ mod tests {
         }
         assert!(grid.pieces(12).iter().all(|piece| rows(piece).len() == 1), "long rows are kept apart");
         assert_eq!(grid.pieces(100).len(), 2, "short rows are put together, for some threads");
+    }
+
+    #[test]
+    fn what_was_interrupted_goes_on_in_the_pieces_that_it_was_begun_in() {
+        for (columns, rows, most) in [(25, 9, 12), (7, 5, 43), (33, 1, 10)] {
+            let mut grid = Grid::new(evenly(-1.0, 1.0, columns), evenly(0.0, 1.0, rows));
+            let pieces = grid.pieces(most);
+            let (done, left): (Vec<_>, Vec<_>) =
+                pieces.into_iter().enumerate().partition(|(index, _)| index % 3 == 1);
+            for (row, column) in done.into_iter().flat_map(|(_, piece)| piece) {
+                grid.set(row, column, known(1.0));
+            }
+            let left: Vec<_> = left.into_iter().map(|(_, piece)| piece).collect();
+            assert_eq!(grid.pieces(most), left);
+            // A point that is known alone is of no use.
+            let (row, column) = left[0][0];
+            grid.set(row, column, known(1.0));
+            grid.keep_pieces(most);
+            assert_eq!(grid.pieces(most), left);
+        }
     }
 
     #[test]

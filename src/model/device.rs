@@ -56,6 +56,28 @@ pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     }
 }
 
+/// What another process has to open to compute on devices like this one.
+pub fn choice(device: &Device) -> DeviceChoice {
+    match device.location() {
+        candle_core::DeviceLocation::Cpu => DeviceChoice::Cpu,
+        candle_core::DeviceLocation::Cuda { gpu_id } => DeviceChoice::Cuda(gpu_id),
+        candle_core::DeviceLocation::Metal { .. } => DeviceChoice::Metal,
+    }
+}
+
+/// Opens the device for the process of this number among those of the machine. They share out its GPUs, unless one
+/// other than the first was asked for.
+pub fn open_nth(choice: DeviceChoice, nth: usize) -> Result<Device, DeviceError> {
+    match choice {
+        DeviceChoice::Cuda(0) => {
+            // Slurm may show each process a GPU of its own, as its first.
+            let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok().filter(|list| !list.is_empty());
+            cuda(visible.map_or(nth, |list| nth % list.split(',').count()))
+        }
+        choice => open(choice),
+    }
+}
+
 fn cuda(index: usize) -> Result<Device, DeviceError> {
     if !cfg!(feature = "cuda") {
         return Err(DeviceError::NotBuilt("cuda"));

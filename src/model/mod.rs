@@ -15,4 +15,5 @@ pub mod memory;
 pub mod ops;
 pub mod params;
 pub mod shapes;
+pub mod sharing;
 pub mod tokenizer;

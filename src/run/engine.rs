@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::activity::Activity;
 use super::board::Board;
 use super::dir::{RunDir, RunState, StateFile};
-use super::host::Mode;
+use super::host::{Mode, Work};
 use super::input::Input;
 use super::journal::NOTICE;
 use super::kept::{Kept, State};
@@ -27,6 +27,7 @@ use super::standing::Standing;
 use crate::model::memory::available;
 use crate::model::params::Params;
 use crate::protocol::{Command, Outcome, Phase, Status, probe, wormhole};
+use crate::ranks::Ranks;
 use crate::settings::{HIGHEST_RATE, Settings, SliceEvery};
 use crate::train::resume::Best;
 use crate::train::trainer::{StepReport, Trainer};
@@ -47,6 +48,7 @@ pub struct Engine<'a> {
     dir: &'a RunDir,
     mode: Mode,
     settings: Settings,
+    ranks: &'a Ranks,
     last_step: Option<u64>,
     slice_every: SliceEvery,
     trainer: Trainer,
@@ -75,17 +77,16 @@ pub struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     /// An engine whose trainer is where the run begins or goes on.
-    #[expect(clippy::too_many_arguments, reason = "called once, by the host, with all that it has gathered")]
     pub fn new(
-        dir: &'a RunDir,
-        mode: Mode,
-        settings: Settings,
+        work: &Work<'a>,
         prepared: Prepared,
         board: Arc<Board>,
         viewers: Arc<AtomicU32>,
         state: StateFile,
         started: Instant,
     ) -> std::io::Result<Self> {
+        let Work { dir, mode, ranks, .. } = *work;
+        let settings = work.settings.clone();
         let trainer = prepared.trainer;
         let headless = mode == Mode::Headless;
         let last_step = settings.last_step(headless);
@@ -106,6 +107,7 @@ impl<'a> Engine<'a> {
         Ok(Self {
             dir,
             mode,
+            ranks,
             held_out: resumed.and_then(|state| Some((state.progress.step, state.eval_loss?))),
             trainer,
             reader: Reader::new(Arc::clone(&board), prepared.tokenizer, prepared.prompt),
@@ -166,6 +168,9 @@ impl<'a> Engine<'a> {
     }
 
     fn next(&mut self, inbox: &Receiver<Input>) -> Next {
+        if self.trainer.is_called_off() {
+            return Next::End;
+        }
         let trains = self.activity.trains();
         let watched = self.viewers.load(Ordering::Relaxed) > 0;
         loop {
@@ -316,7 +321,7 @@ impl<'a> Engine<'a> {
         self.keep();
         let before = self.weights_for_sharpness();
         let begun = Instant::now();
-        let report = match self.trainer.step() {
+        let report = match self.trainer.step_with(self.ranks) {
             Ok(report) => report,
             Err(error) => return self.refuse(&error.to_string()),
         };

@@ -18,6 +18,7 @@ use super::panics;
 use super::prepare::{PrepareError, announce, prepare};
 use super::server::{Server, Shared};
 use crate::protocol::{Outcome, Phase, RunInfo, Stage, Status, count};
+use crate::ranks::Ranks;
 use crate::settings::Settings;
 
 /// How an engine is run.
@@ -98,6 +99,21 @@ impl Begin {
     }
 }
 
+/// What an engine is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// The run's folder.
+    pub dir: &'a RunDir,
+    /// What the run is made with.
+    pub settings: &'a Settings,
+    /// How the engine is run.
+    pub mode: Mode,
+    /// Where the run begins.
+    pub begin: Begin,
+    /// Who takes its steps. The others have to follow.
+    pub ranks: &'a Ranks,
+}
+
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -111,19 +127,17 @@ pub struct Report {
     pub outcome: Outcome,
 }
 
-/// Runs the engine of `dir` to its end. `ready` is called with the socket's path once screens can connect;
+/// Runs an engine to its end. `ready` is called with the socket's path once screens can connect;
 /// `watch` with every new status; `logs` says what is logged. A new run that can't be prepared leaves no folder behind;
-/// an old one stays as it is, and takes on other `settings` only once it can go on with them. Screens are told of a
+/// an old one stays as it is, and takes on other settings only once it can go on with them. Screens are told of a
 /// panic, too.
 pub fn host(
-    dir: &RunDir,
-    settings: &Settings,
-    mode: Mode,
-    begin: Begin,
+    work: &Work,
     logs: Logs,
     ready: impl FnOnce(&Path),
     watch: &mut dyn FnMut(&RunInfo, &Status),
 ) -> Result<Report, HostError> {
+    let Work { dir, settings, mode, begin, .. } = *work;
     let started = Instant::now();
     let _lock = dir.lock()?;
     panics::concern(&settings.name, Some(dir.path()));
@@ -163,8 +177,7 @@ pub fn host(
     dir.write_socket(&socket)?;
     ready(&socket);
 
-    let engine =
-        Hosted { dir, settings, mode, begin, board: &board, viewers, inputs, inbox: &inbox, started };
+    let engine = Hosted { work, board: &board, viewers, inputs, inbox: &inbox, started };
     let report = catch_unwind(AssertUnwindSafe(|| engine.run(state, info, watch)));
     let report = report.unwrap_or_else(|panic| {
         let message = printable(panics::message(&*panic));
@@ -195,10 +208,7 @@ pub fn host(
 
 /// A run whose socket is open.
 struct Hosted<'a> {
-    dir: &'a RunDir,
-    settings: &'a Settings,
-    mode: Mode,
-    begin: Begin,
+    work: &'a Work<'a>,
     board: &'a Arc<Board>,
     viewers: Arc<AtomicU32>,
     inputs: mpsc::Sender<Input>,
@@ -214,7 +224,8 @@ impl Hosted<'_> {
         mut info: RunInfo,
         watch: &mut dyn FnMut(&RunInfo, &Status),
     ) -> Result<Report, HostError> {
-        let Self { dir, settings, mode, begin, board, viewers, inputs, inbox, started } = self;
+        let Self { work, board, viewers, inputs, inbox, started } = self;
+        let Work { dir, settings, mode, begin, ranks } = *work;
         let io = |what: &str| {
             let what = what.to_owned();
             move |source| HostError::Io { what, source }
@@ -224,7 +235,7 @@ impl Hosted<'_> {
         }
         let mut status = first_status(settings);
         let from = if let Begin::From(step) = begin { Some(dir.checkpoint(step)) } else { None };
-        let prepared = prepare(settings, dir.path(), from.as_deref(), &mut |stages: &[Stage]| {
+        let prepared = prepare(settings, dir.path(), from.as_deref(), ranks, &mut |stages: &[Stage]| {
             status.phase = Phase::Preparing(stages.to_vec());
             status.seconds = started.elapsed().as_secs_f64();
             board.set_status(status.clone());
@@ -239,9 +250,8 @@ impl Hosted<'_> {
             // The engine has ended where nobody listens.
             let _ = inputs.send(Input::Slice(report));
         };
-        let engine =
-            Engine::new(dir, mode, settings.clone(), prepared, Arc::clone(board), viewers, state, started)
-                .map_err(io("the metrics in the run's folder"))?;
+        let engine = Engine::new(work, prepared, Arc::clone(board), viewers, state, started)
+            .map_err(io("the metrics in the run's folder"))?;
         let engine = engine.with_slicer(report).map_err(io("the thread for slices"))?;
         if begin != Begin::New {
             dir.write_settings(settings)?;

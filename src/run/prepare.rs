@@ -16,6 +16,7 @@ use crate::model::params::Params;
 use crate::model::tokenizer::{self, Tokenizer};
 use crate::predict::Prompt;
 use crate::protocol::{RunInfo, Stage};
+use crate::ranks::Ranks;
 use crate::settings::{DataSource, ModelSource, Precision, Settings};
 use crate::train::corpus::{Batch, Corpus, CorpusError};
 use crate::train::documents::{Document, read_documents};
@@ -172,11 +173,13 @@ impl Stages<'_> {
     }
 }
 
-/// Prepares a run, from the checkpoint `from` if there is one; `show` is told of the progress.
+/// Prepares a run, from the checkpoint `from` if there is one; `show` is told of the progress. Its steps will be taken
+/// with all processes of `ranks`.
 pub fn prepare(
     settings: &Settings,
     folder: &Path,
     from: Option<&Path>,
+    ranks: &Ranks,
     show: &mut dyn FnMut(&[Stage]),
 ) -> Result<Prepared, PrepareError> {
     let device = device::open(settings.device)?;
@@ -196,6 +199,9 @@ pub fn prepare(
     info.model = model.name;
     info.parameters = model.params.elements() as u64;
     info.device = device::describe(&device, settings.threads);
+    if ranks.are_several() {
+        info.device = format!("{} processes, {} each", ranks.size(), info.device);
+    }
 
     stages.progress(3, 0.0, "");
     let tokenizer = model.tokenizer;
@@ -252,7 +258,7 @@ pub fn prepare(
     let trained = |name: &str| !frozen.is_match(name);
     let mut trainer =
         Trainer::new(llama, model.params, trained, objective, recipe, &device, settings.threads)?;
-    check_memory(&trainer, info.parameters * size_of::<f32>() as u64)?;
+    check_memory(&trainer, info.parameters * size_of::<f32>() as u64, ranks)?;
     let state = match (model.resumed, from) {
         (Some((snapshot, state)), Some(path)) => {
             if state.data_sha256 != data_sha256 {
@@ -267,13 +273,19 @@ pub fn prepare(
         }
         _ => None,
     };
-    stages.progress(3, 1.0, format!("{detail}, {:.0} MB for training", trainer.bytes() as f64 / 1e6));
+    stages.progress(
+        3,
+        1.0,
+        format!("{detail}, {:.0} MB for training", trainer.bytes(ranks.size()) as f64 / 1e6),
+    );
     Ok(Prepared { trainer, tokenizer, chat: model.chat, prompt, info, data_sha256, state })
 }
 
-/// Refuses what no memory holds: what is not there is not noticed before the process is killed.
-fn check_memory(trainer: &Trainer, weights: u64) -> Result<(), PrepareError> {
-    let needed = (trainer.bytes() as u64).saturating_sub(weights);
+/// Refuses what no memory holds: what is not there is not noticed before the process is killed. The processes of this
+/// machine share its memory.
+fn check_memory(trainer: &Trainer, weights: u64, ranks: &Ranks) -> Result<(), PrepareError> {
+    let (_, here) = ranks.on_node();
+    let needed = (trainer.bytes(ranks.size()) as u64).saturating_mul(here as u64).saturating_sub(weights);
     let available = available();
     if trainer.device().is_cpu() && needed > available {
         return Err(PrepareError::Memory { needed, available });

@@ -173,7 +173,7 @@ mod tests {
         assert!(matches!(at("~/a.txt", None), Err(ExportError::NoHome)));
         let nowhere = folder.path().join("nowhere/a.txt");
         let error = at(nowhere.to_str().unwrap(), None).unwrap_err().to_string();
-        assert!(error.starts_with("No such file") && error.ends_with("nowhere/a.txt"), "{error}");
+        assert!(error.starts_with("there is no folder") && error.ends_with("nowhere/a.txt"), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
 }

@@ -19,7 +19,7 @@ pub struct Composed<'a> {
 
 impl Composed<'_> {
     /// The mean loss over the `tokens` that these batches predict, a scalar on the device, and its gradient in
-    /// f32. Nothing is read back.
+    /// f32. Nothing is read back. Batches without one of those tokens have a gradient of 0.
     pub fn gradient(
         &self,
         vars: &Vars,
@@ -60,6 +60,12 @@ impl Composed<'_> {
         }
         match sum {
             Some(sum) => Ok(sum),
+            None if tokens > 0 => {
+                let zeros = vars.iter().zip(self.trained).map(|((_, var), trained)| {
+                    trained.then(|| var.as_detached_tensor().zeros_like()).transpose()
+                });
+                Ok((Tensor::zeros((), DType::F32, device)?, zeros.collect::<Result<_>>()?))
+            }
             None => bail!("a step needs a token to predict"),
         }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use candle_core::{Device, Result as CandleResult, Tensor};
 use rand_chacha::rand_core::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::model::gaussian::generator;
 use crate::model::ops::IGNORED;
@@ -192,7 +193,7 @@ fn below(generator: &mut impl Rng, bound: usize) -> usize {
 }
 
 /// The tokens of one row.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Row {
     tokens: Vec<u32>,
     /// Which of them are not to be predicted; empty where all are.
@@ -209,7 +210,7 @@ impl Row {
 }
 
 /// Rows of equal length: each token but the first of a row is predicted from those before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     rows: Vec<Row>,
 }
@@ -236,6 +237,16 @@ impl Batch {
     /// Its rows, so many at a time.
     pub fn parts(&self, rows: usize) -> impl Iterator<Item = Self> {
         self.rows.chunks(rows.max(1)).map(|rows| Self { rows: rows.to_vec() })
+    }
+
+    /// The rows of all these batches that fall to process `rank` of `size`, in batches that take as much less memory;
+    /// none where there are fewer rows than processes.
+    pub fn portion(batches: &[Self], rank: usize, size: usize) -> Vec<Self> {
+        let rows: Vec<&Row> = batches.iter().flat_map(|batch| &batch.rows).collect();
+        let largest = batches.iter().map(|batch| batch.rows.len()).max().unwrap_or(0);
+        let own = &rows[rows.len() * rank / size..rows.len() * (rank + 1) / size];
+        let batch = |rows: &[&Row]| Self { rows: rows.iter().copied().cloned().collect() };
+        own.chunks(largest.div_ceil(size).max(1)).map(batch).collect()
     }
 
     /// The same with only the last token of each row to be predicted.
@@ -373,6 +384,21 @@ mod tests {
         assert!(matches!(none.check(2), Err(CorpusError::NoAnswers)));
         assert!(corpus.check(2).is_ok());
         assert_ne!(corpus.sha256(), Corpus::new([vec![1, 2, 3, 4], vec![5, 6, 7], vec![8, 9]]).sha256());
+    }
+
+    #[test]
+    fn every_row_of_a_step_falls_to_one_process() {
+        let batches = [corpus().batch(1, 1, 5, 8), corpus().batch(1, 2, 5, 8)];
+        let all: Vec<&[u32]> = batches.iter().flat_map(Batch::rows).collect();
+        for size in [1, 2, 3, 7, 16] {
+            let portions: Vec<Vec<Batch>> =
+                (0..size).map(|rank| Batch::portion(&batches, rank, size)).collect();
+            let dealt: Vec<&[u32]> = portions.iter().flatten().flat_map(Batch::rows).collect();
+            assert_eq!(dealt, all, "{size} processes");
+            let most = portions.iter().flatten().map(|batch| batch.rows().len()).max();
+            assert_eq!(most, Some(5_usize.div_ceil(size)));
+        }
+        assert_eq!(Batch::portion(&batches, 0, 1), batches);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The trainer: one optimizer step at a time, each a function of the seed and the step's number.
 
+pub mod together;
+
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,8 @@ use crate::model::llama::Llama;
 use crate::model::ops::square_sums;
 use crate::model::params::{Params, Vars};
 use crate::protocol::{LayerNorm, OptimizerKind};
+use crate::ranks::Ranks;
+use together::Together;
 
 /// Why a step could not be taken. The weights are those before it.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +144,8 @@ pub struct Trainer {
     tokens: u64,
     /// Times that the weights were moved by hand.
     moves: u64,
+    /// What it knows of those in other processes.
+    together: Together,
 }
 
 /// What computes the gradients.
@@ -237,6 +243,7 @@ impl Trainer {
             step: 0,
             tokens: 0,
             moves: 0,
+            together: Together::default(),
         })
     }
 
@@ -304,6 +311,7 @@ impl Trainer {
 
     /// Goes on with another optimizer, its moments empty.
     pub fn set_optimizer(&mut self, kind: OptimizerKind) {
+        self.has_changed();
         self.optimizer = Optimizer::new(kind, self.recipe.weight_decay, self.recipe.clip);
     }
 
@@ -314,11 +322,18 @@ impl Trainer {
 
     /// Takes one step.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
+        self.step_with(&Ranks::alone())
+    }
+
+    /// Takes one step together with the other processes of a job, which have to [follow](together::follow).
+    pub fn step_with(&mut self, ranks: &Ranks) -> Result<StepReport, TrainError> {
         let step = self.step + 1;
         let batches = self.batches(step);
         let tokens = batches.iter().map(Batch::predicted).sum();
         let learning_rate = self.learning_rate();
-        let norms = self.descend(&batches, tokens, learning_rate).map_err(|refusal| match refusal {
+        let norms = self.hand_out(ranks, batches, tokens, learning_rate).map_err(Refusal::Candle);
+        let norms = norms.and_then(|batches| self.descend(ranks, &batches, tokens, learning_rate));
+        let norms = norms.map_err(|refusal| match refusal {
             Refusal::Candle(source) => TrainError::Candle { step, source },
             refusal => TrainError::NotFinite { step, what: self.first_bad(&refusal) },
         })?;
@@ -334,8 +349,20 @@ impl Trainer {
         (0..batches).map(batch).collect()
     }
 
-    /// Descends the mean loss of these batches, which predict so many tokens.
-    fn descend(&mut self, batches: &[Batch], tokens: usize, rate: f64) -> Result<StepNorms, Refusal> {
+    /// Notes that the state is another one than the last step has left.
+    fn has_changed(&mut self) {
+        self.together.is_told = false;
+    }
+
+    /// Descends the mean loss of these batches and of those of the other processes, which predict so many tokens
+    /// together.
+    fn descend(
+        &mut self,
+        ranks: &Ranks,
+        batches: &[Batch],
+        tokens: usize,
+        rate: f64,
+    ) -> Result<StepNorms, Refusal> {
         match &mut self.gradients {
             Gradients::Host(backprop) => {
                 let params = self.vars.detached();
@@ -345,13 +372,15 @@ impl Trainer {
                     .zip(batches)
                     .map(|((inputs, targets), batch)| Texts { inputs, targets, seq: batch.seq() })
                     .collect();
-                let loss = backprop.gradient(&params, &texts, (tokens as f32).recip())?;
+                let loss = backprop.gradient(&params, &texts, (tokens as f32).recip());
+                let loss = self.together.sum(ranks, loss, backprop.gradients_mut())?;
                 let gradient = Gradient::Host { loss: loss / tokens as f64, tensors: backprop.gradients() };
                 backprop.pool().install(|| self.optimizer.step(&self.vars, &gradient, rate))
             }
             Gradients::Device(llama) => {
                 let source = Composed { llama, trained: &self.trained, dtype: self.recipe.dtype };
-                let (loss, tensors) = source.gradient(&self.vars, batches, tokens, &self.device)?;
+                let computed = source.gradient(&self.vars, batches, tokens, &self.device);
+                let (loss, tensors) = self.together.sum_tensors(ranks, computed)?;
                 self.optimizer.step(&self.vars, &Gradient::Device { loss, tensors }, rate)
             }
         }
@@ -438,6 +467,7 @@ impl Trainer {
         let Snapshot { progress, params, moments } = snapshot;
         let mut optimizer = Optimizer::new(progress.optimizer, self.recipe.weight_decay, self.recipe.clip);
         optimizer.restore(&self.vars, &self.trained, progress.optimizer_updates, moments)?;
+        self.has_changed();
         for (name, var) in self.vars.iter() {
             let tensor = params.get(name).ok_or_else(|| format!("{name} is missing"))?;
             let set = tensor.to_device(var.device()).and_then(|tensor| var.set(&tensor));
@@ -492,15 +522,15 @@ impl Trainer {
         trained.map(|((_, var), _)| var.elem_count()).sum()
     }
 
-    /// Bytes that training holds besides what is drawn and shown: weights, gradients, moments, and activations
-    /// on the CPU.
-    pub fn bytes(&self) -> usize {
+    /// Bytes that training holds besides what is drawn and shown, in each of so many processes: weights, gradients,
+    /// moments, and on the CPU the activations of its share of the rows.
+    pub fn bytes(&self, processes: usize) -> usize {
         let (rows, context) = match &self.objective {
             Objective::Corpus { rows, context, .. } => (*rows, *context),
             Objective::Text(batch) => (batch.rows().len(), batch.seq()),
         };
         let activations = match &self.gradients {
-            Gradients::Host(_) => backprop::bytes(self.llama.config(), rows, context),
+            Gradients::Host(_) => backprop::bytes(self.llama.config(), rows.div_ceil(processes), context),
             Gradients::Device(_) => 0,
         };
         let all: usize = self.vars.iter().map(|(_, var)| var.elem_count()).sum();

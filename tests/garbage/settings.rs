@@ -118,7 +118,9 @@ fn settings(dice: &mut Dice) -> Vec<u8> {
     let mut text = String::new();
     for (table, lines) in tables {
         text += &format!("[{table}]\n");
-        lines.into_iter().for_each(|(key, value)| text += &format!("{key} = {value}\n"));
+        for (key, value) in lines {
+            text += &format!("{key} = {value}\n");
+        }
     }
     if dice.one_in(4) { dice.spoil(text.as_bytes()) } else { text.into_bytes() }
 }

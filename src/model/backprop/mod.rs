@@ -81,6 +81,11 @@ impl Backprop {
         &self.gradients
     }
 
+    /// The same, to be changed: added to those of other processes.
+    pub fn gradients_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.gradients.iter_mut().flatten().map(Vec::as_mut_slice)
+    }
+
     /// The gradients, to take along.
     pub fn into_gradients(self) -> Vec<Option<Vec<f32>>> {
         self.gradients
@@ -118,9 +123,14 @@ impl Backprop {
     }
 
     /// Computes the gradients of `scale` times the sum of the losses of all batches, and returns that sum without the
-    /// factor. One batch after another goes through the model, so more of them take no more memory.
+    /// factor. One batch after another goes through the model, so more of them take no more memory. Without a batch
+    /// the gradients are 0.
     pub fn gradient(&mut self, params: &Params, batches: &[Texts], scale: f32) -> Result<f64> {
         let Self { shape, layout, pool, shards, transposed, gradients } = self;
+        if batches.is_empty() {
+            gradients.iter_mut().flatten().for_each(|gradient| gradient.fill(0.0));
+            return Ok(0.0);
+        }
         let tokens = batches.iter().map(|texts| texts.inputs.len()).max().unwrap_or(0);
         let opened = Opened::of(layout, params, tokens, transposed, pool)?;
         let weights = opened.weights();

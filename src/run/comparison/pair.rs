@@ -9,6 +9,7 @@ use crate::model::chat::{ChatError, ChatTemplate};
 use crate::model::checkpoint::{self, Place};
 use crate::model::device::DeviceChoice;
 use crate::protocol::OptimizerKind;
+use crate::ranks::Ranks;
 use crate::run::dir::{RunError, cache_folder};
 use crate::run::prepare::{ANSWER, PrepareError, prepare};
 use crate::run::source::Source;
@@ -146,7 +147,7 @@ fn train(
     show: &mut dyn FnMut(String, f32),
 ) -> Result<(), PairError> {
     show("getting ready".to_owned(), 0.01);
-    let prepared = prepare(settings, folder, None, &mut |_| {})?;
+    let prepared = prepare(settings, folder, None, &Ranks::alone(), &mut |_| {})?;
     let mut trainer: Trainer = prepared.trainer;
     let steps = settings.steps.unwrap_or(PRETRAINING);
     while trainer.steps_taken() < steps {
