@@ -10,8 +10,9 @@ use std::path::Path;
 use llamascape::protocol::{Outcome, ToScreen, VERSION};
 use llamascape::run::client;
 use llamascape::run::dir::{RunDir, RunState};
-use llamascape::run::host::{Begin, Mode, host};
+use llamascape::run::host::{Begin, host};
 use llamascape::run::journal::Logs;
+use llamascape::run::mode::Mode;
 use llamascape::run::panics;
 use tempfile::TempDir;
 

@@ -9,10 +9,12 @@ use serde::Serialize;
 
 use super::LogLevel;
 use super::progress::Console;
+use crate::escape::printable;
 use crate::protocol::{Outcome, Phase, RunInfo, Status};
 use crate::run::dir::RunDir;
-use crate::run::host::{Begin, Mode, Report, host};
-use crate::run::journal::{Logs, printable};
+use crate::run::host::{Begin, Report, host};
+use crate::run::journal::Logs;
+use crate::run::mode::Mode;
 use crate::settings::Settings;
 use crate::ui::text;
 

@@ -171,12 +171,11 @@ fn spoilt_metrics_are_passed_over() {
         |dice| lines(dice, &metrics_line()),
         |bytes| {
             fs::write(&path, bytes).unwrap();
-            let read = || -> std::io::Result<()> {
-                for line in metrics::lines(&path)? {
+            let read = || {
+                metrics::read(&path, |line| {
                     metrics::layers(&line);
                     metrics::point(&line);
-                }
-                Ok(())
+                })
             };
             reads(bytes.len(), read).unwrap();
         },
