@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`ranks`] | the processes of one job, on one machine or many | |
 //! | [`protocol`] | everything that crosses between engine and screen: plain data | |
+//! | [`escape`] | text that is safe for a terminal | |
 //! | [`model`] | the Llama, its parameters, tokenizer and checkpoints | `protocol` `ranks` |
 //! | [`train`] | corpus, batches, optimizer, schedule, trainer | `model` `protocol` `ranks` |
 //! | [`landscape`] | planes through the weights and the loss on them | `model` `protocol` `ranks` `train` |
@@ -16,11 +17,11 @@
 //! | [`settings`] | what a run is made with | `model` `protocol` `train` |
 //! | [`theme`] | colours and borders | |
 //! | [`export`] | results as files that other programs read | `landscape` `model` `protocol` `theme` |
-//! | [`run`] | the run's folder, the engine, and the socket screens connect to | `export` `generate` `landscape` `model` `predict` `protocol` `ranks` `settings` `train` |
+//! | [`run`] | the run's folder, the engine, and the socket screens connect to | `escape` `export` `generate` `landscape` `model` `predict` `protocol` `ranks` `settings` `train` |
 //! | [`app`] | what a screen knows, and how keys and frames change it | `protocol` |
-//! | [`ui`] | the picture of an [`app::App`] | `app` `protocol` `theme` |
+//! | [`ui`] | the picture of an [`app::App`] | `app` `escape` `protocol` `theme` |
 //! | [`terminal`] | the loop of a screen in a real terminal, and the files that are exported from it | `app` `export` `protocol` `run` `theme` `ui` |
-//! | [`cli`] | one file a command | `app` `export` `generate` `landscape` `model` `predict` `protocol` `ranks` `run` `settings` `terminal` `theme` `train` `ui` |
+//! | [`cli`] | one file a command | `app` `escape` `export` `generate` `landscape` `model` `predict` `protocol` `ranks` `run` `settings` `terminal` `theme` `train` `ui` |
 //!
 //! The modules inside these that have folders of their own:
 //!
@@ -53,6 +54,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod escape;
 pub mod export;
 pub mod generate;
 pub mod landscape;

@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 pub use history::{History, Point};
 pub use thinned::{AtStep, Thinned};
 
-/// The version both sides must share. It changes whenever a type in this file does.
+/// The version both sides must share. It changes whenever a type does that passes through the socket: those in this
+/// file and in its modules, but for the comparison, whose two sides are one process.
 pub const VERSION: u32 = 7;
 
 /// What a screen says to the engine.

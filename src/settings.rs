@@ -85,6 +85,15 @@ pub const HIGHEST_RATE: f64 = 1e6;
 /// Steps of a run without a screen that says nothing else.
 pub const HEADLESS_STEPS: u64 = 1000;
 
+/// What [`is_name`] wants, for people.
+pub const NAME: &str = "1 to 40 letters, digits, -, _ and ., and begins with none of - and .";
+
+/// Whether a run can be called so: a name becomes part of a path and of what the screen shows.
+pub fn is_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=40).contains(&text.len()) && !text.starts_with(['.', '-']) && text.chars().all(fits)
+}
+
 impl Settings {
     /// Fails with what no run can be made with: the file is there for people to change.
     pub fn check(&self) -> Result<(), String> {
@@ -116,9 +125,8 @@ impl Settings {
         {
             return Err(format!("{name} is {value}: it is a number from 0 to {most:e}"));
         }
-        if self.name.is_empty() || !self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        {
-            return Err("name is no name of letters, digits, -, _ and .".to_owned());
+        if !is_name(&self.name) {
+            return Err(format!("name is no name: it is {NAME}"));
         }
         Ok(())
     }

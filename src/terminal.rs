@@ -42,7 +42,7 @@ pub use svg::{Ground, svg};
 pub use touring::tour;
 pub use training::show;
 
-/// Frames a second at most: where the terminal is near, and over SSH.
+/// The time between two frames at least: where the terminal is near, and over SSH.
 const NEAR: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_millis(150);
 /// The same soon after a key or a click, whose answer may be the engine's.

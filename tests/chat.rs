@@ -50,7 +50,10 @@ fn the_last_word_begins_the_answer_behind_the_template() {
 #[test]
 fn a_template_may_ask_for_the_date() {
     let template = template("{{ strftime_now('%Y') }} {{ messages[0].content }}").unwrap();
-    assert_eq!(template.render("Hi").unwrap(), format!("{} Hi", jiff::Zoned::now().year()));
+    let year = || format!("{} Hi", jiff::Zoned::now().year());
+    // A year may end meanwhile.
+    let (before, said, after) = (year(), template.render("Hi").unwrap(), year());
+    assert!([before, after].contains(&said), "{said}");
 }
 
 #[test]

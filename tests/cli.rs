@@ -3,23 +3,16 @@
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 fn llamascape(home: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_llamascape"))
-        .args(arguments)
-        .env("XDG_STATE_HOME", home)
-        .env("XDG_RUNTIME_DIR", home)
-        .env("XDG_CONFIG_HOME", home)
-        .env("HF_HOME", home.join("huggingface"))
-        .env("HF_HUB_OFFLINE", "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    program::llamascape(home, arguments).output().unwrap()
 }
 
 fn fixture(name: &str) -> String {
@@ -88,7 +81,7 @@ fn every_bad_input_gets_one_line_that_says_what_and_where() {
 #[test]
 fn a_persons_theme_that_is_wrong_is_named_with_its_file() {
     let home = TempDir::new().unwrap();
-    let themes = home.path().join("llamascape/themes");
+    let themes = home.path().join("config/llamascape/themes");
     std::fs::create_dir_all(&themes).unwrap();
     std::fs::write(themes.join("mine.toml"), "[palette]\n\"ac\\u001b[2Jent\" = \"red\"\n").unwrap();
     let output = llamascape(home.path(), &["train", "--theme", "mine"]);
@@ -394,9 +387,8 @@ fn shells_get_their_completions_and_packagers_their_pages() {
 fn a_program_without_mpi_does_not_run_several_times_over() {
     let home = TempDir::new().unwrap();
     let started = |variables: &[(&str, &str)], arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_llamascape"));
-        command.args(arguments).env("XDG_STATE_HOME", home.path()).env("XDG_CONFIG_HOME", home.path());
-        let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        let mut command = program::llamascape(home.path(), arguments);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
         assert!(output.stdout.is_empty());
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
@@ -412,4 +404,28 @@ fn a_program_without_mpi_does_not_run_several_times_over() {
     }
     assert!(!home.path().join("llamascape").exists());
     assert_eq!(started(&[("OMPI_COMM_WORLD_SIZE", "2")], &["slice", "nobody"]).0, Some(2));
+}
+
+#[test]
+fn points_a_side_that_no_picture_has_are_refused() {
+    let home = TempDir::new().unwrap();
+    let output = llamascape(home.path(), &["compare", "--grid", "1000"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("one of 9, 17, 33 and 65"), "{error}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_machine_is_described_whose_folders_are_no_unicode() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let home = TempDir::new().unwrap();
+    let odd = home.path().join(OsStr::from_bytes(b"state-\xff"));
+    let mut command = program::llamascape(home.path(), &["doctor", "--json"]);
+    let output = command.env("XDG_STATE_HOME", odd).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["runs"]["path"].as_str().unwrap().ends_with("state-\u{fffd}/llamascape/runs"), "{report}");
 }

@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod example;
+mod program;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use candle_core::Tensor;
 use llamascape::run::dir::RunDir;
@@ -44,15 +44,11 @@ impl Kept {
 
     /// Exit code, stdout and stderr of `export`.
     fn say(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_llamascape"))
-            .arg("export")
+        let output = program::llamascape(self.0.path(), &["export"])
             .arg(self.run())
             .args(arguments)
-            .env("XDG_STATE_HOME", self.0.path())
-            .env("XDG_CONFIG_HOME", self.0.path())
             .env("NO_COLOR", "1")
             .current_dir(self.0.path())
-            .stdin(Stdio::null())
             .output()
             .unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -5,6 +5,7 @@
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod program;
 mod pty;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,11 @@ fn until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
+fn piped(mut command: Command) -> Command {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// A place for runs. Engines that are still there at its end are killed.
 struct Home(TempDir);
 
@@ -48,22 +54,7 @@ impl Home {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.program(env!("CARGO_BIN_EXE_llamascape"));
-        command.args(arguments);
-        command
-    }
-
-    fn program(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command
-            .env("XDG_STATE_HOME", self.path())
-            .env("XDG_RUNTIME_DIR", self.path())
-            .env("XDG_CACHE_HOME", self.path())
-            .env("XDG_CONFIG_HOME", self.path().join("config"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+        piped(program::llamascape(self.path(), arguments))
     }
 
     /// What a command comes to.
@@ -165,7 +156,7 @@ impl Run {
     }
 
     fn until_checkpoint(&self) {
-        until("a checkpoint", || !self.0.checkpoints().is_empty());
+        until("a checkpoint", || !self.0.checkpoints().unwrap().is_empty());
     }
 
     fn has_checkpoint(&self, step: u64) -> bool {
@@ -288,7 +279,7 @@ fn a_screen_that_is_killed_is_not_missed_and_the_run_of_an_engine_that_is_killed
     let refused = home.refusal(&["attach", "killed"]);
     assert!(refused.contains("killed is not running"), "{refused}");
 
-    let last = run.0.checkpoints().last().unwrap() + 3;
+    let last = run.0.checkpoints().unwrap().last().unwrap() + 3;
     let steps = last.to_string();
     let resumed = home.output(&["train", "--headless", "--resume", "killed", "--steps", &steps]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
@@ -414,7 +405,7 @@ fn a_disk_that_takes_no_more_stops_no_training_and_what_it_missed_is_added_later
     until("the refusal of steps", || run.log().contains("metrics.jsonl can't be written"));
     until("the refusal of a checkpoint", || run.log().contains("is not saved: "));
     let weights = |step: &u64| std::fs::read(run.0.checkpoint(*step).join("model.safetensors")).unwrap();
-    let contents = || run.0.checkpoints().iter().map(weights).collect::<Vec<_>>();
+    let contents = || run.0.checkpoints().unwrap().iter().map(weights).collect::<Vec<_>>();
     let (kept, at) = (contents(), run.0.state().unwrap().step);
     until("steps nevertheless", || run.0.state().unwrap().step >= at + 200);
     assert!(contents() == kept && !kept.is_empty(), "the checkpoints are as they were");
@@ -439,7 +430,7 @@ fn an_engine_whose_folder_is_gone_ends_when_it_has_to_save_and_puts_none_in_its_
     assert_eq!(code, Some(1), "{said}");
     let reason = format!("llamascape: the run's folder is gone: {}", run.path().display());
     assert!(said.lines().last() == Some(reason.as_str()) && !said.contains("panicked"), "{said}");
-    assert!(!run.path().exists() && !RunDir::open(&away).unwrap().checkpoints().is_empty());
+    assert!(!run.path().exists() && !RunDir::open(&away).unwrap().checkpoints().unwrap().is_empty());
 }
 
 #[test]
@@ -512,7 +503,7 @@ fn a_terminal_that_hangs_up_has_a_run_without_a_screen_save_and_end() {
 #[test]
 fn a_run_that_is_to_outlive_its_terminal_hears_no_hang_up() {
     let home = Home::new();
-    let mut command = home.program("sh");
+    let mut command = piped(program::program(home.path(), "sh"));
     // What nohup does.
     command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_llamascape")]);
     command.args([&quick("kept")[..], &ENDLESS[..]].concat());

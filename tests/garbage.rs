@@ -41,6 +41,7 @@ mod known;
 mod memory;
 #[path = "garbage/models.rs"]
 mod models;
+mod program;
 #[path = "garbage/runs.rs"]
 mod runs;
 #[path = "garbage/settings.rs"]

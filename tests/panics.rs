@@ -11,8 +11,9 @@ use llamascape::protocol::{Outcome, ToScreen, VERSION};
 use llamascape::ranks::Ranks;
 use llamascape::run::client;
 use llamascape::run::dir::{RunDir, RunState};
-use llamascape::run::host::{Begin, Mode, Work, host};
+use llamascape::run::host::{Begin, Work, host};
 use llamascape::run::journal::Logs;
+use llamascape::run::mode::Mode;
 use llamascape::run::panics;
 use tempfile::TempDir;
 

@@ -12,10 +12,10 @@
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod program;
 mod pty;
 
 use std::path::{Path, PathBuf};
-use std::process::Command as Process;
 use std::sync::Arc;
 
 use llamascape::app::comparison::{self, Comparison};
@@ -244,19 +244,19 @@ fn the_pictures_of_the_readme_are_what_the_program_draws() {
 fn what_the_pictures_show_comes_from_the_seed() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let trained = Process::new(env!("CARGO_BIN_EXE_llamascape"))
-        .args(["train", "--headless", "--seed", "0", "--steps", "30"])
-        .args(["--no-config", "--quiet", "--threads", "2", "--run-dir"])
-        .arg(&run)
-        .env("XDG_RUNTIME_DIR", folder.path())
-        .status()
-        .unwrap();
+    let trained =
+        program::llamascape(folder.path(), &["train", "--headless", "--seed", "0", "--steps", "30"])
+            .args(["--no-config", "--quiet", "--threads", "2", "--run-dir"])
+            .arg(&run)
+            .status()
+            .unwrap();
     assert!(trained.success());
     let told: Update = read("run");
     let history = told.history.unwrap();
     let mut compared = 0;
-    for line in metrics::lines(&run.join(metrics::FILE)).unwrap() {
-        let point = metrics::point(&line).unwrap();
+    let mut points = Vec::new();
+    metrics::read(&run.join(metrics::FILE), |line| points.push(metrics::point(&line).unwrap())).unwrap();
+    for point in points {
         let there = history.points().iter().find(|there| there.step == point.step).unwrap();
         // Another processor adds in another order.
         assert!((there.loss - point.loss).abs() < 2e-2, "step {}: {} {}", point.step, there.loss, point.loss);

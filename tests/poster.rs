@@ -3,8 +3,10 @@
 // What fails to unwrap fails the test; the numbers that are compared are exact.
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use llamascape::export::poster::{Colors, Layout, Panel, Paper, Poster, View, segments};
 use serde_json::Value;
@@ -18,8 +20,10 @@ fn fixture(name: &str) -> String {
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llamascape"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap()
+    program::llamascape(Path::new(env!("CARGO_TARGET_TMPDIR")), arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
 }
 
 /// The poster of a command that must succeed; it leaves nothing else behind.

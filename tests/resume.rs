@@ -3,6 +3,8 @@
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod program;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -15,16 +17,8 @@ use tempfile::TempDir;
 const STEPS: &str = "30";
 
 fn command(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llamascape"));
-    command
-        .args(["train", "--headless", "--quiet", "--eval-every", "10"])
-        .args(arguments)
-        .env("XDG_STATE_HOME", home)
-        .env("XDG_CONFIG_HOME", home)
-        .env("XDG_RUNTIME_DIR", home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    let mut command = program::llamascape(home, &["train", "--headless", "--quiet", "--eval-every", "10"]);
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
@@ -197,10 +191,8 @@ fn metrics_are_exported_but_not_over_the_run_itself() {
     let home = TempDir::new().unwrap();
     let run = path(&home, "run");
     trained(home.path(), &["--steps", "2", "--run-dir", &run]);
-    let export = |out: &str| {
-        let program = env!("CARGO_BIN_EXE_llamascape");
-        Command::new(program).args(["export", &run, "--out", out]).output().unwrap()
-    };
+    let export =
+        |out: &str| program::llamascape(home.path(), &["export", &run, "--out", out]).output().unwrap();
     let table = path(&home, "table.csv");
     assert!(export(&table).status.success());
     assert!(std::fs::read_to_string(table).unwrap().starts_with("step,loss,grad_norm,lr,tokens,seconds"));
@@ -217,16 +209,10 @@ fn a_disk_that_is_full_is_said_and_leaves_the_checkpoints_that_are_there() {
     trained(home.path(), &["--steps", "2", "--run-dir", &run]);
     let before = traces(Path::new(&run), 2).0;
     // No file may grow beyond a megabyte: the weights take three.
-    let program = env!("CARGO_BIN_EXE_llamascape");
+    let llamascape = env!("CARGO_BIN_EXE_llamascape");
     let script =
-        format!("trap '' XFSZ; ulimit -f 1000; exec {program} train --headless --steps 4 --resume {run}");
-    let limited = Command::new("sh")
-        .args(["-c", &script])
-        .env("XDG_STATE_HOME", home.path())
-        .env("XDG_CONFIG_HOME", home.path())
-        .env("XDG_RUNTIME_DIR", home.path())
-        .output()
-        .unwrap();
+        format!("trap '' XFSZ; ulimit -f 1000; exec {llamascape} train --headless --steps 4 --resume {run}");
+    let limited = program::program(home.path(), "sh").args(["-c", &script]).output().unwrap();
     let error = String::from_utf8(limited.stderr).unwrap();
     assert_eq!(limited.status.code(), Some(1), "{error}");
     assert!(

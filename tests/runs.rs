@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod example;
+mod program;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use llamascape::run::dir::{RunDir, RunState, StateFile};
 use serde_json::Value;
@@ -44,13 +45,9 @@ impl Home {
     }
 
     fn output(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_llamascape"))
-            .arg("runs")
+        program::llamascape(self.0.path(), &["runs"])
             .args(arguments)
-            .env("XDG_STATE_HOME", self.0.path())
-            .env("XDG_CONFIG_HOME", self.0.path())
             .current_dir(self.0.path())
-            .stdin(Stdio::null())
             .output()
             .unwrap()
     }
@@ -208,12 +205,7 @@ fn a_run_of_a_later_format_is_refused_and_one_without_a_number_is_read() {
     assert!(run.settings().unwrap_err().to_string().starts_with(&reason));
     let (code, table, told) = home.say(&[]);
     assert!(code == 0 && table.contains("unclear") && told.contains(&reason), "{table}{told}");
-    let attached = Command::new(env!("CARGO_BIN_EXE_llamascape"))
-        .args(["attach", "later"])
-        .env("XDG_STATE_HOME", home.0.path())
-        .env("XDG_CONFIG_HOME", home.0.path())
-        .output()
-        .unwrap();
+    let attached = program::llamascape(home.0.path(), &["attach", "later"]).output().unwrap();
     let error = String::from_utf8(attached.stderr).unwrap();
     assert_eq!((attached.status.code(), error.lines().count()), (Some(1), 1), "{error}");
     assert!(error.contains(&reason) && error.contains("take a newer one"), "{error}");
@@ -268,4 +260,25 @@ fn what_can_not_be_deleted_is_told_and_what_was_interrupted_is_finished() {
     assert!(error.contains("--delete long: ") && error.contains("not all is deleted: 2 of 3"), "{error}");
     assert_eq!(home.names(&[]), ["long"]);
     assert!(home.runs().join(".mine").is_dir() && !home.runs().join(".2.removed-7").exists());
+}
+
+#[test]
+fn a_run_that_cannot_open_its_socket_has_not_begun() {
+    let home = Home::new();
+    // A folder for sockets that others may look into is none.
+    let runtime = home.0.path().join("runtime");
+    let sockets = runtime.join("llamascape");
+    fs::create_dir_all(&sockets).unwrap();
+    fs::set_permissions(&sockets, fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = |arguments: &[&str]| {
+        let mut command = program::llamascape(home.0.path(), &["train", "--headless", "--quiet"]);
+        let output = command.args(arguments).env("XDG_RUNTIME_DIR", &runtime).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && error.contains("mode 0700"), "{error}");
+    };
+    refused(&["--name", "new"]);
+    assert!(home.names(&[]).is_empty(), "a new run leaves nothing behind");
+    let old = home.run("old", "old", RunState::Stopped, 1);
+    refused(&["--resume", "old"]);
+    assert_eq!(old.state().unwrap().state, RunState::Stopped);
 }

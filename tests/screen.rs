@@ -3,10 +3,10 @@
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod program;
 mod pty;
 
 use std::path::Path;
-use std::process::Command;
 
 use pty::Pty;
 
@@ -112,13 +112,8 @@ fn the_cursor_reads_the_model_that_is_there_and_the_training_moves_to_it_and_bac
 #[test]
 fn a_run_is_deleted_when_a_person_says_so_after_seeing_what_will_go() {
     let home = tempfile::tempdir().unwrap();
-    let trained = Command::new(env!("CARGO_BIN_EXE_llamascape"))
-        .args(["train", "--headless", "--quiet", "--steps", "1", "--name", "done"])
-        .env("XDG_STATE_HOME", home.path())
-        .env("XDG_RUNTIME_DIR", home.path())
-        .env("XDG_CONFIG_HOME", home.path())
-        .output()
-        .unwrap();
+    let training = ["train", "--headless", "--quiet", "--steps", "1", "--name", "done"];
+    let trained = program::llamascape(home.path(), &training).output().unwrap();
     assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
     let runs = home.path().join("llamascape/runs");
     for (answer, said, left) in [("n\r", "nothing is deleted", 1), ("y\r", "deleted 1 run, ", 0)] {
@@ -145,11 +140,7 @@ fn a_run_goes_on_without_a_screen_and_is_come_back_to() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("llamascape attach second"), "{text}");
 
-    let runs = Command::new(env!("CARGO_BIN_EXE_llamascape"))
-        .args(["runs", "--json"])
-        .env("XDG_STATE_HOME", home.path())
-        .output()
-        .unwrap();
+    let runs = program::llamascape(home.path(), &["runs", "--json"]).output().unwrap();
     let runs: serde_json::Value = serde_json::from_slice(&runs.stdout).unwrap();
     assert_eq!((&runs["runs"][0]["name"], &runs["runs"][0]["state"]), (&"second".into(), &"running".into()));
 

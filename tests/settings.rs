@@ -3,22 +3,18 @@
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 fn llamascape(home: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_llamascape"))
-        .args(arguments)
-        .env("XDG_STATE_HOME", home)
-        .env("XDG_RUNTIME_DIR", home)
-        .env("XDG_CACHE_HOME", home)
-        .env("XDG_CONFIG_HOME", home.join("config"))
+    program::llamascape(home, arguments)
         .env("TERM", "xterm-256color")
         .env_remove("NO_COLOR")
-        .stdin(Stdio::null())
         .output()
         .unwrap()
 }

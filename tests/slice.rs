@@ -3,8 +3,10 @@
 // What fails to unwrap fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -14,18 +16,12 @@ use tempfile::TempDir;
 static HOME: LazyLock<TempDir> = LazyLock::new(|| {
     let home = TempDir::new().unwrap();
     let arguments = ["--steps", "6", "--save-every", "2", "--keep-last", "3", "--name", "small", "--quiet"];
-    assert!(command(home.path(), &arguments).output().unwrap().status.success());
+    assert!(program::llamascape(home.path(), &arguments).output().unwrap().status.success());
     home
 });
 
-fn command(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llamascape"));
-    command.args(arguments).env("XDG_STATE_HOME", home).env("XDG_RUNTIME_DIR", home).stdin(Stdio::null());
-    command
-}
-
 fn run(arguments: &[&str]) -> Output {
-    command(HOME.path(), arguments).output().unwrap()
+    program::llamascape(HOME.path(), arguments).output().unwrap()
 }
 
 fn json(arguments: &[&str]) -> Value {
@@ -172,11 +168,12 @@ fn an_interrupted_slice_leaves_a_file_that_is_gone_on_with() {
     let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
     let (out_text, directions_text) = (text(&out), text(&directions));
     let base = ["slice", "small", "--grid", "33x33", "--quiet", "--threads", "1", "--out", &out_text];
-    let mut child = command(HOME.path(), &[&base[..], &["--save-directions", &directions_text]].concat())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        program::llamascape(HOME.path(), &[&base[..], &["--save-directions", &directions_text]].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
     // The directions are written when the evaluation begins.
     while !directions.exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it began");

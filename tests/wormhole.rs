@@ -3,6 +3,8 @@
 // What fails to unwrap fails the test; losses are compared bit for bit where nothing may change them.
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -44,9 +46,7 @@ fn experiment() -> Wormhole {
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llamascape"));
-    command.args(arguments).stdin(Stdio::null());
-    command
+    program::llamascape(Path::new(env!("CARGO_TARGET_TMPDIR")), arguments)
 }
 
 /// A command on the small model and the text.

@@ -3,7 +3,6 @@
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use candle_core::{DType, Device};
 use clap::ValueEnum;
 use ratatui::backend::CrosstermBackend;
@@ -116,8 +115,6 @@ impl Args {
 
     /// Measures and prints.
     pub(super) fn run(self, threads: usize) -> anyhow::Result<()> {
-        let name = self.preset.to_possible_value();
-        let preset = name.and_then(|name| Preset::named(name.get_name())).context("the preset is unknown")?;
         let progress = Progress::new(self.quiet);
         let duration = Duration::from_secs(u64::from(self.seconds.get()));
         let part = |part: Part, what: &str| {
@@ -127,7 +124,7 @@ impl Args {
             }
             wanted
         };
-        let subject = Subject::new(preset)?;
+        let subject = Subject::new(self.preset.preset())?;
         let report = Report {
             threads,
             gemm_gflops: part(Part::Gemm, "matrix products").then(|| gemm(threads, duration)),

@@ -54,7 +54,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "RATE", value_parser = super::train::rate)]
     lr: Option<f64>,
     /// Points a side of the finest picture on the screen: 9, 17, 33 or 65
-    #[arg(long, value_name = "SIDE", default_value = "33")]
+    #[arg(long, value_name = "SIDE", default_value = "33", value_parser = super::train::side)]
     grid: usize,
     /// Softmax temperature of what a model writes on the screen; 0 takes the likeliest token
     #[arg(long, value_name = "T", default_value = "0", value_parser = eval::temperature)]
@@ -129,7 +129,7 @@ impl Args {
             ([super::model::open(a, device, quiet)?, super::model::open(b, device, quiet)?], PROMPT)
         } else {
             let progress = Progress::new(quiet);
-            let sources = pair::open(self.ask.device, threads, &mut |which, line, share| {
+            let sources = pair::open(self.ask.device, threads, &|| true, &mut |which, line, share| {
                 let name = ["pretrained", "instruct"][which];
                 progress.show_if_due(|| format!("{name}: {line}, {:.0} %", 100.0 * share));
             });

@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::Cli;
-use crate::run::journal::printable;
+use crate::escape::printable;
 
 /// The name under which the program is installed.
 const NAME: &str = "llamascape";

@@ -63,7 +63,7 @@ struct Screen {
 /// Where something is kept.
 #[derive(Debug, Serialize)]
 struct Folder {
-    path: Option<PathBuf>,
+    path: Option<String>,
     writable: bool,
 }
 
@@ -248,13 +248,14 @@ impl Screen {
 impl Folder {
     fn new(path: Option<PathBuf>) -> Self {
         let writable = path.as_deref().is_some_and(|path| is_writable(path).is_ok());
-        Self { path, writable }
+        // JSON has no word for a path that is no Unicode.
+        Self { path: path.map(|path| path.display().to_string()), writable }
     }
 
     fn line(&self, what: &'static str, remedy: &str) -> Line {
         match &self.path {
-            Some(path) if self.writable => Line(what, path.display().to_string(), None),
-            Some(path) => Line(what, format!("{} can't be written", path.display()), Some(remedy.to_owned())),
+            Some(path) if self.writable => Line(what, path.clone(), None),
+            Some(path) => Line(what, format!("{path} can't be written"), Some(remedy.to_owned())),
             None => Line(what, "there is no home folder".to_owned(), Some(remedy.to_owned())),
         }
     }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::LogLevel;
 use crate::ranks::Ranks;
 use crate::run::dir::RunDir;
-use crate::run::host::{Begin, Mode, Work, host};
+use crate::run::host::{Begin, Work, host};
 use crate::run::journal::Logs;
+use crate::run::mode::Mode;
 use crate::settings::Settings;
 
 /// How far an engine stands back behind what a person waits for, of 19.

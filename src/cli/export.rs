@@ -247,8 +247,9 @@ fn steps(dir: &RunDir) -> anyhow::Result<Vec<IndexMap<String, Value>>> {
 /// The metrics of the run.
 fn lines(dir: &RunDir) -> anyhow::Result<Vec<IndexMap<String, Value>>> {
     let path = dir.path().join(run::metrics::FILE);
-    let lines = run::metrics::lines(&path).with_context(|| path.display().to_string())?;
-    Ok(lines.collect())
+    let mut lines = Vec::new();
+    run::metrics::read(&path, |line| lines.push(line)).with_context(|| path.display().to_string())?;
+    Ok(lines)
 }
 
 /// The colours of the theme's first map, from the least loss to the greatest.

@@ -47,8 +47,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, Value
 use log::LevelFilter;
 use rustix::io::Errno;
 
+use crate::escape::{printable, without_backtrace};
 use crate::ranks::{Launch, Ranks, RanksError};
-use crate::run::journal::printable;
 use crate::ui::text;
 use defaults::{Defaults, Table};
 pub use usage::Usage;
@@ -364,11 +364,6 @@ pub fn print_error(error: &anyhow::Error) {
             said.push_str(&cause);
         }
     }
-}
-
-/// candle writes a backtrace into its messages where `RUST_BACKTRACE` is set.
-fn without_backtrace(message: &str) -> &str {
-    message.split("\n   0: ").next().unwrap_or(message)
 }
 
 /// Writes to stdout. A reader that has gone, as `head` does, has seen enough; and a terminal that has gone shows nothing.

@@ -40,7 +40,7 @@ pub(super) fn find(model: &str) -> anyhow::Result<Source> {
     if let Some((run, step)) = model.rsplit_once('@')
         && let (Ok(dir), Ok(step)) = (RunDir::find(Some(run)), step.parse())
     {
-        let kept = dir.checkpoints();
+        let kept = dir.checkpoints()?;
         if !kept.contains(&step) {
             let kept: Vec<String> = kept.iter().map(u64::to_string).collect();
             let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::run::journal::printable;
+use crate::escape::printable;
 use crate::ui::text;
 
 /// Stderr: on a terminal that can take it back a line that renews itself below lines that stay, elsewhere lines that all stay.

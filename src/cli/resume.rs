@@ -21,7 +21,7 @@ pub(super) fn find(
     let dir = RunDir::find(Some(name))?;
     // An engine that trains the run has it.
     drop(dir.lock()?);
-    let steps = dir.checkpoints();
+    let steps = dir.checkpoints()?;
     let begin = match (step, steps.last()) {
         (Some(step), _) if steps.contains(&step) => Begin::From(step),
         (Some(step), _) => {

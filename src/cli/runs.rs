@@ -109,6 +109,7 @@ impl Args {
             return delete::delete(&self.delete, self.yes);
         }
         let mut listing = list()?;
+        listing.measure();
         let any = !listing.runs.is_empty() || !listing.unclear.is_empty();
         self.choose(&mut listing);
         let left_out = if self.json { "; the run is left out" } else { "" };

@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::ranges::{coordinates, grid, offset, ranges};
 use super::usage::Usage;
 use super::{directions, follow};
-use crate::export::surface::{Format, Lines, Surface, finite};
+use crate::export::surface::{Caption, Format, Lines, Surface, finite, note_of_lines};
 use crate::export::writable;
 use crate::landscape::directions::{
     LossFunction, bytes, difference_plane, gradient_plane, hessian_plane, trajectory_plane,
@@ -198,10 +198,9 @@ impl Args {
                 }
                 lines.push(line.loss());
             }
-            let seeds = self.seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let one = format!("seeds {0} {0}", self.seeds[0]);
-            surface.caption.note =
-                surface.caption.note.replace(&one, &format!("a line for each of the seeds {seeds}"));
+            let Caption { model, plane, batch, .. } = &surface.caption;
+            let objective = Objective::from(self.objective);
+            surface.caption.note = note_of_lines(model, plane, &self.seeds, batch, objective);
             surface.caption.lines = Some(Lines::new(self.seeds.clone(), &lines));
         }
         self.finish(&surface, &grid)
@@ -332,7 +331,7 @@ impl Args {
         let Some(dir) = model::run(&self.model) else {
             bail!("--plane: {} is no run of llamascape: only a run has a past to draw", self.model);
         };
-        let mut steps = dir.checkpoints();
+        let mut steps = dir.checkpoints()?;
         let looked_at = self.model.rsplit_once('@').and_then(|(_, step)| step.parse().ok());
         let looked_at = looked_at.or(steps.last().copied()).unwrap_or(0);
         steps.retain(|step| *step < looked_at);

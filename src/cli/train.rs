@@ -22,9 +22,11 @@ use crate::run::dir::{RunDir, name_from};
 use crate::run::host::Begin;
 use crate::run::journal;
 use crate::run::pictures::SIDES;
-use crate::settings::{DataSource, HIGHEST_RATE, ModelSource, Precision, Settings, SliceEvery};
+use crate::settings::{
+    DataSource, HIGHEST_RATE, ModelSource, NAME, Precision, Settings, SliceEvery, is_name,
+};
 use crate::terminal::Look;
-use crate::train::preset::Preset;
+use crate::train::preset::{PRESETS, Preset};
 use crate::train::schedule::Shape;
 
 /// Where the schedule ends if neither `--decay-steps` nor `--steps` says it.
@@ -165,6 +167,13 @@ pub(super) enum PresetName {
     Mini,
 }
 
+impl PresetName {
+    /// What is called so.
+    pub(super) fn preset(self) -> Preset {
+        PRESETS[self as usize]
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ScheduleName {
     Cosine,
@@ -216,20 +225,14 @@ pub(super) fn device(text: &str) -> Result<DeviceChoice, String> {
 }
 
 /// Points a side that doubling from the coarse grid gives.
-fn side(text: &str) -> Result<usize, String> {
+pub(super) fn side(text: &str) -> Result<usize, String> {
     let side = text.parse().ok().filter(|side| SIDES.contains(side));
     side.ok_or_else(|| "one of 9, 17, 33 and 65".to_owned())
 }
 
 /// A name becomes part of a path and of what the screen shows.
 fn run_name(text: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if text.is_empty() || text.len() > 40 || text.starts_with(['.', '-']) || !text.chars().all(fits) {
-        return Err(
-            "a name is 1 to 40 letters, digits, -, _ and ., and begins with none of - and .".to_owned()
-        );
-    }
-    Ok(text.to_owned())
+    is_name(text).then(|| text.to_owned()).ok_or_else(|| format!("a name is {NAME}"))
 }
 
 impl ScheduleName {
@@ -335,8 +338,7 @@ impl Args {
 
     /// What the flags come to. Paths are checked here, so that a slip of the finger costs nothing.
     pub(super) fn settings(&self, threads: usize) -> anyhow::Result<Settings> {
-        let preset = self.preset.to_possible_value().and_then(|name| Preset::named(name.get_name()));
-        let preset = preset.context("the preset is unknown")?;
+        let preset = self.preset.preset();
         let model = match &self.model {
             Some(name) => match super::model::find(name)?.place {
                 Place::Path(path) => ModelSource::Checkpoint(existing(&path, "--model")?),

@@ -136,6 +136,23 @@ pub fn finite(values: &[f64]) -> Vec<Option<f64>> {
 
 /// The honesty line: which loss on what, and what the directions are.
 pub fn note(model: &str, plane: &PlaneInfo, batch: &BatchInfo, objective: Objective) -> String {
+    let [first, second] = plane.seeds;
+    note_on(model, plane, &format!("seeds {first} {second}"), batch, objective)
+}
+
+/// The same of lines along one direction each, drawn by these seeds.
+pub fn note_of_lines(
+    model: &str,
+    plane: &PlaneInfo,
+    seeds: &[u64],
+    batch: &BatchInfo,
+    objective: Objective,
+) -> String {
+    let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+    note_on(model, plane, &format!("a line for each of the seeds {}", seeds.join(",")), batch, objective)
+}
+
+fn note_on(model: &str, plane: &PlaneInfo, seeds: &str, batch: &BatchInfo, objective: Objective) -> String {
     let loss = match objective {
         Objective::Mean => format!("mean loss of {} tokens", batch.tokens),
         Objective::Last => "loss of the last token".to_owned(),
@@ -143,10 +160,7 @@ pub fn note(model: &str, plane: &PlaneInfo, batch: &BatchInfo, objective: Object
     let hash = batch.sha256.get(..4).unwrap_or(&batch.sha256);
     let mut note = format!("{model}: {loss} of {} #{hash}; {} directions", batch.source, plane.kind);
     if plane.kind == "random" {
-        note.push_str(&format!(
-            ", {} norm, seeds {} {}",
-            plane.normalization, plane.seeds[0], plane.seeds[1]
-        ));
+        note.push_str(&format!(", {} norm, {seeds}", plane.normalization));
     }
     note.push_str(&format!(
         ", over {} tensors ({} numbers), norms {:.4} {:.4}, cosine {:.1e}",

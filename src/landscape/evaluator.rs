@@ -11,7 +11,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{Device, Error, Result, bail};
+use candle_core::{Device, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::moving::{Linear, Moving, Points, Staging, norm};
@@ -79,12 +79,12 @@ struct Prefix {
 }
 
 impl Evaluator {
-    /// Prepares the points of `plane` around `origin`, which nothing may write to meanwhile. `None` instead of a
-    /// plane gives the origin alone. The tensors are shared, not copied; they must be `f32` on the CPU.
+    /// Prepares the points of `plane` around `origin`, which nothing may write to meanwhile. The tensors are
+    /// shared, not copied; they must be `f32` on the CPU.
     pub fn new(
         llama: &Llama,
         origin: &Params,
-        plane: Option<&Plane>,
+        plane: &Plane,
         batch: &Batch,
         objective: Objective,
     ) -> Result<Self> {
@@ -148,12 +148,6 @@ impl Evaluator {
         let losses = if done { self.head(&points, &mut buffers, go_on)? } else { None };
         self.lock().push(buffers);
         Ok(losses)
-    }
-
-    /// The losses at the origin itself.
-    pub fn origin(&self) -> Result<Losses> {
-        let losses = self.losses(&[[0.0; 2]], &|| true)?;
-        losses.and_then(|losses| losses.first().copied()).ok_or_else(|| Error::msg("no loss was computed"))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Buffers>> {
@@ -351,7 +345,7 @@ struct Layer {
 
 impl Model {
     /// For texts of `seq` tokens.
-    fn new(llama: &Llama, origin: &Params, plane: Option<&Plane>, seq: usize) -> Result<Self> {
+    fn new(llama: &Llama, origin: &Params, plane: &Plane, seq: usize) -> Result<Self> {
         let config = llama.config();
         let moving = |name: &str| Moving::new(origin, plane, name);
         let layer = |layer: usize| -> Result<Layer> {

@@ -37,9 +37,9 @@ pub(super) struct Moving {
 }
 
 impl Moving {
-    pub(super) fn new(origin: &Params, plane: Option<&Plane>, name: &str) -> Result<Self> {
+    pub(super) fn new(origin: &Params, plane: &Plane, name: &str) -> Result<Self> {
         let Some(tensor) = origin.get(name) else { bail!("the parameters lack {name}") };
-        let deltas = plane.and_then(|plane| plane.deltas(name)).cloned().unwrap_or_default();
+        let deltas = plane.deltas(name).cloned().unwrap_or_default();
         let moving = Self { origin: tensor.detach(), deltas };
         moving.open()?;
         Ok(moving)

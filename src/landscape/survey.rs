@@ -72,7 +72,7 @@ impl Survey {
         device: &Device,
     ) -> Result<Self> {
         let (evaluation, method) = if device.is_cpu() {
-            let evaluator = Evaluator::new(&llama, &origin, Some(&plane), batch, objective)?;
+            let evaluator = Evaluator::new(&llama, &origin, &plane, batch, objective)?;
             let method = method.unwrap_or_else(|| Method::for_tokens(batch.predicted()));
             (Evaluation::Cpu(evaluator), method)
         } else {

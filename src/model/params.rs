@@ -44,6 +44,11 @@ impl Params {
         self.0.values().map(Tensor::elem_count).sum()
     }
 
+    /// Whether these are a small model's, which takes steps that would destroy what a large one has learnt.
+    pub fn is_small(&self) -> bool {
+        self.elements() < 20_000_000
+    }
+
     /// A copy that nothing else writes to and that no gradient flows through.
     pub fn frozen(&self) -> Result<Self> {
         self.0.iter().map(|(name, tensor)| Ok((name.clone(), tensor.detach().copy()?))).collect()

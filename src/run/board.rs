@@ -100,17 +100,16 @@ impl<T: Clone, const CAPACITY: usize> Recent<T, CAPACITY> {
 
     /// What followed the first `seen` items, or `all` that is kept where some of it is gone.
     fn after<A: Clone>(&self, seen: u64, all: &A) -> (Vec<T>, Option<A>) {
-        match self.since(seen) {
-            (items, true) => (items, None),
-            (_, false) => (Vec::new(), Some(all.clone())),
+        if self.pushed - seen > self.items.len() as u64 {
+            return (Vec::new(), Some(all.clone()));
         }
+        (self.since(seen), None)
     }
 
-    /// What followed the first `seen` items, and whether all of it is still here.
-    fn since(&self, seen: u64) -> (Vec<T>, bool) {
-        let missed = (self.pushed - seen) as usize;
-        let kept = missed.min(self.items.len());
-        (self.items.iter().skip(self.items.len() - kept).cloned().collect(), kept == missed)
+    /// What followed the first `seen` items, as far as it is still here.
+    fn since(&self, seen: u64) -> Vec<T> {
+        let kept = self.items.len().min((self.pushed - seen) as usize);
+        self.items.range(self.items.len() - kept..).cloned().collect()
     }
 }
 
@@ -261,6 +260,11 @@ impl Board {
         self.change(|board, _| board.closed = Some(outcome));
     }
 
+    /// Whether the end is published.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed.is_some()
+    }
+
     /// What changed since `cursor`, which moves on, and how the run ended if it did.
     pub fn since(&self, cursor: &mut Cursor) -> (Update, Option<Outcome>) {
         let board = self.lock();
@@ -288,7 +292,7 @@ impl Board {
             frames,
             probe: board.probe.since(seen),
             curvature: board.curvature.since(seen),
-            log: board.log.since(cursor.log).0,
+            log: board.log.since(cursor.log),
         };
         *cursor = Cursor {
             version: board.version,
@@ -375,8 +379,10 @@ mod tests {
     #[test]
     fn the_end_is_seen_by_whoever_looks_later() {
         let board = Board::default();
+        assert!(!board.is_closed());
         board.close(Outcome::Stopped { step: 7, checkpoint: None });
         let (_, outcome) = board.since(&mut Cursor::default());
         assert_eq!(outcome, Some(Outcome::Stopped { step: 7, checkpoint: None }));
+        assert!(board.is_closed());
     }
 }

@@ -19,6 +19,7 @@ use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
 use super::journal::brief;
+use crate::model::checkpoint::step_of;
 use crate::protocol::Status;
 use crate::settings::Settings;
 
@@ -339,25 +340,23 @@ impl RunDir {
         }
     }
 
-    /// The steps of its checkpoints, ascending.
-    pub fn checkpoints(&self) -> Vec<u64> {
-        let Ok(entries) = std::fs::read_dir(&self.0) else { return Vec::new() };
-        // A name that is written another way, such as checkpoint-050, is somebody else's.
-        let step = |name: &str| -> Option<u64> {
-            let step = name.strip_prefix("checkpoint-")?.parse().ok()?;
-            (name == format!("checkpoint-{step}")).then_some(step)
-        };
-        let mut steps: Vec<u64> =
-            entries.flatten().filter_map(|entry| step(entry.file_name().to_str()?)).collect();
+    /// The steps of its checkpoints, ascending. Fails where the folder can't be read to its end: what it holds is not
+    /// known then, which is not the same as nothing.
+    pub fn checkpoints(&self) -> Result<Vec<u64>, RunError> {
+        let mut steps = Vec::new();
+        for entry in std::fs::read_dir(&self.0).map_err(io(&self.0))? {
+            let name = entry.map_err(io(&self.0))?.file_name();
+            steps.extend(name.to_str().and_then(step_of));
+        }
         steps.sort_unstable();
-        steps
+        Ok(steps)
     }
 
     /// The steps of the newest of them, as many as [`Status::checkpoints`] tells.
-    pub fn newest_checkpoints(&self) -> Vec<u64> {
-        let mut steps = self.checkpoints();
+    pub fn newest_checkpoints(&self) -> Result<Vec<u64>, RunError> {
+        let mut steps = self.checkpoints()?;
         steps.drain(..steps.len().saturating_sub(Status::CHECKPOINTS));
-        steps
+        Ok(steps)
     }
 
     /// The folder of a checkpoint.
@@ -389,6 +388,8 @@ impl RunDir {
         let path = self.0.join(name);
         let mut file = tempfile::NamedTempFile::new_in(&self.0).map_err(io(&path))?;
         file.write_all(bytes).map_err(io(&path))?;
+        // A machine that loses its power has one of the two as well.
+        file.as_file().sync_data().map_err(io(&path))?;
         file.persist(&path).map_err(|error| RunError::Io { path: path.clone(), source: error.error })?;
         Ok(())
     }
@@ -460,4 +461,24 @@ pub fn name_from(seed: u64) -> String {
     ];
     let (first, second) = (seed % 24, seed / 24 % 24);
     format!("{}-{}", FIRST[first as usize], SECOND[second as usize])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_not_one_without_checkpoints() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["checkpoint-50", "checkpoint-7", "checkpoint-007", "checkpoint-", "checkpoint-new"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(RunDir(folder.path().to_owned()).checkpoints().unwrap(), [7, 50]);
+        let file = folder.path().join("settings.json");
+        std::fs::write(&file, "").unwrap();
+        for path in [file, folder.path().join("gone")] {
+            let error = RunDir(path.clone()).checkpoints().unwrap_err().to_string();
+            assert!(error.starts_with(&path.display().to_string()), "{error}");
+        }
+    }
 }

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use super::activity::Activity;
 use super::board::Board;
 use super::dir::{RunDir, RunState, StateFile};
-use super::host::{Mode, Work};
+use super::host::Work;
 use super::input::Input;
 use super::journal::NOTICE;
 use super::kept::{Kept, State};
 use super::lab::{Ground, Lab, Task};
+use super::mode::Mode;
 use super::pace::Pace;
 use super::pictures::Pictures;
 use super::prepare::Prepared;
@@ -266,7 +267,11 @@ impl<'a> Engine<'a> {
             Command::Back => self.go_back(),
             Command::RedrawSlice => self.begin_picture(),
             Command::NewPlane => self.change_picture(Pictures::new_plane),
-            Command::Zoom(factor) => self.change_picture(|pictures| pictures.zoom(factor)),
+            Command::Zoom(factor) => {
+                if self.pictures.as_mut().is_some_and(|pictures| pictures.zoom(factor)) {
+                    self.begin_picture();
+                }
+            }
             Command::Grid(side) => self.change_picture(|pictures| pictures.resize(side)),
             Command::SetPrompt(text) => self.reader.set_prompt(&text, &self.trainer),
             Command::LookAt(place) => self.reader.look_at(place, self.pictures.as_ref()),
@@ -277,6 +282,8 @@ impl<'a> Engine<'a> {
                 if FACTORS.contains(&product) && (rate <= HIGHEST_RATE || factor < 1.0) {
                     self.trainer.scale_learning_rate(factor);
                     log::info!("learning rate {:.2e}", self.trainer.learning_rate());
+                } else {
+                    log::warn!("the learning rate stays {:.2e}", self.trainer.learning_rate());
                 }
             }
             Command::SetOptimizer(kind) => {

@@ -13,31 +13,15 @@ use super::board::Board;
 use super::dir::{RunDir, RunError, RunState, StateFile, socket_folder};
 use super::engine::Engine;
 use super::input::Input;
-use super::journal::{self, Logs, printable};
+use super::journal::{self, Logs};
+use super::mode::Mode;
 use super::panics;
 use super::prepare::{PrepareError, announce, prepare};
 use super::server::{Server, Shared};
+use crate::escape::printable;
 use crate::protocol::{Outcome, Phase, RunInfo, Stage, Status, count};
 use crate::ranks::Ranks;
 use crate::settings::Settings;
-
-/// How an engine is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Without a screen of its own: it ends with its last step.
-    Headless,
-    /// For a screen: after its last step it stays until nobody watches.
-    ForScreens,
-    /// For a screen, and with it: it ends once nobody watches, saves nothing and leaves no folder.
-    Passing,
-}
-
-impl Mode {
-    /// Whether somebody may watch it and command it.
-    pub fn has_screens(self) -> bool {
-        self != Self::Headless
-    }
-}
 
 /// Why an engine could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +33,7 @@ pub enum HostError {
     #[error("{what}: {source}")]
     Io {
         /// What was tried.
-        what: String,
+        what: &'static str,
         /// What the system says.
         source: std::io::Error,
     },
@@ -139,16 +123,18 @@ pub fn host(
 ) -> Result<Report, HostError> {
     let Work { dir, settings, mode, begin, .. } = *work;
     let started = Instant::now();
+    // Another engine may have the folder.
     let _lock = dir.lock()?;
-    panics::concern(&settings.name, Some(dir.path()));
-    let io = |what: &str| {
-        let what = what.to_owned();
-        move |source| HostError::Io { what, source }
+    let unborn = |error: HostError| {
+        if begin == Begin::New {
+            dir.discard();
+        }
+        error
     };
-
+    panics::concern(&settings.name, Some(dir.path()));
     let board = Arc::new(Board::default());
     let log = dir.path().join(journal::FILE);
-    journal::install(&log, Arc::clone(&board), logs).map_err(io("engine.log"))?;
+    journal::install(&log, Arc::clone(&board), logs).map_err(io("engine.log")).map_err(unborn)?;
     let (inputs, inbox) = mpsc::channel();
     let viewers = Arc::new(AtomicU32::new(0));
     let shared = Shared { board: Arc::clone(&board), inputs: inputs.clone(), viewers: Arc::clone(&viewers) };
@@ -164,17 +150,7 @@ pub fn host(
         model: info.model.clone(),
         started: earlier.as_ref().map_or_else(now, |earlier| earlier.started.clone()),
     };
-    let unborn = |error: HostError| {
-        if begin == Begin::New {
-            dir.discard();
-        }
-        error
-    };
-    dir.write_state(&state).map_err(|error| unborn(error.into()))?;
-    sweep_sockets(&socket_folder()?);
-    let socket = socket_folder()?.join(format!("{}-{}.sock", settings.name, std::process::id()));
-    let server = Server::start(&socket, shared).map_err(io("the engine's socket"))?;
-    dir.write_socket(&socket)?;
+    let (socket, server) = open(dir, settings, &state, shared).map_err(unborn)?;
     ready(&socket);
 
     let engine = Hosted { work, board: &board, viewers, inputs, inbox: &inbox, started };
@@ -206,6 +182,26 @@ pub fn host(
     report
 }
 
+/// Opens the socket of the run, and says that it has begun: last, as a run that could not begin has not crashed.
+fn open(
+    dir: &RunDir,
+    settings: &Settings,
+    state: &StateFile,
+    shared: Shared,
+) -> Result<(PathBuf, Server), HostError> {
+    let folder = socket_folder()?;
+    sweep_sockets(&folder);
+    let socket = folder.join(format!("{}-{}.sock", settings.name, std::process::id()));
+    let server = Server::start(&socket, shared).map_err(io("the engine's socket"))?;
+    dir.write_socket(&socket)?;
+    dir.write_state(state)?;
+    Ok((socket, server))
+}
+
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> HostError {
+    move |source| HostError::Io { what, source }
+}
+
 /// A run whose socket is open.
 struct Hosted<'a> {
     work: &'a Work<'a>,
@@ -226,10 +222,6 @@ impl Hosted<'_> {
     ) -> Result<Report, HostError> {
         let Self { work, board, viewers, inputs, inbox, started } = self;
         let Work { dir, settings, mode, begin, ranks } = *work;
-        let io = |what: &str| {
-            let what = what.to_owned();
-            move |source| HostError::Io { what, source }
-        };
         if begin == Begin::Again {
             log::warn!("there is no checkpoint: the run begins again at step 0");
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::board::Board;
+use crate::escape::{printable, without_backtrace};
 use crate::protocol::{LogLevel, LogLine};
 
 /// The file's name in the folder of a run.
@@ -51,14 +52,7 @@ pub fn install(path: &Path, board: Arc<Board>, logs: Logs) -> std::io::Result<()
     Ok(())
 }
 
-/// Text that may come from a file, without what a terminal would obey, and without the backtrace that candle writes
-/// into its messages where `RUST_BACKTRACE` is set.
-pub fn printable(text: &str) -> String {
-    let text = text.split("\n   0: ").next().unwrap_or(text);
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// The same for a message that may quote a text of any length: at most `LONGEST` characters of it.
+/// A message as [`printable`] has it, which may quote a text of any length: at most `LONGEST` characters of it.
 pub fn brief(text: &str) -> String {
     let text = printable(text);
     match text.char_indices().nth(LONGEST) {
@@ -93,7 +87,7 @@ impl Log for Journal {
             return;
         }
         let now = jiff::Timestamp::now();
-        let message = brief(&record.args().to_string());
+        let message = brief(without_backtrace(&record.args().to_string()));
         let mut line = format!("{now:.0} {:5} {message}", record.level());
         if let Some(listener) = &self.listener {
             listener(record.level(), &line);
@@ -130,7 +124,7 @@ mod tests {
     fn a_message_is_one_line_that_a_terminal_may_see_and_not_longer_than_a_screen() {
         let text = format!("2026-11-25T22:50:31Z WARN  \u{1b}[31m{}\n", "x".repeat(100_000));
         let line = line(&text).unwrap();
-        assert!(line.message.starts_with("\\u{1b}[31mxxx") && line.message.ends_with("xxx.."));
+        assert!(line.message.starts_with("<0x1B>[31mxxx") && line.message.ends_with("xxx.."));
         assert_eq!(line.message.chars().count(), LONGEST + 2);
         assert_eq!(brief("short"), "short");
     }

@@ -8,13 +8,13 @@ mod hole;
 mod turning;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 
 use candle_core::{Device, Result, bail};
 
 use super::board::Board;
+use super::desk::Tray;
+use crate::escape::without_backtrace;
 use crate::model::llama::Llama;
 use crate::model::memory::{available, give_back, size};
 use crate::model::params::Params;
@@ -24,9 +24,6 @@ use crate::protocol::{probe, wormhole};
 use crate::train::corpus::Batch;
 use hole::Hole;
 use turning::Turning;
-
-/// Parameters of a small model, less than.
-const SMALL: usize = 20_000_000;
 
 /// The weights of a run, and all that is needed to try something with them.
 #[derive(Debug)]
@@ -58,7 +55,7 @@ impl Ground {
     /// The rate of the steps that are taken from here: one at which a small model gets anywhere in a few of them
     /// destroys what a large one has learnt.
     fn learning_rate(&self) -> f64 {
-        if self.weights.elements() < SMALL { 1e-3 } else { 1e-5 }
+        if self.weights.is_small() { 1e-3 } else { 1e-5 }
     }
 
     /// Fails with both numbers where something would take more bytes than can be had.
@@ -75,10 +72,9 @@ impl Ground {
     }
 }
 
-/// An error in one line: candle adds a backtrace where `RUST_BACKTRACE` is set.
+/// An error in one line.
 fn plain(error: &candle_core::Error) -> String {
-    let text = error.to_string();
-    text.split("\n   0: ").next().unwrap_or_default().replace('\n', " ")
+    without_backtrace(&error.to_string()).replace('\n', " ")
 }
 
 /// Something to try.
@@ -96,39 +92,49 @@ pub enum Task {
     Curvature(Box<Ground>),
 }
 
+impl Task {
+    /// Whether this one makes `earlier` pointless, which waits: what takes new weights leaves the old ones, and what was
+    /// asked of them.
+    fn replaces(&self, earlier: &Self) -> bool {
+        match self {
+            Self::Lay(..) => matches!(earlier, Self::Lay(..) | Self::Wormhole(_)),
+            Self::Open(_) => matches!(earlier, Self::Open(_) | Self::Probe(_)),
+            Self::Curvature(_) => matches!(earlier, Self::Curvature(_)),
+            Self::Wormhole(_) | Self::Probe(_) => false,
+        }
+    }
+}
+
 /// The handle of the thread. It ends when the handle is dropped.
 #[derive(Debug)]
 pub struct Lab {
-    tasks: Option<Sender<Task>>,
-    waiting: Arc<AtomicUsize>,
+    tasks: Arc<Tray<Task>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Lab {
     /// Starts the thread; what it finds is published on the board.
     pub fn spawn(board: Arc<Board>, threads: usize) -> std::io::Result<Self> {
-        let (tasks, inbox) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&waiting);
-        let thread = thread::Builder::new()
-            .name("lab".to_owned())
-            .spawn(move || work(&inbox, &counter, &board, threads))?;
-        Ok(Self { tasks: Some(tasks), waiting, thread: Some(thread) })
+        let tasks = Arc::new(Tray::default());
+        let inbox = Arc::clone(&tasks);
+        let thread =
+            thread::Builder::new().name("lab".to_owned()).spawn(move || work(&inbox, &board, threads))?;
+        Ok(Self { tasks, thread: Some(thread) })
     }
 
     /// Gives it something to do, which interrupts what it does now.
     pub fn tell(&self, task: Task) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.tasks.as_ref().is_none_or(|tasks| tasks.send(task).is_err()) {
+        if self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished) {
             log::error!("what is tried beside the run has ended: nothing more can be tried");
+            return;
         }
+        self.tasks.put(task, Task::replaces);
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        drop(self.tasks.take());
+        self.tasks.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -137,32 +143,21 @@ impl Drop for Lab {
     }
 }
 
-fn work(inbox: &Receiver<Task>, waiting: &AtomicUsize, board: &Board, threads: usize) {
+fn work(tasks: &Tray<Task>, board: &Board, threads: usize) {
     let name = |index| format!("lab-{index}");
     let pool = match rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build() {
         Ok(pool) => pool,
         Err(error) => return log::error!("nothing can be tried: {error}"),
     };
-    let mut bench = Bench { board, waiting, laid: 0, hole: None, turning: None };
+    let mut bench = Bench { board, tasks, laid: 0, hole: None, turning: None };
     loop {
-        let task = if bench.is_busy() {
-            match inbox.try_recv() {
-                Ok(task) => Some(task),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => return,
-            }
-        } else {
-            match inbox.recv() {
-                Ok(task) => Some(task),
-                Err(_) => return,
-            }
-        };
-        match task {
-            Some(task) => {
-                waiting.fetch_sub(1, Ordering::Relaxed);
-                pool.install(|| bench.obey(task));
-            }
-            None => pool.install(|| bench.work()),
+        if bench.is_busy() && tasks.is_empty() {
+            pool.install(|| bench.work());
+            continue;
+        }
+        match tasks.take() {
+            Some(task) => pool.install(|| bench.obey(task)),
+            None => return,
         }
     }
 }
@@ -171,7 +166,7 @@ fn work(inbox: &Receiver<Task>, waiting: &AtomicUsize, board: &Board, threads: u
 struct Bench<'a> {
     board: &'a Board,
     /// Tasks that wait.
-    waiting: &'a AtomicUsize,
+    tasks: &'a Tray<Task>,
     /// Planes that were laid for the wormhole.
     laid: u64,
     hole: Option<Hole>,
@@ -222,23 +217,18 @@ impl Bench<'_> {
                     turning.obey(ask, self.board);
                 }
             }
-            Task::Curvature(ground) => curving::find(&ground, self.board, &|| self.is_free()),
+            Task::Curvature(ground) => curving::find(&ground, self.board, &|| self.tasks.is_empty()),
         }
     }
 
     /// Does a piece of what is in hand: a step, a level of a picture, a sweep.
     fn work(&mut self) {
-        let waiting = self.waiting;
-        let go_on = move || waiting.load(Ordering::Relaxed) == 0;
+        let tasks = self.tasks;
+        let go_on = move || tasks.is_empty();
         if let Some(turning) = self.turning.as_mut().filter(|turning| turning.is_busy()) {
             turning.work(self.board, &go_on);
         } else if let Some(hole) = &mut self.hole {
             hole.work(self.board, &go_on);
         }
-    }
-
-    /// No task waits.
-    fn is_free(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
     }
 }

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
+use super::tail::Tail;
 use crate::protocol::{LayerNorm, Point};
 use crate::train::trainer::StepReport;
 
@@ -119,6 +120,8 @@ pub struct MetricsFile {
     length: u64,
     /// Lines that the disk has not taken yet.
     waiting: Vec<u8>,
+    /// Lines for which there was no room among these.
+    lost: u64,
 }
 
 impl MetricsFile {
@@ -128,14 +131,18 @@ impl MetricsFile {
     /// Opens or makes the file.
     pub fn open(path: &Path) -> std::io::Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
-        Ok(Self { path: path.to_owned(), length: file.metadata()?.len(), file, waiting: Vec::new() })
+        let length = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, length, waiting: Vec::new(), lost: 0 })
     }
 
-    /// Appends one line, and those that could not be written before. What fails now waits for the next time.
-    pub fn append(&mut self, record: &Record) -> std::io::Result<()> {
+    /// Appends one line, and those that could not be written before. What fails now waits for the next time. Returns how
+    /// many lines since the last one that was written are lost: too many waited.
+    pub fn append(&mut self, record: &Record) -> std::io::Result<u64> {
         if self.waiting.len() < Self::PATIENCE {
             serde_json::to_writer(&mut self.waiting, record)?;
             self.waiting.push(b'\n');
+        } else {
+            self.lost += 1;
         }
         if let Err(error) = self.file.write_all(&self.waiting) {
             self.file.set_len(self.length)?;
@@ -143,7 +150,7 @@ impl MetricsFile {
         }
         self.length += self.waiting.len() as u64;
         self.waiting.clear();
-        Ok(())
+        Ok(std::mem::take(&mut self.lost))
     }
 
     /// Drops what begins with the first step behind this one, and a last line that is torn. A line in between that
@@ -183,10 +190,13 @@ fn step_of(line: &IndexMap<String, Value>) -> Option<u64> {
     line.get("step")?.as_u64()
 }
 
-/// The lines of a file, but for those that nobody can read.
-pub fn lines(path: &Path) -> std::io::Result<impl Iterator<Item = IndexMap<String, Value>> + use<>> {
-    let lines = BufReader::new(File::open(path)?).split(b'\n').map_while(Result::ok);
-    Ok(lines.filter_map(|line| serde_json::from_slice(&line).ok()))
+/// Calls `each` with the lines of a file, but for those that nobody can read. A file that is not there has none.
+pub fn read(path: &Path, mut each: impl FnMut(IndexMap<String, Value>)) -> std::io::Result<()> {
+    Tail::new(path.to_owned()).read(|line| {
+        if let Ok(line) = serde_json::from_slice(line) {
+            each(line);
+        }
+    })
 }
 
 /// A line as a screen wants it.
@@ -252,17 +262,48 @@ mod tests {
         let mut file = MetricsFile::open(&path).unwrap();
         file.append(&record(1)).unwrap();
         file.file.write_all(b"not a line\n").unwrap();
-        (2..=5).for_each(|step| file.append(&record(step)).unwrap());
+        for step in 2..=5 {
+            file.append(&record(step)).unwrap();
+        }
         file.file.write_all(b"{\"step\":6,\"lo").unwrap();
-        let steps = || lines(&path).unwrap().filter_map(|line| step_of(&line)).collect::<Vec<_>>();
+        let lines = || {
+            let mut lines = Vec::new();
+            read(&path, |line| lines.push(line)).unwrap();
+            lines
+        };
+        let steps = || lines().iter().filter_map(step_of).collect::<Vec<_>>();
         assert_eq!(steps(), [1, 2, 3, 4, 5]);
         file.rewind(3).unwrap();
         file.append(&record(4)).unwrap();
         assert_eq!(steps(), [1, 2, 3, 4]);
         assert!(std::fs::read_to_string(&path).unwrap().contains("not a line"));
-        let points: Vec<Point> = lines(&path).unwrap().filter_map(|line| point(&line)).collect();
+        let points: Vec<Point> = lines().iter().filter_map(point).collect();
         assert!(points[0].loss.is_nan() && points[3].step == 4);
-        let first = lines(&path).unwrap().next().unwrap();
-        assert_eq!(layers(&first), record(1).layers);
+        assert_eq!(layers(&lines()[0]), record(1).layers);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_to_their_end_are_an_error_and_not_fewer_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(read(folder.path(), |_| ()).is_err(), "a folder opens, and can't be read");
+    }
+
+    #[test]
+    fn lines_that_no_memory_waits_with_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut file = MetricsFile::open(&path).unwrap();
+        // A file that is open for reading alone takes nothing.
+        let good = std::mem::replace(&mut file.file, File::open(&path).unwrap());
+        file.waiting = [vec![b' '; MetricsFile::PATIENCE - 2], vec![b'\n']].concat();
+        for step in 1..=3 {
+            assert!(file.append(&record(step)).is_err());
+        }
+        file.file = good;
+        assert_eq!(file.append(&record(4)).unwrap(), 3);
+        assert_eq!(file.append(&record(5)).unwrap(), 0);
+        let mut steps = Vec::new();
+        read(&path, |line| steps.extend(step_of(&line))).unwrap();
+        assert_eq!(steps, [1, 5]);
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::dir::{RunError, io, reports_folder};
-use super::journal::printable;
+use crate::escape::{printable, without_backtrace};
 
 /// A file of this many bytes takes no more reports: what panics over and over says nothing new.
 const LARGEST: u64 = 1 << 20;
@@ -66,7 +66,8 @@ pub fn install(command: &str, rescue: fn()) {
 /// What a panic said, from what it carries.
 pub fn message(payload: &dyn Any) -> &str {
     let fixed = payload.downcast_ref::<&'static str>().copied();
-    fixed.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
+    let message = fixed.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    message.map_or("no reason given", without_backtrace)
 }
 
 /// Writes the report and returns where it is. It does not log: the thread that panicked may hold what the log needs.
@@ -143,7 +144,7 @@ mod tests {
             ["time: 2026-01-02T03:04:05Z", "command: engine", "run: overnight", "thread: main"]
         );
         assert!(lines[5].starts_with("location: ") && lines[5].contains("panics.rs:"), "{}", lines[5]);
-        assert_eq!(lines[6..8], ["message: a \\u{1b}[31m\\nb", "backtrace:"]);
+        assert_eq!(lines[6..8], ["message: a <0x1B>[31m\\nb", "backtrace:"]);
         assert!(lines.len() > 8);
     }
 

@@ -134,12 +134,16 @@ impl Pictures {
         self.generation += 1;
     }
 
-    /// Looks at more of the plane, or at less.
-    pub fn zoom(&mut self, factor: f64) {
+    /// Looks at more of the plane, or at less. Returns whether it can.
+    pub fn zoom(&mut self, factor: f64) -> bool {
         let range = self.range * factor;
-        if range.is_finite() && RANGES.contains(&range) {
+        let can = RANGES.contains(&range);
+        if can {
             self.range = range;
+        } else {
+            log::warn!("the plane is shown as far as it goes");
         }
+        can
     }
 
     /// Chooses the points a side of the finest level: the smallest of [`SIDES`] that is enough.
@@ -239,5 +243,18 @@ impl Pictures {
             captured: position.captured,
             step_length,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plane_is_zoomed_within_its_bounds_alone() {
+        let mut pictures = Pictures::new(Slicer::spawn(1, |_| ()).unwrap(), SIDES[0]);
+        assert!(pictures.zoom(100.0));
+        assert!(!pictures.zoom(2.0) && !pictures.zoom(1e-12) && !pictures.zoom(f64::NAN));
+        assert!(pictures.zoom(0.5), "it stays where it was");
     }
 }

@@ -73,11 +73,15 @@ impl Recorder {
             nonfinite: 0,
             sharpness: None,
         };
-        let points = metrics::lines(&path)?.filter_map(|line| metrics::point(&line));
-        for point in points.take_while(|point| point.step <= step) {
-            recorder.spikes.is_one(point.loss);
-            recorder.board.push_point(point);
-        }
+        let mut is_behind = false;
+        metrics::read(&path, |line| {
+            let Some(point) = metrics::point(&line) else { return };
+            is_behind |= point.step > step;
+            if !is_behind {
+                recorder.spikes.take(point.loss);
+                recorder.board.push_point(point);
+            }
+        })?;
         for slice in timeline.items() {
             recorder.board.recall(slice.clone());
         }
@@ -96,7 +100,7 @@ impl Recorder {
         if self.speed.len() > SPEED_WINDOW {
             self.speed.pop_front();
         }
-        let spike = self.spikes.is_one(report.norms.loss);
+        let spike = self.spikes.take(report.norms.loss);
         if spike {
             log::warn!("step {}: the loss jumped to {:.3}", report.step, report.norms.loss);
         }
@@ -121,7 +125,10 @@ impl Recorder {
             log::error!("metrics.jsonl still holds steps behind {step}: {error}");
         }
         let written = self.metrics.append(&record);
-        self.tell(METRICS, "metrics.jsonl", &written);
+        if let Ok(lost @ 1..) = written {
+            log::error!("metrics.jsonl lacks {lost} steps: the disk took nothing for too long");
+        }
+        self.tell(METRICS, "metrics.jsonl", &written.map(drop));
         let metrics = record.metrics();
         let values = metrics.iter().map(|metric| (&*metric.name, Value::Scalar(metric.value)));
         let written = self.events.append(report.step, values);
@@ -175,7 +182,7 @@ impl Recorder {
         let losses = self.board.rewind(step);
         self.spikes = Spikes::default();
         for loss in losses {
-            self.spikes.is_one(loss);
+            self.spikes.take(loss);
         }
         self.sharpness = None;
         self.cut = Some(step);
@@ -221,7 +228,8 @@ impl Spikes {
     const DEVIATIONS: f64 = 6.0;
     const RISE: f64 = 0.2;
 
-    fn is_one(&mut self, loss: f64) -> bool {
+    /// Takes a loss in, and returns whether it stands out from those before it.
+    fn take(&mut self, loss: f64) -> bool {
         let above = loss - self.mean;
         let far = above > Self::DEVIATIONS * self.variance.sqrt() && above > Self::RISE * self.mean;
         let spike = self.seen >= Self::WARM_UP && far;
@@ -241,9 +249,9 @@ mod tests {
     fn a_loss_far_above_its_past_is_a_spike_and_noise_is_none() {
         let noise = |step: u32| 2.0 + 0.1 * f64::from(step * 7919 % 13) / 13.0;
         let mut spikes = Spikes::default();
-        assert!((0..200).all(|step| !spikes.is_one(noise(step))));
-        assert!(spikes.is_one(4.0));
+        assert!((0..200).all(|step| !spikes.take(noise(step))));
+        assert!(spikes.take(4.0));
         let mut falling = Spikes::default();
-        assert!((1..400).all(|step| !falling.is_one(8.0 / f64::from(step).sqrt())));
+        assert!((1..400).all(|step| !falling.take(8.0 / f64::from(step).sqrt())));
     }
 }

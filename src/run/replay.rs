@@ -181,14 +181,16 @@ impl Reader {
     }
 
     fn status(&self, phase: Phase) -> Status {
-        let checkpoints = self.dir.newest_checkpoints();
+        // That the folder can't be read is told where its other files are read.
+        let checkpoints = self.dir.newest_checkpoints().unwrap_or_default();
         let status = Status { phase, held_out: self.held_out, checkpoints, ..first_status(&self.settings) };
         let Some(Point { step, loss, grad_norm, learning_rate, .. }) = self.last else { return status };
         Status { step, loss: Some(loss), grad_norm: Some(grad_norm), learning_rate, ..status }
     }
 
     fn outcome(&self) -> Outcome {
-        let newest = self.dir.checkpoints().last().map(|step| self.dir.checkpoint(*step));
+        let steps = self.dir.checkpoints().unwrap_or_default();
+        let newest = steps.last().map(|step| self.dir.checkpoint(*step));
         let step = self.last.map_or(0, |last| last.step);
         let checkpoint = newest.map(|folder| folder.display().to_string());
         if self.has_crashed {

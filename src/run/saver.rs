@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::dir::RunDir;
+use super::dir::{RunDir, RunError};
 use super::journal::NOTICE;
 use crate::model::chat::ChatTemplate;
 use crate::model::checkpoint::{remove, sweep};
@@ -45,7 +45,7 @@ impl<'a> Saver<'a> {
         state: Option<&State>,
     ) -> Self {
         sweep(dir.path());
-        Self {
+        let mut saver = Self {
             dir,
             every: settings.save_every,
             keep_last: settings.keep_last.max(1),
@@ -54,8 +54,10 @@ impl<'a> Saver<'a> {
             saved: state.map(|state| state.progress),
             saved_at: Instant::now(),
             best: state.and_then(|state| state.best),
-            checkpoints: dir.newest_checkpoints(),
-        }
+            checkpoints: Vec::new(),
+        };
+        saver.look();
+        saver
     }
 
     /// The newest checkpoint.
@@ -175,8 +177,9 @@ impl<'a> Saver<'a> {
         })?;
         self.saved = Some(snapshot.progress);
         log::info!(target: NOTICE, "checkpoint-{step} saved in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
-        self.prune();
-        self.checkpoints = self.dir.newest_checkpoints();
+        if let Err(error) = self.prune() {
+            log::warn!("no earlier checkpoint is removed: {error}");
+        }
         Ok(())
     }
 
@@ -188,21 +191,42 @@ impl<'a> Saver<'a> {
             state.is_ok_and(|state| state.progress.moves > moves)
         };
         let is_later = |other: &u64| *other > step || (*other == step && moved(step));
-        for later in self.dir.checkpoints().into_iter().filter(is_later) {
+        let steps = match self.dir.checkpoints() {
+            Ok(steps) => steps,
+            Err(error) => return log::warn!("no checkpoint behind step {step} is removed: {error}"),
+        };
+        for later in steps.into_iter().filter(is_later) {
             log::warn!("checkpoint-{later} is removed: the run goes another way from step {step}");
             self.remove(later);
         }
-        self.checkpoints = self.dir.newest_checkpoints();
+        self.look();
     }
 
-    /// Removes all checkpoints but the last few and the one with the best held-out loss.
-    fn prune(&self) {
-        let steps = self.dir.checkpoints();
-        let eval_loss = |step: &u64| resume::state(&self.dir.checkpoint(*step)).ok()?.eval_loss;
-        let known = steps.iter().filter_map(|step| Some((*step, eval_loss(step)?)));
+    /// Removes all checkpoints but the last few and the one with the best held-out loss. One whose state can't be read
+    /// may be the best.
+    fn prune(&mut self) -> Result<(), RunError> {
+        let steps = self.dir.checkpoints()?;
+        let states: Vec<_> =
+            steps.iter().map(|step| (*step, resume::state(&self.dir.checkpoint(*step)))).collect();
+        let known = states.iter().filter_map(|(step, state)| Some((*step, state.as_ref().ok()?.eval_loss?)));
         let best = known.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(step, _)| step);
         let surplus = steps.len().saturating_sub(self.keep_last);
-        steps.into_iter().take(surplus).filter(|step| Some(*step) != best).for_each(|step| self.remove(step));
+        for (step, state) in states.into_iter().take(surplus).filter(|(step, _)| Some(*step) != best) {
+            match state {
+                Ok(_) => self.remove(step),
+                Err(error) => log::warn!("checkpoint-{step} is not removed, it may be the best: {error}"),
+            }
+        }
+        self.look();
+        Ok(())
+    }
+
+    /// Takes note of the checkpoints that are there.
+    fn look(&mut self) {
+        match self.dir.newest_checkpoints() {
+            Ok(steps) => self.checkpoints = steps,
+            Err(error) => log::warn!("the checkpoints that are there can't be told: {error}"),
+        }
     }
 
     fn remove(&self, step: u64) {
@@ -214,7 +238,7 @@ impl<'a> Saver<'a> {
     /// Bytes that the run's file system has left, where it says so.
     fn free(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(self.dir.path()).ok()?;
-        Some(stat.f_bavail * stat.f_frsize)
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
@@ -222,4 +246,79 @@ impl<'a> Saver<'a> {
 fn bytes(trainer: &Trainer) -> u64 {
     let params = size_of::<f32>() * trainer.params().elements();
     (params + trainer.moment_bytes()) as u64 + SMALL_FILES
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::protocol::OptimizerKind;
+
+    /// A run folder with a checkpoint for each of these held-out losses, at steps 10, 20 and so on.
+    fn run(folder: &Path, losses: &[f64]) -> RunDir {
+        let dir = RunDir::create(Some(folder), &settings()).unwrap();
+        for (step, loss) in (1..).map(|index| 10 * index).zip(losses) {
+            let progress = Progress {
+                step,
+                tokens: step,
+                learning_rate_factor: 1.0,
+                optimizer: OptimizerKind::AdamW,
+                optimizer_updates: step,
+                moves: 0,
+            };
+            let state = State { progress, data_sha256: String::new(), eval_loss: Some(*loss), best: None };
+            std::fs::create_dir(dir.checkpoint(step)).unwrap();
+            let text = serde_json::to_string(&state).unwrap();
+            std::fs::write(dir.checkpoint(step).join("trainer_state.json"), text).unwrap();
+        }
+        dir
+    }
+
+    fn settings() -> Settings {
+        let settings = serde_json::json!({
+            "name": "kept", "model": { "preset": "nano" }, "data": "builtin", "optimizer": "adamw",
+            "learning_rate": 1e-3, "weight_decay": 0.1, "schedule": "cosine", "warmup": 1, "decay_steps": 9,
+            "batch_size": 1, "accumulate": 1, "clip": 1.0, "seed": 0, "eval_every": 1, "keep_last": 1,
+            "grid": 9, "device": "cpu", "threads": 1, "paused": false
+        });
+        serde_json::from_value(settings).unwrap()
+    }
+
+    fn saver(dir: &RunDir) -> Saver<'_> {
+        Saver::new(dir, &settings(), String::new(), None, None)
+    }
+
+    #[test]
+    fn the_best_checkpoint_stays_and_so_does_one_that_may_be_the_best() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = run(folder.path(), &[3.0, 1.0, 2.0, 2.5, 2.6]);
+        // The state of the first can't be read any more.
+        let state = dir.checkpoint(10).join("trainer_state.json");
+        std::fs::remove_file(&state).unwrap();
+        std::fs::create_dir(&state).unwrap();
+        let mut saver = saver(&dir);
+        saver.prune().unwrap();
+        assert_eq!(dir.checkpoints().unwrap(), [10, 20, 50]);
+        assert_eq!(saver.checkpoints(), [10, 20, 50]);
+    }
+
+    #[test]
+    fn another_course_removes_what_is_behind_it_and_nothing_where_that_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = run(folder.path(), &[3.0, 2.0, 1.0]);
+        let mut saver = saver(&dir);
+        saver.abandon(20, 0);
+        assert_eq!(dir.checkpoints().unwrap(), [10, 20]);
+        // A file is in the folder's place for a while.
+        let away = folder.path().with_extension("away");
+        std::fs::rename(folder.path(), &away).unwrap();
+        std::fs::write(folder.path(), "").unwrap();
+        saver.abandon(0, 0);
+        assert!(saver.prune().is_err());
+        assert_eq!(saver.checkpoints(), [10, 20], "as far as is known");
+        std::fs::remove_file(folder.path()).unwrap();
+        std::fs::rename(&away, folder.path()).unwrap();
+        assert_eq!(dir.checkpoints().unwrap(), [10, 20]);
+    }
 }

@@ -111,7 +111,7 @@ async fn serve(listener: UnixListener, signals: Signals, shared: Shared) {
             },
             Some(_) = screens.join_next() => {}
             _ = changed.changed() => {
-                if shared.board.since(&mut Cursor::default()).1.is_some() {
+                if shared.board.is_closed() {
                     break;
                 }
             }

@@ -1,12 +1,13 @@
 //! The thread that evaluates slices beside the training.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use candle_core::{Device, Error, Result};
 
+use super::desk::{Desk, Ticket};
 use crate::landscape::curvature::critical_multiple;
 use crate::landscape::directions::difference;
 use crate::landscape::evaluator::Objective;
@@ -84,119 +85,41 @@ pub struct Level {
 /// The handle of the thread. It ends when the handle is dropped.
 #[derive(Debug)]
 pub struct Slicer {
-    desk: Arc<Desk>,
-    /// The job that is wanted; any other one stops at its next point.
-    current: Arc<AtomicU64>,
-    thread: Option<thread::JoinHandle<()>>,
+    desk: Desk<Job>,
 }
 
 impl Slicer {
     /// Starts the thread; `report` is called on it with every level.
     pub fn spawn(threads: usize, report: impl Fn(Report) + Send + Sync + 'static) -> std::io::Result<Self> {
-        let desk = Arc::new(Desk::default());
-        let inbox = Arc::clone(&desk);
-        let current = Arc::new(AtomicU64::new(0));
-        let wanted = Arc::clone(&current);
-        let thread = thread::Builder::new()
-            .name("slicer".to_owned())
-            .spawn(move || work(&inbox, &wanted, threads, &report))?;
-        Ok(Self { desk, current, thread: Some(thread) })
+        let pool = |threads| {
+            let name = |index| format!("slicer-{index}");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
+            pool.map_err(std::io::Error::other)
+        };
+        let (one, all) = (pool(1)?, pool(threads)?);
+        let report = Arc::new(report);
+        let tell = Arc::clone(&report);
+        let work = move |job: Job, ticket: &Ticket| {
+            let pool = if job.beside_training { &one } else { &all };
+            let tell = |level| tell(Report { ticket: ticket.number(), level });
+            let outcome =
+                pool.install(|| evaluate(job, threads, &|| ticket.is_wanted(), &|level| tell(Ok(level))));
+            if let Err(error) = outcome {
+                tell(Err(error));
+            }
+        };
+        let failed = move |ticket, message| report(Report { ticket, level: Err(Error::Msg(message)) });
+        Ok(Self { desk: Desk::spawn("slicer", work, failed)? })
     }
 
     /// Drops whatever is being evaluated for this job, and returns its ticket.
     pub fn start(&self, job: Job) -> u64 {
-        let ticket = self.cancel();
-        if self.thread.as_ref().is_some_and(thread::JoinHandle::is_finished) {
-            log::error!("the slicer has ended: there will be no more slices");
-        } else {
-            self.desk.put((ticket, job));
-        }
-        ticket
+        self.desk.start(job)
     }
 
     /// Drops whatever is being evaluated.
-    pub fn cancel(&self) -> u64 {
-        self.current.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-impl Drop for Slicer {
-    fn drop(&mut self) {
-        self.cancel();
-        self.desk.close();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the slicer panicked");
-        }
-    }
-}
-
-/// Where the next job lies until the thread takes it. A newer one takes its place: each holds a copy of the weights.
-#[derive(Debug, Default)]
-struct Desk {
-    next: Mutex<Next>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Next {
-    job: Option<(u64, Job)>,
-    is_closed: bool,
-}
-
-impl Desk {
-    fn put(&self, job: (u64, Job)) {
-        let before = self.lock().job.replace(job);
-        self.changed.notify_one();
-        drop(before);
-    }
-
-    fn close(&self) {
-        self.lock().is_closed = true;
-        self.changed.notify_one();
-    }
-
-    /// Waits for a job; none where there will be no more.
-    fn take(&self) -> Option<(u64, Job)> {
-        let mut next = self.lock();
-        loop {
-            if next.is_closed {
-                return None;
-            }
-            if let Some(job) = next.job.take() {
-                return Some(job);
-            }
-            next = self.changed.wait(next).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Nothing is done under the lock that could be left half-done.
-    fn lock(&self) -> MutexGuard<'_, Next> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn work(inbox: &Desk, wanted: &AtomicU64, threads: usize, report: &(impl Fn(Report) + Sync)) {
-    let pool = |threads| {
-        let name = |index| format!("slicer-{index}");
-        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()
-    };
-    let (one, all) = match (pool(1), pool(threads)) {
-        (Ok(one), Ok(all)) => (one, all),
-        (Err(error), _) | (_, Err(error)) => {
-            log::error!("there will be no slices: {error}");
-            return;
-        }
-    };
-    while let Some((ticket, job)) = inbox.take() {
-        let pool = if job.beside_training { &one } else { &all };
-        let tell = |level| report(Report { ticket, level });
-        let go_on = || wanted.load(Ordering::Relaxed) == ticket;
-        let outcome = pool.install(|| evaluate(job, threads, &go_on, &|level| tell(Ok(level))));
-        if let Err(error) = outcome {
-            tell(Err(error));
-        }
+    pub fn cancel(&self) {
+        self.desk.cancel();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::protocol::{BatchInfo, PlaneInfo, Sharpness, Slice, Timeline};
 
 /// Lines at which the file is written anew with what a [`Timeline`] keeps of them.
 const MOST: usize = 512;
+
 /// A line. What is not finite is null.
 #[derive(Serialize, Deserialize)]
 struct Line {

@@ -77,8 +77,8 @@ pub fn state(folder: &Path) -> Result<State, Error> {
         Error::damaged(&path, format!("is no state of a run ({})", quoted(&cause.to_string())))
     })?;
     let Progress { step, learning_rate_factor, optimizer_updates, .. } = state.progress;
-    let named = folder.file_name().is_some_and(|name| *name == *format!("checkpoint-{step}"));
-    if !named || step == 0 || step > LAST || optimizer_updates > step {
+    let named = folder.file_name().and_then(|name| name.to_str()).and_then(checkpoint::step_of);
+    if named != Some(step) || step == 0 || step > LAST || optimizer_updates > step {
         return Err(Error::damaged(&path, format!("says that it is of step {step}, the folder does not")));
     }
     if !(learning_rate_factor > 0.0 && learning_rate_factor.is_finite()) {

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use super::client::framed;
 use super::dice::{Dice, cases};
+use super::program::llamascape;
 use super::{fixture, runs};
 
 /// Connections, each with a frame or two.
@@ -48,11 +49,8 @@ impl Engine {
         let home = TempDir::new().unwrap();
         let settings = runs::settings(&fixture("tiny-hf"));
         let run = RunDir::create(Some(&home.path().join("run")), &settings).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_llamascape"))
-            .args(["engine", "--threads", "1"])
+        let mut child = llamascape(home.path(), &["engine", "--threads", "1"])
             .arg(run.path())
-            .env("XDG_RUNTIME_DIR", home.path())
-            .env("XDG_STATE_HOME", home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

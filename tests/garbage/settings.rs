@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use llamascape::app::{App, Message, Options, Remembered};
 use llamascape::run::dir::RunDir;
@@ -16,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::dice::{Dice, cases};
+use super::program::llamascape;
 use super::{is_one_line, reads, runs};
 
 const THEMES: u64 = 1000;
@@ -131,13 +131,8 @@ fn a_spoilt_settings_file_is_read_or_refused_in_one_line() {
     let path = home.path().join("mine.toml");
     cases("settings file", SETTINGS, settings, |bytes| {
         fs::write(&path, bytes).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_llamascape"))
-            .args(["config", "--config", path.to_str().unwrap()])
-            .env("XDG_CONFIG_HOME", home.path())
-            .env("XDG_STATE_HOME", home.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let path = path.to_str().unwrap();
+        let output = llamascape(home.path(), &["config", "--config", path]).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         match output.status.code() {
             Some(0) => assert!(error.is_empty(), "{error}"),

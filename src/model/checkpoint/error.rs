@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::ConfigError;
 use super::hub::HubError;
+use super::step_of;
 use crate::model::memory::size;
 use crate::model::tokenizer;
 
@@ -145,8 +146,7 @@ impl Error {
 /// What to do about a damaged file: that of a run's own checkpoint is nowhere else.
 fn remedy(path: &Path) -> &'static str {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    let step = folder.and_then(|name| name.strip_prefix("checkpoint-"));
-    if step.is_some_and(|step| step.parse::<u64>().is_ok()) {
+    if folder.and_then(step_of).is_some() {
         "take a checkpoint of another step, RUN@STEP"
     } else {
         "fetch it again"

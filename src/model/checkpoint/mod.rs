@@ -183,8 +183,7 @@ fn newest(run: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
     for entry in std::fs::read_dir(run).map_err(Error::io(run))? {
         let entry = entry.map_err(Error::io(run))?;
         let name = entry.file_name();
-        let step = name.to_str().and_then(|name| name.strip_prefix("checkpoint-")?.parse().ok());
-        if let Some(step) = step
+        if let Some(step) = name.to_str().and_then(step_of)
             && entry.path().join("config.json").is_file()
             && newest.as_ref().is_none_or(|(known, _)| *known < step)
         {
@@ -192,6 +191,13 @@ fn newest(run: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
         }
     }
     Ok(newest)
+}
+
+/// The step of a checkpoint whose folder has this name. One that is written another way, such as `checkpoint-050`, is
+/// somebody else's.
+pub fn step_of(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("checkpoint-")?.parse().ok()?;
+    (name == format!("checkpoint-{step}")).then_some(step)
 }
 
 /// The last component of a path; `.` and `..` are resolved first.

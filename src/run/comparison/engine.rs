@@ -343,12 +343,15 @@ impl Engine {
                 self.ticket = self.painter.start(job);
                 self.painting = true;
             }
-            Err(error) => {
-                self.missing = Missing::default();
-                self.note_slicing();
-                self.warn(format!("the weights can't be copied: {error}"));
-            }
+            Err(error) => self.give_up(format!("the weights can't be copied: {error}")),
         }
+    }
+
+    /// Evaluates nothing of what is missing, until more is.
+    fn give_up(&mut self, reason: String) {
+        self.missing = Missing::default();
+        self.note_slicing();
+        self.warn(reason);
     }
 
     /// Takes in a part of what was evaluated, unless it is of a job that was dropped.
@@ -381,6 +384,10 @@ impl Engine {
                     Ok(norm) => self.scene.sides[side as usize].grad_norm = Some(norm),
                     Err(error) => self.warn(format!("the gradient can't be measured: {error}")),
                 }
+            }
+            Part::Failed(message) => {
+                self.painting = false;
+                self.give_up(format!("what was being evaluated panicked: {message}"));
             }
             Part::End => self.painting = false,
         }

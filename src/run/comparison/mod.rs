@@ -27,8 +27,6 @@ pub const PROMPT: &str = "The capital of France is Paris";
 /// Learning rates to begin with: of a model that was trained for long, and of a small one.
 const RATE: f64 = 1e-5;
 const SMALL_RATE: f64 = 3e-4;
-/// Parameters of a small model at most.
-const SMALL: usize = 20_000_000;
 
 /// What is compared, and how.
 #[derive(Debug, Clone)]
@@ -152,7 +150,7 @@ fn prepare(
     let (sources, first) = if let Some(sources) = &settings.models {
         (sources.clone(), 0)
     } else {
-        let pair = pair::open(settings.device, settings.threads, &mut show);
+        let pair = pair::open(settings.device, settings.threads, &|| !stage.is_closed(), &mut show);
         (pair.map_err(|error| ComparisonError::Pair(Box::new(error)))?, 2)
     };
     let usual = if settings.models.is_some() { PROMPT } else { pair::QUESTION };
@@ -175,7 +173,7 @@ fn prepare(
     let models = [open(Side::A)?, open(Side::B)?];
     show(first + 2, "both are reading it".to_owned(), 0.1);
     let [a, b] = models.each_ref().map(Model::checkpoint);
-    let small = a.params.elements().max(b.params.elements()) <= SMALL;
+    let small = a.params.is_small() && b.params.is_small();
     let scene = Scene {
         phase: Phase::Live,
         device: device_name,

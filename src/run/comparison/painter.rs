@@ -1,9 +1,7 @@
 //! The thread that evaluates what takes a while: the slices around both models, the way from one to the other, and
 //! the norms of their gradients.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Error, Result};
@@ -18,6 +16,7 @@ use crate::landscape::survey::{Control, Grid, Survey};
 use crate::model::llama::Llama;
 use crate::model::params::Params;
 use crate::protocol::comparison::{PathLoss, PlaneChoice, Side};
+use crate::run::desk::{Desk, Ticket};
 use crate::train::corpus::Batch;
 
 /// A model as it is painted.
@@ -80,6 +79,8 @@ pub(super) enum Part {
     NoSlice(Side, Error),
     Path(Result<PathLoss>),
     GradNorm(Side, Result<f64>),
+    /// A bug has ended the job, with these words.
+    Failed(String),
     /// Nothing follows.
     End,
 }
@@ -87,25 +88,7 @@ pub(super) enum Part {
 /// The handle of the thread. It ends when the handle is dropped.
 #[derive(Debug)]
 pub(super) struct Painter {
-    desk: Arc<Desk>,
-}
-
-/// Where the next job lies. A new one takes the place of one that waits, so that no weights pile up behind a job that
-/// takes long to stop.
-#[derive(Debug, Default)]
-struct Desk {
-    next: Mutex<Next>,
-    changed: Condvar,
-    /// The job that is wanted; any other one stops at its next point.
-    wanted: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-enum Next {
-    #[default]
-    Nothing,
-    Job(u64, Box<Job>),
-    End,
+    desk: Desk<Job>,
 }
 
 impl Painter {
@@ -115,66 +98,31 @@ impl Painter {
         threads: usize,
         tell: impl Fn(Painted) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let desk = Arc::new(Desk::default());
-        let painter = Self { desk: Arc::clone(&desk) };
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("painter-{index}"))
             .build()
             .map_err(std::io::Error::other)?;
         let mut studio = Studio { device, planes: [None, None], recipe: None };
-        thread::Builder::new().name("painter".to_owned()).spawn(move || {
-            while let Some((ticket, job)) = desk.take() {
-                let go_on = || desk.wanted.load(Ordering::Relaxed) == ticket;
-                let tell = |part| tell(Painted { ticket, part });
-                pool.install(|| studio.paint(&job, &go_on, &tell));
-                tell(Part::End);
-            }
-        })?;
-        Ok(painter)
+        let tell = Arc::new(tell);
+        let told = Arc::clone(&tell);
+        let work = move |job: Job, ticket: &Ticket| {
+            let tell = |part| told(Painted { ticket: ticket.number(), part });
+            pool.install(|| studio.paint(&job, &|| ticket.is_wanted(), &tell));
+            tell(Part::End);
+        };
+        let failed = move |ticket, message| tell(Painted { ticket, part: Part::Failed(message) });
+        Ok(Self { desk: Desk::spawn("painter", work, failed)? })
     }
 
     /// Drops whatever is being evaluated for this job, and returns its number.
     pub(super) fn start(&self, job: Job) -> u64 {
-        let ticket = self.cancel();
-        self.desk.put(Next::Job(ticket, Box::new(job)));
-        ticket
+        self.desk.start(job)
     }
 
     /// Drops whatever is being evaluated.
     pub(super) fn cancel(&self) -> u64 {
-        self.desk.put(Next::Nothing);
-        self.desk.wanted.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-impl Drop for Painter {
-    fn drop(&mut self) {
-        self.cancel();
-        self.desk.put(Next::End);
-    }
-}
-
-impl Desk {
-    fn put(&self, next: Next) {
-        *self.lock() = next;
-        self.changed.notify_one();
-    }
-
-    /// Waits for a job; `None` is the end.
-    fn take(&self) -> Option<(u64, Box<Job>)> {
-        let mut next = self.lock();
-        loop {
-            match std::mem::take(&mut *next) {
-                Next::Job(ticket, job) => return Some((ticket, job)),
-                Next::End => return None,
-                Next::Nothing => next = self.changed.wait(next).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Next> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+        self.desk.cancel()
     }
 }
 

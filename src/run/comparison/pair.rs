@@ -64,13 +64,18 @@ pub enum PairError {
     /// The template of the second model is none.
     #[error(transparent)]
     Chat(#[from] ChatError),
+    /// Whoever has asked for it is gone.
+    #[error("the pair is not made to its end: nobody waits for it any more")]
+    Unwanted,
 }
 
 /// Where the pair lies: pretrained, then instruct. What the cache lacks is trained first; `show` is told which of the
-/// two that is, a line on how far it is, and the share that is done.
+/// two that is, a line on how far it is, and the share that is done. Fails once it is no longer `wanted`, which is asked
+/// before each step.
 pub fn open(
     device: DeviceChoice,
     threads: usize,
+    wanted: &dyn Fn() -> bool,
     show: &mut dyn FnMut(usize, String, f32),
 ) -> Result<[Source; 2], PairError> {
     let folder = cache_folder()?.join(FOLDER);
@@ -87,7 +92,7 @@ pub fn open(
         write_texts(&texts).map_err(io(&texts))?;
         let model = ModelSource::Preset(preset.name.to_owned());
         let settings = settings(model, DataSource::Path(texts), preset, device, threads);
-        train(&settings, &pretrained, None, &mut |line, share| show(0, line, share))?;
+        train(&settings, &pretrained, None, wanted, &mut |line, share| show(0, line, share))?;
     }
     show(0, "trained".to_owned(), 1.0);
     if !is_there(&instruct) {
@@ -105,7 +110,7 @@ pub fn open(
             )
         };
         let chat = ChatTemplate::new(TEMPLATE, BTreeMap::new())?;
-        train(&settings, &instruct, Some(&chat), &mut |line, share| show(1, line, share))?;
+        train(&settings, &instruct, Some(&chat), wanted, &mut |line, share| show(1, line, share))?;
     }
     show(1, "trained".to_owned(), 1.0);
     Ok([pretrained, instruct].map(|path| Source { place: Place::Path(path), name: None }))
@@ -144,6 +149,7 @@ fn train(
     settings: &Settings,
     folder: &Path,
     chat: Option<&ChatTemplate>,
+    wanted: &dyn Fn() -> bool,
     show: &mut dyn FnMut(String, f32),
 ) -> Result<(), PairError> {
     show("getting ready".to_owned(), 0.01);
@@ -151,6 +157,9 @@ fn train(
     let mut trainer: Trainer = prepared.trainer;
     let steps = settings.steps.unwrap_or(PRETRAINING);
     while trainer.steps_taken() < steps {
+        if !wanted() {
+            return Err(PairError::Unwanted);
+        }
         let report = trainer.step()?;
         let share = report.step as f32 / steps as f32;
         show(format!("training, step {} of {steps}, loss {:.3}", report.step, report.norms.loss), share);
@@ -203,6 +212,21 @@ fn settings(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_training_that_nobody_waits_for_any_more_ends_before_its_next_step_and_leaves_no_model() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("pretrained");
+        let preset = Preset::named("nano").unwrap();
+        let model = ModelSource::Preset(preset.name.to_owned());
+        let settings = settings(model, DataSource::Builtin, preset, DeviceChoice::Cpu, 1);
+        let shown = std::cell::Cell::new(0);
+        let outcome =
+            train(&settings, &folder, None, &|| shown.get() < 2, &mut |_, _| shown.update(|n| n + 1));
+        assert!(matches!(outcome, Err(PairError::Unwanted)), "{outcome:?}");
+        // That it gets ready, and one step.
+        assert_eq!((shown.get(), folder.exists()), (2, false));
+    }
 
     #[test]
     fn the_first_model_never_sees_an_answer_and_the_second_is_asked_as_it_has_learnt() {

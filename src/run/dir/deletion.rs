@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::listing::bytes;
 use super::{Listing, RunDir, RunError, io, runs_folder};
 use crate::model::checkpoint;
 
@@ -17,15 +18,15 @@ pub struct Doomed {
 }
 
 impl Doomed {
-    fn new(name: &str, path: &Path, bytes: u64) -> Self {
-        Self { name: name.to_owned(), dir: RunDir(place(path)), bytes }
+    fn new(name: &str, path: &Path) -> Self {
+        Self { name: name.to_owned(), dir: RunDir(place(path)), bytes: 0 }
     }
 
     fn folder(&self) -> String {
         self.dir.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Fails for a link and where an engine is alive.
+    /// The same with its bytes. Fails for a link and where an engine is alive.
     fn checked(self) -> Result<Self, RunError> {
         let path = self.dir.path();
         if std::fs::symlink_metadata(path).map_err(io(path))?.is_symlink() {
@@ -34,7 +35,7 @@ impl Doomed {
         if self.dir.is_alive() {
             return Err(RunError::Alive { name: self.name });
         }
-        Ok(self)
+        Ok(Self { bytes: bytes(self.dir.path()), ..self })
     }
 }
 
@@ -79,12 +80,12 @@ impl Listing {
             return Ok(run);
         }
         let dir = RunDir::open(path)?;
-        Ok(Doomed { name: dir.settings()?.name, bytes: dir.bytes(), dir })
+        Ok(Doomed { name: dir.settings()?.name, bytes: 0, dir })
     }
 
     fn all(&self) -> impl Iterator<Item = Doomed> {
-        let runs = self.runs.iter().map(|run| Doomed::new(&run.name, &run.path, run.bytes));
-        runs.chain(self.unclear.iter().map(|run| Doomed::new(&run.name, &run.path, run.bytes)))
+        let runs = self.runs.iter().map(|run| Doomed::new(&run.name, &run.path));
+        runs.chain(self.unclear.iter().map(|run| Doomed::new(&run.name, &run.path)))
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Summary {
     pub model: String,
     /// When it began, RFC 3339.
     pub started: String,
-    /// Bytes of all its files.
+    /// Bytes of all its files, once [`Listing::measure`] has looked them up.
     pub bytes: u64,
 }
 
@@ -47,8 +47,20 @@ pub struct Unclear {
     pub path: PathBuf,
     /// What can't be read.
     pub reason: RunError,
-    /// Bytes of all its files.
+    /// Bytes of all its files, once [`Listing::measure`] has looked them up.
     pub bytes: u64,
+}
+
+impl Listing {
+    /// Looks up the bytes of each run, which takes a look at every file of theirs.
+    pub fn measure(&mut self) {
+        for run in &mut self.runs {
+            run.bytes = bytes(&run.path);
+        }
+        for run in &mut self.unclear {
+            run.bytes = bytes(&run.path);
+        }
+    }
 }
 
 /// All runs of this user. Files, hidden folders and folders without any file of a run are passed over.
@@ -104,7 +116,7 @@ fn summary(path: &Path) -> Result<Option<Summary>, RunError> {
         loss: state.loss.filter(|loss| loss.is_finite()),
         model: state.model,
         started: state.started,
-        bytes: dir.bytes(),
+        bytes: 0,
         path: dir.0,
     }))
 }
@@ -113,21 +125,15 @@ fn unclear(path: PathBuf, reason: RunError) -> Unclear {
     let dir = RunDir(path);
     let folder = dir.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = dir.settings().map_or(folder, |settings| settings.name);
-    Unclear { name, reason, bytes: dir.bytes(), path: dir.0 }
+    Unclear { name, reason, bytes: 0, path: dir.0 }
 }
 
 fn is_missing(error: &RunError) -> bool {
     matches!(error, RunError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
-impl RunDir {
-    /// Bytes of all its files. Links are not followed.
-    pub fn bytes(&self) -> u64 {
-        bytes(&self.0)
-    }
-}
-
-fn bytes(folder: &Path) -> u64 {
+/// Bytes of all files in a folder. Links are not followed.
+pub(super) fn bytes(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     entries
         .flatten()

@@ -1,7 +1,6 @@
 #![expect(clippy::float_cmp, reason = "what is the same is the same to the bit")]
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{DType, Device};
 
@@ -10,8 +9,10 @@ use crate::landscape::plane::Normalization;
 use crate::landscape::selection::Selection;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::llama::Llama;
+use crate::protocol::probe;
 use crate::protocol::wormhole::Film;
 use crate::run::board::Cursor;
+use crate::run::desk::Tray;
 use crate::run::lab::{Bench, Task};
 
 const TEXT: &str = "The capital of France is Paris";
@@ -46,14 +47,14 @@ struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    fn new(board: &'a Board, waiting: &'a AtomicUsize) -> Self {
-        let bench = Bench { board, waiting, laid: 0, hole: None, turning: None };
+    fn new(board: &'a Board, tasks: &'a Tray<Task>) -> Self {
+        let bench = Bench { board, tasks, laid: 0, hole: None, turning: None };
         Self { bench, cursor: Cursor::default(), scene: None, frozen: None, film: Film::default() }
     }
 
     /// A plane to choose from, drawn to its finest level.
-    fn laid(board: &'a Board, waiting: &'a AtomicUsize) -> Self {
-        let mut desk = Self::new(board, waiting);
+    fn laid(board: &'a Board, tasks: &'a Tray<Task>) -> Self {
+        let mut desk = Self::new(board, tasks);
         desk.lay(SETTING);
         desk.rest();
         desk
@@ -115,8 +116,8 @@ fn alone(steps: u64) -> Vec<Moment> {
 
 #[test]
 fn steps_beside_a_run_are_those_of_the_experiment_alone_and_rest_ends_in_a_fine_picture() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::new(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::new(&board, &tasks);
     desk.lay(SETTING);
     assert_eq!((&desk.scene().phase, desk.scene().drawing), (&Phase::Laying, true));
     desk.work();
@@ -148,8 +149,8 @@ fn steps_beside_a_run_are_those_of_the_experiment_alone_and_rest_ends_in_a_fine_
 
 #[test]
 fn the_start_lies_on_the_plane_that_stays_and_the_first_picture_that_travels_is_the_same() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::laid(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::laid(&board, &tasks);
     desk.ask(Ask::Jump(PLACE));
     desk.rest();
     let (frozen, frame, start) = (desk.frozen.as_ref().unwrap(), &desk.film.items()[0], desk.moments()[0]);
@@ -167,8 +168,8 @@ fn the_start_lies_on_the_plane_that_stays_and_the_first_picture_that_travels_is_
 
 #[test]
 fn a_step_that_is_taken_back_and_taken_again_is_the_same_to_the_bit() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::laid(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::laid(&board, &tasks);
     desk.ask(Ask::Jump(PLACE));
     desk.ask(Ask::Step(3));
     desk.rest();
@@ -190,8 +191,8 @@ fn a_step_that_is_taken_back_and_taken_again_is_the_same_to_the_bit() {
 
 #[test]
 fn who_pauses_while_steps_are_taken_again_is_left_where_the_weights_are() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::laid(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::laid(&board, &tasks);
     desk.ask(Ask::Jump(PLACE));
     desk.ask(Ask::Step(4));
     desk.rest();
@@ -205,20 +206,55 @@ fn who_pauses_while_steps_are_taken_again_is_left_where_the_weights_are() {
 }
 
 #[test]
+fn weights_that_wait_give_way_to_newer_ones_of_their_kind_with_what_was_asked_of_them() {
+    let tasks = Tray::default();
+    let lay = |range| Task::Lay(Setting { range, ..SETTING }, ground());
+    for task in [
+        lay(1.0),
+        Task::Open(ground()),
+        Task::Wormhole(Ask::Run),
+        Task::Probe(probe::Ask::Zoom(0.5)),
+        Task::Curvature(ground()),
+        lay(2.0),
+        Task::Wormhole(Ask::Step(3)),
+        Task::Curvature(ground()),
+    ] {
+        tasks.put(task, Task::replaces);
+    }
+    let mut left = Vec::new();
+    while !tasks.is_empty() {
+        left.extend(tasks.take());
+    }
+    assert!(
+        matches!(
+            left[..],
+            [
+                Task::Open(_),
+                Task::Probe(probe::Ask::Zoom(_)),
+                Task::Lay(Setting { range: 2.0, .. }, _),
+                Task::Wormhole(Ask::Step(3)),
+                Task::Curvature(_),
+            ]
+        ),
+        "{left:?}"
+    );
+}
+
+#[test]
 fn a_picture_is_left_for_what_waits_and_completed_later() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::new(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::new(&board, &tasks);
     desk.lay(SETTING);
-    waiting.store(1, Ordering::Relaxed);
+    tasks.put(Task::Wormhole(Ask::Pause), Task::replaces);
     desk.work();
     assert_eq!((&desk.frozen, &desk.scene().phase), (&None, &Phase::Laying));
     assert!(desk.bench.is_busy());
-    waiting.store(0, Ordering::Relaxed);
+    tasks.clear();
     desk.work();
-    waiting.store(1, Ordering::Relaxed);
+    tasks.put(Task::Wormhole(Ask::Pause), Task::replaces);
     desk.work();
     assert_eq!(desk.frozen.as_ref().unwrap().alphas.len(), 9, "what was published stays");
-    waiting.store(0, Ordering::Relaxed);
+    tasks.clear();
     desk.rest();
     let frozen = desk.frozen.as_ref().unwrap();
     assert!(frozen.finest && frozen.loss.iter().all(|loss| loss.is_finite()));
@@ -226,8 +262,8 @@ fn a_picture_is_left_for_what_waits_and_completed_later() {
 
 #[test]
 fn a_run_draws_every_so_many_steps_and_pauses_where_it_is() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::new(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::new(&board, &tasks);
     desk.lay(Setting { every: 2, ..SETTING });
     desk.ask(Ask::Jump(PLACE));
     desk.ask(Ask::Run);
@@ -242,8 +278,8 @@ fn a_run_draws_every_so_many_steps_and_pauses_where_it_is() {
 
 #[test]
 fn another_plane_has_another_number_and_an_empty_film() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::laid(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::laid(&board, &tasks);
     desk.ask(Ask::Jump(PLACE));
     desk.rest();
     desk.lay(Setting { seeds: [3, 4], learning_rate: None, ..SETTING });
@@ -257,8 +293,8 @@ fn another_plane_has_another_number_and_an_empty_film() {
 
 #[test]
 fn what_makes_no_sense_is_refused_and_changes_nothing() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::laid(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::laid(&board, &tasks);
     for ask in [Ask::Run, Ask::Step(1), Ask::Back, Ask::Pause] {
         desk.ask(ask);
         assert!(desk.scene().phase == Phase::Choosing && !desk.bench.is_busy());
@@ -292,8 +328,8 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_step_that_fails_leaves_the_weights_before_it() {
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::new(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::new(&board, &tasks);
     // Far enough for a loss that is not finite.
     desk.lay(Setting { learning_rate: Some(1e30), ..SETTING });
     desk.ask(Ask::Jump(PLACE));
@@ -307,8 +343,8 @@ fn a_step_that_fails_leaves_the_weights_before_it() {
 #[test]
 fn what_can_not_be_laid_says_why() {
     assert!(laying::enough("it", 2_000_000_000, 1_000_000_000).unwrap_err().contains("2.00 GB, 1.00 GB"));
-    let (board, waiting) = (Board::default(), AtomicUsize::new(0));
-    let mut desk = Desk::new(&board, &waiting);
+    let (board, tasks) = (Board::default(), Tray::default());
+    let mut desk = Desk::new(&board, &tasks);
     let mut broken = ground();
     let name = "model.layers.0.mlp.up_proj.weight";
     let weight = (broken.weights.get(name).unwrap() * f64::NAN).unwrap();
