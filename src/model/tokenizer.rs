@@ -64,7 +64,7 @@ enum Spelling {
 impl Tokenizer {
     /// Learns a byte-level BPE from documents: at most `vocab_size` tokens, `<|endoftext|>` with id 0.
     ///
-    /// The same documents give the same tokenizer, byte for byte. What has no end of a word for [`LONGEST_WORD`] bytes is
+    /// The same documents give the same tokenizer, byte for byte. What has no end of a word for 256 bytes is
     /// learnt from in pieces: the library's work grows with the square of a word.
     pub fn train<I, S>(documents: I, vocab_size: usize) -> Result<Self, Error>
     where

@@ -7,7 +7,8 @@ use crate::protocol::{Point, Sharpness};
 use crate::theme::Theme;
 
 use super::axis::Range;
-use super::chart::{Ink, Lines, Series, further};
+use super::chart::{Lines, further};
+use super::series::{Ink, Series};
 use super::{gradient, text};
 
 /// The lines of a curve over these steps.

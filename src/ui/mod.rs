@@ -32,6 +32,7 @@ mod probe;
 mod prompt;
 mod reading;
 mod relief;
+mod series;
 pub mod start;
 mod status;
 mod steps;

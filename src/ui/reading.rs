@@ -7,7 +7,7 @@ use crate::app::{App, Curve};
 use crate::protocol::Point;
 use crate::theme::Theme;
 
-use super::chart::Ink;
+use super::series::Ink;
 use super::{gradient, text};
 
 /// Rows from which the numbers of a step may take more than one.

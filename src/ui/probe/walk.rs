@@ -6,8 +6,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use crate::protocol::probe::{Visit, Walk};
-use crate::ui::chart::{self, Series};
+use crate::ui::chart;
 use crate::ui::panel::Panel;
+use crate::ui::series::Series;
 use crate::ui::text;
 
 use super::Shown;

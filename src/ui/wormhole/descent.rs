@@ -10,12 +10,13 @@ use crate::protocol::Slice;
 use crate::protocol::wormhole::{Moment, Phase, Scene};
 use crate::theme::Theme;
 use crate::ui::bars::{self, Bars};
-use crate::ui::chart::{self, Ink, Series};
+use crate::ui::chart;
 use crate::ui::film::{self, Scales, Strip};
 use crate::ui::heatmap::Mark;
 use crate::ui::legend::Legend;
 use crate::ui::panel::Panel;
 use crate::ui::picture::{self, Bare};
+use crate::ui::series::{Ink, Series};
 use crate::ui::surface::Surface;
 use crate::ui::{honesty, text};
 
