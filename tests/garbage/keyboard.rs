@@ -68,8 +68,9 @@ fn whatever_is_typed_the_program_draws_on_and_gives_the_terminal_back() {
                 pty.resize(80 + 10 * (index % 5) as u16, 24 + (index % 7) as u16);
             }
         }
-        // A sequence or a paste that was begun takes what comes first. Twice Ctrl-C leaves from wherever one is.
-        pty.press("\x1b[201~\x1b[201~\x1b\x1b\x1b\x03\x03\x03\x03");
+        // What was begun, a paste, the mouse or an answer, takes what comes until its last letter. Twice Ctrl-C leaves from
+        // wherever one is.
+        pty.press("\x1b[201~Mmuc\x1b[201~\x1b\x1b\x1b\x03\x03\x03\x03");
         let (code, _) = pty.end();
         assert_eq!(code, 0);
         true
