@@ -5,7 +5,8 @@ pub fn available() -> u64 {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     match system.cgroup_limits() {
-        Some(limits) => limits.free_memory.min(system.available_memory()),
+        // What a container uses counts the files that the system remembers, which it forgets where memory is short.
+        Some(limits) => limits.total_memory.saturating_sub(limits.rss).min(system.available_memory()),
         None => system.available_memory(),
     }
 }
