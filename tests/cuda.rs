@@ -11,7 +11,6 @@ use llamascape::model::llama::Llama;
 use llamascape::protocol::OptimizerKind;
 use llamascape::train::corpus::{Batch, Corpus};
 use llamascape::train::preset::{Preset, initial_params};
-use llamascape::train::schedule::{Schedule, Shape};
 use llamascape::train::trainer::{Objective as Learnt, Recipe, Trainer};
 
 const VOCABULARY: usize = 64;
@@ -35,15 +34,8 @@ fn trainer(device: &Device, dtype: DType) -> Trainer {
     let params = initial_params(&config, 1, device).unwrap();
     let corpus = Corpus::new([(0..4000u32).map(|i| i * i % 61).collect::<Vec<_>>()]);
     let objective = Learnt::Text(corpus.in_order(8, 32));
-    let recipe = Recipe {
-        seed: 1,
-        schedule: Schedule { peak: 1e-3, shape: Shape::Constant, warmup: 0, decay_steps: 20 },
-        optimizer: OptimizerKind::AdamW,
-        weight_decay: 0.1,
-        clip: 1.0,
-        accumulate: 1,
-        dtype,
-    };
+    let recipe =
+        Recipe { seed: 1, weight_decay: 0.1, clip: 1.0, dtype, ..Recipe::plain(OptimizerKind::AdamW, 1e-3) };
     Trainer::new(llama, params, |_| true, objective, recipe, device, 2).unwrap()
 }
 

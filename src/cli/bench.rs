@@ -29,7 +29,6 @@ use crate::terminal;
 use crate::theme::{ColorDepth, Theme};
 use crate::train::corpus::{Batch, Corpus};
 use crate::train::preset::{Preset, initial_params};
-use crate::train::schedule::{Schedule, Shape};
 use crate::train::trainer::{Objective as Learnt, Recipe, Trainer};
 use crate::ui;
 
@@ -223,15 +222,7 @@ impl Subject {
     }
 
     fn train(&self, threads: usize, duration: Duration) -> anyhow::Result<TrainReport> {
-        let recipe = Recipe {
-            seed: 0,
-            schedule: Schedule { peak: 1e-3, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
-            optimizer: OptimizerKind::AdamW,
-            weight_decay: 0.1,
-            clip: 1.0,
-            accumulate: 1,
-            dtype: DType::F32,
-        };
+        let recipe = Recipe { weight_decay: 0.1, clip: 1.0, ..Recipe::plain(OptimizerKind::AdamW, 1e-3) };
         let (rows, context) = (self.preset.batch_size, self.preset.context);
         let learnt = Learnt::Corpus { train: self.corpus.clone(), held_out: self.batch(), rows, context };
         let llama = Llama::new(&self.config, DType::F32, &Device::Cpu)?;

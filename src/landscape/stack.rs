@@ -85,28 +85,23 @@ mod tests {
     use crate::model::host::read_backs;
     use crate::model::shapes::parameter_shapes;
     use crate::train::corpus::Corpus;
+    use crate::train::preset::Preset;
 
     const CPU: Device = Device::Cpu;
 
     /// Everything a Llama can have: biases, a head of its own, grouped keys. With a batch of two texts.
     fn model() -> (Llama, Params, Batch) {
         let config = LlamaConfig {
-            vocab_size: 37,
             hidden_size: 24,
             intermediate_size: 40,
             num_hidden_layers: 2,
             num_attention_heads: 4,
             num_key_value_heads: 2,
             head_dim: 6,
-            max_position_embeddings: 32,
-            rms_norm_eps: 1e-5,
-            rope_theta: 10_000.0,
-            rope_scaling: None,
             tie_word_embeddings: false,
             attention_bias: true,
             mlp_bias: true,
-            bos_token_id: None,
-            eos_token_ids: vec![],
+            ..Preset::named("nano").unwrap().config(37, 32, None)
         };
         let tensor = |(name, shape): (String, Vec<usize>)| {
             let numbers = gaussian::normal(5, &name, shape.iter().product());

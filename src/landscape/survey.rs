@@ -108,7 +108,8 @@ impl Survey {
         }
     }
 
-    /// Bytes of this machine's memory that a worker needs for that many points at once, beside the weights and the directions.
+    /// Bytes of this machine's memory that a worker needs for that many points at once, beside the weights and the
+    /// directions.
     pub fn bytes(&self, points: usize) -> usize {
         match &self.evaluation {
             Evaluation::Cpu(evaluator) => evaluator.bytes(points),

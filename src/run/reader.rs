@@ -267,7 +267,6 @@ mod tests {
     use crate::protocol::OptimizerKind;
     use crate::train::corpus::Batch;
     use crate::train::preset::{Preset, initial_params};
-    use crate::train::schedule::{Schedule, Shape};
     use crate::train::trainer::{Objective, Recipe};
 
     const TEXT: &str = "The capital of France is Paris";
@@ -279,15 +278,7 @@ mod tests {
         let llama = Llama::new(&config, DType::F32, &Device::Cpu).unwrap();
         let params = initial_params(&config, 3, &Device::Cpu).unwrap();
         let prompt = Prompt::new(TEXT, &tokenizer, 64, tokenizer.vocab_size()).unwrap();
-        let recipe = Recipe {
-            seed: 1,
-            schedule: Schedule { peak: 1e-2, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
-            optimizer: OptimizerKind::Sgd,
-            weight_decay: 0.0,
-            clip: 1.0,
-            accumulate: 1,
-            dtype: DType::F32,
-        };
+        let recipe = Recipe { seed: 1, clip: 1.0, ..Recipe::plain(OptimizerKind::Sgd, 1e-2) };
         let objective = Objective::Text(Batch::new(vec![prompt.ids().to_vec()]));
         let trainer = Trainer::new(llama, params, |_| true, objective, recipe, &Device::Cpu, 1).unwrap();
         let board = Arc::new(Board::default());

@@ -1,7 +1,7 @@
 //! The wormhole: weights that start on a plateau are trained, all of them, and the loss is drawn on the plane through
 //! the moving point. The point hardly moves within the plane, and the plane opens a pit under it.
 
-use candle_core::{DType, Device, Error, Result};
+use candle_core::{Device, Error, Result};
 
 use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Plane, Position};
@@ -14,7 +14,6 @@ use crate::protocol::OptimizerKind;
 use crate::protocol::wormhole::Moment;
 use crate::train::corpus::Batch;
 use crate::train::optimizer::Optimizer;
-use crate::train::schedule::{Schedule, Shape};
 use crate::train::trainer::{self, Recipe, TrainError, Trainer};
 
 /// Where the weights start, and how they are trained.
@@ -94,15 +93,7 @@ impl Wormhole {
     ) -> Result<Self> {
         let Descent { offset, optimizer, learning_rate, threads } = descent;
         let start = plane.displace(model, offset[0], offset[1])?;
-        let recipe = Recipe {
-            seed: 0,
-            schedule: Schedule { peak: learning_rate, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
-            optimizer,
-            weight_decay: 0.0,
-            clip: 0.0,
-            accumulate: 1,
-            dtype: DType::F32,
-        };
+        let recipe = Recipe::plain(optimizer, learning_rate);
         let objective = trainer::Objective::Text(batch.clone());
         let trainer = Trainer::new(llama, start.clone(), |_| true, objective, recipe, device, threads)?;
         Ok(Self { trainer, start, plane, offset, batch })

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::composed::Composed;
 use super::corpus::{Batch, Corpus};
 use super::optimizer::{Gradient, Optimizer, Refusal, StepNorms};
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Shape};
 use crate::model::backprop::{self, Backprop, Texts};
 use crate::model::host::read_scalar;
 use crate::model::llama::Llama;
@@ -110,6 +110,21 @@ pub struct Recipe {
     /// What the arithmetic is done in, where candle does it; the weights and moments are f32 in any case. On the
     /// CPU everything is f32.
     pub dtype: DType,
+}
+
+impl Recipe {
+    /// The same rate at every step, and nothing besides: no decay, no clipping, one batch a step, in f32.
+    pub fn plain(optimizer: OptimizerKind, learning_rate: f64) -> Self {
+        Self {
+            seed: 0,
+            schedule: Schedule { peak: learning_rate, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
+            optimizer,
+            weight_decay: 0.0,
+            clip: 0.0,
+            accumulate: 1,
+            dtype: DType::F32,
+        }
+    }
 }
 
 /// What one step was.

@@ -13,7 +13,6 @@ use crate::predict::{Prompt, Reading};
 use crate::protocol::comparison::{Sample, SideView, Template};
 use crate::protocol::{Drift, OptimizerKind};
 use crate::train::corpus::Batch;
-use crate::train::schedule::{Schedule, Shape};
 use crate::train::trainer::{Objective, Recipe, StepReport, Trainer};
 
 /// The gradient norm above which gradients are scaled down.
@@ -138,15 +137,7 @@ impl Model {
     ) -> std::result::Result<StepReport, String> {
         if self.trainer.is_none() {
             self.check_memory()?;
-            let recipe = Recipe {
-                seed: 0,
-                schedule: Schedule { peak: rate, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
-                optimizer,
-                weight_decay: 0.0,
-                clip: CLIP,
-                accumulate: 1,
-                dtype: DType::F32,
-            };
+            let recipe = Recipe { clip: CLIP, ..Recipe::plain(optimizer, rate) };
             let (params, objective) = (self.checkpoint.params.clone(), Objective::Text(self.batch()));
             let trainer = Trainer::new(
                 self.llama.clone(),

@@ -18,7 +18,6 @@ use crate::model::params::Params;
 use crate::model::sharing;
 use crate::ranks::Ranks;
 use crate::train::corpus::Batch;
-use crate::train::schedule::{Schedule, Shape};
 
 /// What a trainer knows of those in other processes.
 #[derive(Debug, Default)]
@@ -227,15 +226,8 @@ impl Outline {
             |name: &str| names.iter().zip(&trained).any(|(other, trained)| *trained && other == name);
         // Batches and learning rates come with each step.
         let objective = Objective::Text(Batch::new(Vec::new()));
-        let recipe = Recipe {
-            seed: 0,
-            schedule: Schedule { peak: 0.0, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
-            optimizer: progress.optimizer,
-            weight_decay,
-            clip,
-            accumulate: 1,
-            dtype: if half && matches!(device, Device::Cuda(_)) { DType::BF16 } else { DType::F32 },
-        };
+        let dtype = if half && matches!(device, Device::Cuda(_)) { DType::BF16 } else { DType::F32 };
+        let recipe = Recipe { weight_decay, clip, dtype, ..Recipe::plain(progress.optimizer, 0.0) };
         let llama = Llama::new(&config, DType::F32, &device).map_err(failed)?;
         let trainer = Trainer::new(llama, params.clone(), is_trained, objective, recipe, &device, threads);
         let mut trainer = trainer.map_err(failed)?;

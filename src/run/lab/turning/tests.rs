@@ -10,7 +10,6 @@ use crate::model::llama::Llama;
 use crate::model::params::Params;
 use crate::predict::{Prompt, Reading};
 use crate::run::board::Cursor;
-use crate::train::schedule::{Schedule, Shape};
 use crate::train::trainer::{self, Recipe, Trainer};
 
 const FROZEN: &str = "model.norm.weight";
@@ -208,15 +207,7 @@ fn the_descent_beside_a_walk_is_what_the_trainer_does() {
     assert_eq!((walk.descent.len(), walk.optimizer.as_str()), (5, "adam, lr 1e-3"));
     assert_eq!(walk.descent[0], walk.visits[0]);
     let Turning { ground, entries, .. } = &probe.turning;
-    let recipe = Recipe {
-        seed: 0,
-        schedule: Schedule { peak: 1e-3, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
-        optimizer: OptimizerKind::Adam,
-        weight_decay: 0.0,
-        clip: 0.0,
-        accumulate: 1,
-        dtype: DType::F32,
-    };
+    let recipe = Recipe::plain(OptimizerKind::Adam, 1e-3);
     let objective = trainer::Objective::Text(ground.batch());
     let (llama, weights) = (ground.llama.clone(), ground.weights.clone());
     let mut trainer = Trainer::new(llama, weights, |_| true, objective, recipe, &Device::Cpu, 2).unwrap();

@@ -1,6 +1,6 @@
 //! Two parameters tuned one after another, and beside it as many optimizer steps of all parameters.
 
-use candle_core::{DType, Error, Result};
+use candle_core::{Error, Result};
 
 use super::fill;
 use crate::landscape::evaluator::Losses;
@@ -12,7 +12,6 @@ use crate::protocol::OptimizerKind;
 use crate::protocol::probe::{Visit, Walk};
 use crate::run::lab::Ground;
 use crate::train::optimizer::Optimizer;
-use crate::train::schedule::{Schedule, Shape};
 use crate::train::trainer::{Objective, Recipe, Trainer};
 
 /// The next scan or step of a [`Walk`], which tells how far it is.
@@ -120,16 +119,7 @@ fn trainer(ground: &Ground) -> Result<Trainer> {
         + Optimizer::bytes(optimizer, all)
         + backprop::bytes(llama.config(), batch.rows().len(), batch.seq());
     ground.check_memory("steps of all parameters", needed)?;
-    let peak = ground.learning_rate();
-    let recipe = Recipe {
-        seed: 0,
-        schedule: Schedule { peak, shape: Shape::Constant, warmup: 0, decay_steps: 1 },
-        optimizer,
-        weight_decay: 0.0,
-        clip: 0.0,
-        accumulate: 1,
-        dtype: DType::F32,
-    };
+    let recipe = Recipe::plain(optimizer, ground.learning_rate());
     let objective = Objective::Text(batch);
     Trainer::new(llama.clone(), weights.clone(), |_| true, objective, recipe, device, *threads)
 }
