@@ -32,9 +32,6 @@ pub(super) struct Legend<'a> {
 /// Columns of what stands beside the bar.
 const BESIDE: u16 = 22;
 
-/// Columns of a bar from which it says that the middle of ranks is the median.
-const WITH_MEDIAN: u16 = 36;
-
 /// Where the bar is, if there is room for it and for what stands beside it.
 pub(super) fn bar(area: Rect, beside: bool) -> Option<Rect> {
     let reserved = if beside { BESIDE + 2 } else { 0 };
@@ -96,16 +93,20 @@ impl Legend<'_> {
         let number = if alike { text::number } else { text::short_number };
         let high = number(scale.high);
         let high = if scale.clipped { format!("{high} clipped") } else { high };
+        let middle = number(scale.middle());
+        let said = match scale.stretch() {
+            Stretch::Linear => vec![middle],
+            Stretch::Log => vec![format!("{middle} log"), "log".to_owned()],
+            Stretch::Rank => {
+                vec![format!("median {middle} by rank"), format!("{middle} by rank"), "by rank".to_owned()]
+            }
+        };
+        // In the middle, with a gap to the longer of both ends.
+        let ends = text::width(&number(scale.low)).max(text::width(&high));
+        let fits = |said: &String| text::width(said) + 2 * (ends + 1) <= usize::from(area.width);
         Line::styled(number(scale.low), muted).render(area, buffer);
         Line::styled(high, muted).right_aligned().render(area, buffer);
-        let middle = number(scale.middle());
-        let middle = match scale.stretch() {
-            Stretch::Linear => middle,
-            Stretch::Log => format!("{middle} log"),
-            Stretch::Rank if area.width < WITH_MEDIAN => format!("{middle} by rank"),
-            Stretch::Rank => format!("median {middle} by rank"),
-        };
-        if area.width >= 26 || !scale.clipped {
+        if let Some(middle) = said.into_iter().find(fits) {
             Line::styled(middle, muted).centered().render(area, buffer);
         }
     }
@@ -204,6 +205,19 @@ mod tests {
         assert!(below(Stretch::Rank, 50).contains(" 5.0 by rank "));
         assert!(below(Stretch::Rank, 70).contains(" median 5.0 by rank "));
         assert!(!below(Stretch::Rank, 70).contains("clipped"));
+    }
+
+    #[test]
+    fn the_middle_of_a_narrow_bar_says_less_and_never_touches_the_ends() {
+        for width in 30..90 {
+            for stretch in [Stretch::Linear, Stretch::Log, Stretch::Rank] {
+                let row = text(&stretched(stretch, width, false, None), 1);
+                let bar = row.split("  a step").next().unwrap();
+                let parts: Vec<&str> = bar.split_whitespace().collect();
+                assert_eq!((parts[0], parts[parts.len() - 1]), ("2.0", "8.0"), "{width} {row}");
+            }
+        }
+        assert!(text(&stretched(Stretch::Rank, 45, false, None), 1).contains(" by rank "));
     }
 
     #[test]
