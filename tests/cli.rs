@@ -116,7 +116,7 @@ fn wrong_usage_ends_with_exit_code_two() {
             vec!["probe", "m", "--param", "a[0]", "--param", "b[0]", "--param", "c[0]"],
             "--param: 3 parameters",
         ),
-        (vec!["slice", "m", "--out", "s.doc"], ".json, .csv, .npz or .vtp"),
+        (vec!["slice", "m", "--out", "s.doc"], ".json, .csv, .npz or .vtp, or for a picture in .svg"),
     ] {
         let (code, error) = refusal(&arguments);
         assert_eq!((code, error.lines().count()), (2, 1), "{arguments:?}: {error}");

@@ -53,6 +53,7 @@ fn drawn(side: usize, losses: &[&dyn Fn(f64, f64) -> f64], change: impl FnOnce(&
         loss: places.iter().flat_map(|beta| places.iter().map(|alpha| loss(*alpha, *beta))).collect(),
         alphas: places.clone(),
         betas: places.clone(),
+        lines: None,
         weights: loss(0.0, 0.0),
     };
     let mut poster = Poster {
@@ -120,6 +121,57 @@ fn colours_follow_the_loss() {
     assert_eq!(greys.len(), 64);
     for row in greys.chunks(8) {
         assert!(row.windows(2).all(|pair| pair[0] > pair[1]), "painted from the right: {row:?}");
+    }
+}
+
+#[test]
+fn a_map_has_the_bare_colours_of_the_losses() {
+    let height = |alpha: f64, beta: f64| (5.0 * alpha).sin() + beta;
+    let svg = drawn(9, &[&height], |poster| poster.view = View::Map);
+    let place = |index: i32| f64::from(index) / 4.0 - 1.0;
+    // A quadrangle has the mean of its corners, in shares of what lies between the least and the greatest.
+    let points = || (0..9).flat_map(|row| (0..9).map(move |column| height(place(column), place(row))));
+    let (low, high) =
+        points().fold((f64::MAX, f64::MIN), |(low, high), loss| (low.min(loss), high.max(loss)));
+    let mean = |row: i32, column: i32| {
+        let corners = [(0, 0), (1, 0), (1, 1), (0, 1)];
+        corners.map(|(right, up)| height(place(column + right), place(row + up))).iter().sum::<f64>() / 4.0
+    };
+    let shares = (0..8).rev().flat_map(|row| (0..8).rev().map(move |column| (row, column)));
+    let shares = shares.map(|(row, column)| (mean(row, column) - low) / (high - low));
+    for (grey, share) in greys(&svg).into_iter().zip(shares) {
+        assert!((f64::from(grey) - 200.0 * share).abs() <= 1.0, "{grey} for {share}");
+    }
+    assert!(words(&svg).contains(" colour from ") && !words(&svg).contains("height"), "{}", words(&svg));
+}
+
+#[test]
+fn no_numbers_of_a_surface_lie_on_each_other_however_it_is_turned() {
+    for turn in (0..360).step_by(5).map(f64::from) {
+        let svg = drawn(3, &[&|alpha, beta| 12.34 + alpha * beta], |poster| {
+            poster.view = View::Surface { turn, tilt: 35.0 };
+        });
+        let document = resvg::usvg::roxmltree::Document::parse(&svg).unwrap();
+        let texts = document.descendants().filter(|node| node.has_tag_name("text"));
+        let boxes: Vec<(String, [f64; 4])> = texts
+            .map(|node| {
+                let number = |name| node.attribute(name).unwrap().parse::<f64>().unwrap();
+                let (text, size) = (node.text().unwrap(), number("font-size"));
+                let width = 0.56 * size * text.chars().count() as f64;
+                let left = match node.attribute("text-anchor").unwrap() {
+                    "start" => number("x"),
+                    "middle" => number("x") - width / 2.0,
+                    _ => number("x") - width,
+                };
+                (text.to_owned(), [left, left + width, number("y") - 0.7 * size, number("y")])
+            })
+            .collect();
+        for (index, (text, a)) in boxes.iter().enumerate() {
+            for (other, b) in &boxes[index + 1..] {
+                let apart = a[1] <= b[0] || b[1] <= a[0] || a[3] <= b[2] || b[3] <= a[2];
+                assert!(apart, "{text} and {other}, turned by {turn}");
+            }
+        }
     }
 }
 

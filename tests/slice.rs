@@ -161,6 +161,57 @@ fn several_seeds_give_lines_with_their_median_and_quartiles() {
 }
 
 #[test]
+fn a_slice_is_drawn_as_a_map_lines_as_a_chart_and_a_surface_turns() {
+    let folder = TempDir::new().unwrap();
+    let draw = |name: &str, flags: &[&str]| {
+        let path = folder.path().join(name);
+        let out = ["--quiet", "--out", path.to_str().unwrap()];
+        let output = run(&[&["slice", "small"], flags, &TEXT[..], &out].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::read(path).unwrap()
+    };
+    let svg = |name: &str, flags: &[&str]| {
+        let text = String::from_utf8(draw(name, flags)).unwrap();
+        resvg::usvg::roxmltree::Document::parse(&text).unwrap();
+        text
+    };
+    let map = svg("map.svg", &["--grid", "7x5", "--offset", "0.25,0", "--log"]);
+    assert_eq!(map.matches("z\" fill=\"#").count(), 6 * 4, "a quadrangle between four points");
+    for words in ["The loss on a plane", "7x5 points", "seeds 11 111", "(the ring)", "by the logarithm"] {
+        assert!(map.contains(words), "{words} is missing");
+    }
+    // The ring has the loss at the weights, wherever the middle of the picture is.
+    let weights = json(&[&["eval", "small"], &TEXT[..]].concat())["loss"].as_f64().unwrap();
+    let said = map.split("loss ").find_map(|rest| rest.split_once(" at the weights")?.0.parse::<f64>().ok());
+    assert!((said.unwrap() - weights).abs() < 1e-3, "{said:?} for {weights}");
+
+    let chart = svg("lines.svg", &["--grid", "9x1", "--seeds", "1,2,3,4"]);
+    let lines = chart.lines().filter(|line| line.contains("stroke-linejoin"));
+    assert_eq!(
+        lines.map(|line| line.matches('L').count()).collect::<Vec<_>>(),
+        [8; 5],
+        "four and their median"
+    );
+    assert!(
+        chart.contains("The loss on a line") && chart.contains("4 lines, and bold their median"),
+        "{chart}"
+    );
+
+    assert!(draw("map.png", &["--grid", "3x3"]).starts_with(b"\x89PNG"));
+    let film = draw("film.gif", &["--grid", "4x4"]);
+    let mut options = gif::DecodeOptions::new();
+    options.set_color_output(gif::ColorOutput::RGBA);
+    let mut film = options.read_info(&film[..]).unwrap();
+    let mut pictures = std::collections::BTreeSet::new();
+    while let Some(frame) = film.read_next_frame().unwrap() {
+        assert_eq!((frame.width, frame.height), (960, 677));
+        pictures.insert(frame.buffer.to_vec());
+    }
+    assert_eq!(pictures.len(), 48, "each is turned further");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
+#[test]
 fn an_interrupted_slice_leaves_a_file_that_is_gone_on_with() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -273,7 +324,11 @@ fn what_can_not_be_drawn_is_refused_in_one_line() {
         (2, vec!["slice", "small", "--range", "0:0"], "25 points need a width"),
         (2, vec!["slice", "small", "--seeds", "1"], "two seeds"),
         (2, vec!["slice", "small", "--seeds", "1,2,3"], "--grid 25x1"),
-        (2, vec!["slice", "small", "--out", "s.doc"], ".json, .csv, .npz or .vtp"),
+        (2, vec!["slice", "small", "--out", "s.doc"], ".json, .csv, .npz or .vtp, or for a picture in .svg"),
+        (2, vec!["slice", "small", "--out", "s.gif", "--grid", "9x1"], "a line does not turn"),
+        (2, vec!["slice", "small", "--out", "s.png", "--grid", "1x9"], "two columns at least"),
+        (2, vec!["slice", "small", "--out", "s.png", "--resume"], "s.png can't be read again"),
+        (2, vec!["slice", "small", "--out", "s.npz", "--log"], "only a picture has a scale"),
         (
             1,
             vec!["slice", "small", "--out", "no/such/folder/s.json", "--grid", "1x1", "--text", "a b"],

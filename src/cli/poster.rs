@@ -73,7 +73,7 @@ pub(super) struct Args {
     /// How to evaluate: many points at once, or one after another [default: by the text's length]
     #[arg(long, value_name = "METHOD")]
     method: Option<MethodName>,
-    /// Draw a surface seen from the side, or a map with hill shading
+    /// Draw a surface seen from the side, a map with hill shading, or one in the bare colours of the losses
     #[arg(long, value_name = "VIEW", default_value = "surface")]
     view: ViewName,
     /// Degrees by which the surface is turned; seen from above, it turns against the clock
@@ -128,6 +128,7 @@ pub(super) struct Args {
 enum ViewName {
     Surface,
     Relief,
+    Map,
 }
 
 fn turn(text: &str) -> Result<f64, String> {
@@ -286,6 +287,7 @@ impl Args {
             alphas: grid.alphas().to_vec(),
             betas: grid.betas().to_vec(),
             loss: grid.loss(),
+            lines: None,
             weights: surface.caption.center.loss.unwrap_or(f64::NAN),
         })
     }
@@ -362,7 +364,6 @@ impl Args {
             (None, [panel]) => format!("The loss landscape of {}", panel.name),
             (None, panels) => format!("The loss landscapes of {} models", panels.len()),
         };
-        let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
         let unit = match Objective::from(self.objective) {
             Objective::Mean => "nats a token",
             Objective::Last => "nats",
@@ -370,10 +371,11 @@ impl Args {
         let view = match self.view {
             ViewName::Surface => View::Surface { turn: self.turn, tilt: self.tilt },
             ViewName::Relief => View::Relief,
+            ViewName::Map => View::Map,
         };
         Poster {
             title,
-            foot: format!("llamascape {}: {}", env!("CARGO_PKG_VERSION"), printable(&command(arguments))),
+            foot: foot(),
             layout,
             panels,
             colors,
@@ -386,7 +388,7 @@ impl Args {
 }
 
 /// The colours of a theme: those of its first map, on its ground.
-fn colors(theme: &Theme) -> Colors {
+pub(super) fn colors(theme: &Theme) -> Colors {
     let palette = &theme.palette;
     let color = |color: Option<Color>, default| rgb(color.unwrap_or(Color::Reset), default);
     let ink = color(palette.base.fg, [0; 3]);
@@ -403,9 +405,15 @@ fn colors(theme: &Theme) -> Colors {
     }
 }
 
-/// The command that draws the same poster, from the arguments of this one: without those that change nothing on it.
+/// What stands at the foot: the version, and the command that draws the same.
+pub(super) fn foot() -> String {
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    format!("llamascape {}: {}", env!("CARGO_PKG_VERSION"), printable(&command(arguments)))
+}
+
+/// The command that draws the same picture, from the arguments of this one: without those that change nothing on it.
 fn command(arguments: impl Iterator<Item = String>) -> String {
-    const ALONE: [&str; 3] = ["--resume", "--quiet", "--no-config"];
+    const ALONE: [&str; 4] = ["--resume", "--quiet", "--no-config", "--json"];
     const WITH_VALUE: [&str; 5] = ["--out", "--threads", "--memory", "--device", "--config"];
     let mut command = "llamascape".to_owned();
     let mut arguments = arguments;

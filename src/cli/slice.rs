@@ -1,7 +1,9 @@
 //! `slice`: the loss on a plane through a model's weights, or on a line, as a file.
 
+mod drawing;
+
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,6 +32,7 @@ use crate::protocol::BatchInfo;
 use crate::ranks::Ranks;
 use crate::run::dir::RunDir;
 use crate::train::corpus::Batch;
+use drawing::Drawing;
 
 /// Steps of Lanczos' method: enough for the ends of a spectrum.
 const LANCZOS_STEPS: usize = 20;
@@ -72,9 +75,13 @@ pub(super) struct Args {
     /// How to evaluate: many points at once, or one after another [default: by the batch's size]
     #[arg(long, value_name = "METHOD")]
     method: Option<MethodName>,
-    /// Write the result to this file: .json, .csv, .npz or .vtp
+    /// Write the result to this file: .json, .csv, .npz or .vtp, or as a picture: a map as .svg or .png, a surface that
+    /// turns as .gif
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Colours and heights of a picture by the logarithm of the loss
+    #[arg(long, requires = "out")]
+    log: bool,
     /// Go on with the file of --out, which an interrupted evaluation has left
     #[arg(long, requires = "out")]
     resume: bool,
@@ -99,6 +106,26 @@ pub(super) struct Args {
     /// No progress
     #[arg(long)]
     quiet: bool,
+}
+
+/// What the file is.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Data(Format),
+    Drawing(Drawing),
+}
+
+impl Form {
+    /// The form that the end of the name says.
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let form = Drawing::of(path).map(Self::Drawing).or_else(|| Format::of(path).ok().map(Self::Data));
+        form.ok_or_else(|| {
+            Usage::error(format!(
+                "--out {}: the name must end in .json, .csv, .npz or .vtp, or for a picture in .svg, .png or .gif",
+                path.display()
+            ))
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,9 +166,7 @@ impl Args {
                 writable(path).with_context(|| format!("{flag} {}", path.display()))?;
             }
         }
-        if let Some(path) = &self.out {
-            Format::of(path).map_err(|problem| Usage::error(format!("--out: {problem}")))?;
-        }
+        let form = self.form()?;
         let (alphas, betas) = self.coordinates()?;
         // A line through the weights has no second direction.
         let line = betas == [0.0] && self.plane == Kind::Random && self.load_directions.is_none();
@@ -157,11 +182,6 @@ impl Args {
                 self.grid.0
             )));
         }
-        if self.resume
-            && self.out.as_deref().is_some_and(|path| Format::of(path).is_ok_and(|f| f == Format::Vtp))
-        {
-            return Err(Usage::error("--resume: a .vtp can't be read again: give a .json, .csv or .npz"));
-        }
         let interrupted = super::interrupt::flag()?;
         let device = device::open(self.device)?;
         let checkpoint = model::open(&self.model, &device, self.quiet)?;
@@ -174,7 +194,7 @@ impl Args {
             anyhow::Ok(Task { most, ..task })
         };
         let mut grid = Grid::new(alphas, betas);
-        let mut surface = {
+        let (mut surface, weights) = {
             let task = task(seeds)?;
             if let Some(path) = &self.save_directions {
                 directions::save(task.survey.plane(), path)?;
@@ -182,7 +202,10 @@ impl Args {
             if let Some(path) = self.out.as_deref().filter(|_| self.resume) {
                 task.take_over(path, &mut grid)?;
             }
-            task.evaluate(&mut grid, self.out.as_deref(), self.quiet, &interrupted, ranks)?
+            let save = self.out.as_deref().filter(|_| matches!(form, Some(Form::Data(_))));
+            let surface = task.evaluate(&mut grid, save, self.quiet, &interrupted, ranks)?;
+            let is_drawn = matches!(form, Some(Form::Drawing(_))) && surface.caption.complete;
+            (surface, is_drawn.then(|| task.survey.loss(0.0, 0.0)).transpose()?)
         };
         if several && surface.caption.complete {
             let mut lines = vec![grid.loss()];
@@ -203,7 +226,29 @@ impl Args {
             surface.caption.note = note_of_lines(model, plane, &self.seeds, batch, objective);
             surface.caption.lines = Some(Lines::new(self.seeds.clone(), &lines));
         }
-        self.finish(&surface, &grid)
+        self.finish(&surface, &grid, form, weights, &interrupted)
+    }
+
+    /// The form of the file, if there is to be one, refused where other flags do not go with it.
+    fn form(&self) -> anyhow::Result<Option<Form>> {
+        let Some(path) = &self.out else { return Ok(None) };
+        let form = Form::of(path)?;
+        match form {
+            Form::Drawing(drawing) => drawing.check(self.grid)?,
+            Form::Data(_) if self.log => {
+                let problem =
+                    "--log: only a picture has a scale: end the name of --out in .svg, .png or .gif";
+                return Err(Usage::error(problem));
+            }
+            Form::Data(_) => (),
+        }
+        if self.resume && !matches!(form, Form::Data(format) if format.is_read_again()) {
+            return Err(Usage::error(format!(
+                "--resume: {} can't be read again: give a .json, .csv or .npz",
+                path.display()
+            )));
+        }
+        Ok(Some(form))
     }
 
     fn coordinates(&self) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
@@ -338,26 +383,44 @@ impl Args {
         Ok((dir, steps))
     }
 
-    /// Writes the file and prints the result. What can't be written is still printed.
-    fn finish(&self, surface: &Surface, grid: &Grid) -> anyhow::Result<()> {
-        let written = self.out.as_ref().map(|path| surface.write(path).map(|()| path));
+    /// Writes the file and prints the result. What can't be written is still printed. A picture needs the loss at the
+    /// weights, which is there once all points are.
+    fn finish(
+        &self,
+        surface: &Surface,
+        grid: &Grid,
+        form: Option<Form>,
+        weights: Option<f64>,
+        interrupted: &AtomicBool,
+    ) -> anyhow::Result<()> {
+        let written = match (&self.out, form, weights) {
+            (Some(path), Some(Form::Drawing(drawing)), Some(weights)) => {
+                let progress = Progress::new(self.quiet);
+                drawing.write(surface, weights, self.log, path, &progress, interrupted)
+            }
+            (Some(path), Some(Form::Data(_)), _) => surface.write(path).context("--out"),
+            _ => Ok(()),
+        };
         if self.json {
             super::print(&format!("{}\n", serde_json::to_string(surface)?))?;
         } else {
             super::print(&table(surface, grid))?;
         }
-        let path = written.transpose().context("--out")?;
-        match (surface.caption.complete, path) {
-            (true, _) => Ok(()),
-            (false, Some(path)) => {
-                let known =
-                    format!("{} of {} points are in {}", grid.known(), grid.points().len(), path.display());
-                match Format::of(path) {
-                    Ok(Format::Vtp) => bail!("interrupted: {known}"),
-                    _ => bail!("interrupted: {known}; --resume goes on"),
-                }
+        written?;
+        if surface.caption.complete {
+            return Ok(());
+        }
+        let known = format!("{} of {} points", grid.known(), grid.points().len());
+        match (&self.out, form) {
+            (Some(path), Some(Form::Data(format))) => {
+                let further = if format.is_read_again() { "; --resume goes on" } else { "" };
+                bail!("interrupted: {known} are in {}{further}", path.display());
             }
-            (false, None) => bail!("interrupted: with --out FILE nothing would be lost"),
+            (Some(path), _) => bail!(
+                "interrupted: {known} are known, and {} is drawn of all: an --out of .npz would have kept them",
+                path.display()
+            ),
+            (None, _) => bail!("interrupted: with --out FILE nothing would be lost"),
         }
     }
 }

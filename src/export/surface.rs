@@ -162,10 +162,12 @@ fn note_on(model: &str, plane: &PlaneInfo, seeds: &str, batch: &BatchInfo, objec
     if plane.kind == "random" {
         note.push_str(&format!(", {} norm, {seeds}", plane.normalization));
     }
-    note.push_str(&format!(
-        ", over {} tensors ({} numbers), norms {:.4} {:.4}, cosine {:.1e}",
-        plane.tensors, plane.parameters, plane.norms[0], plane.norms[1], plane.cosine
-    ));
+    note.push_str(&format!(", over {} tensors ({} numbers), ", plane.tensors, plane.parameters));
+    // A line has one direction.
+    note.push_str(&match plane.norms {
+        [first, 0.0] => format!("norm {first:.4}"),
+        [first, second] => format!("norms {first:.4} {second:.4}, cosine {:.1e}", plane.cosine),
+    });
     if let Some(explained) = plane.explained {
         let [first, second] = explained.shares.map(|share| 100.0 * share);
         let [walk, _] = explained.random_walk.map(|share| 100.0 * share);
@@ -205,6 +207,11 @@ impl Format {
             Some("vtp") => Ok(Self::Vtp),
             _ => Err(SurfaceError::UnknownFormat(path.to_owned())),
         }
+    }
+
+    /// Whether [`Surface::read`] reads what was written so.
+    pub fn is_read_again(self) -> bool {
+        self != Self::Vtp
     }
 }
 

@@ -28,7 +28,7 @@ const FLAGS: [(&str, &str, &[&str]); 36] = [
     ("slice m", "--norm", &["filter", "layer"]),
     ("slice m", "--device", &["cpu", "cuda:3"]),
     ("slice m", "--threads", &["4"]),
-    ("slice m", "--out", &["a.npz", "a.vtp"]),
+    ("slice m", "--out", &["a.npz", "a.vtp", "a.svg", "a.gif"]),
     ("wormhole m", "--offset", &["-0.9,0.05"]),
     ("wormhole m", "--steps", &["24"]),
     ("wormhole m", "--every", &["4"]),

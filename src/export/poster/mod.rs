@@ -4,19 +4,23 @@
 
 mod contour;
 mod layout;
+mod line;
 pub mod raster;
 mod scale;
 mod surface;
 mod text;
+pub mod turning;
 
 pub use contour::segments;
 pub use layout::{Layout, Paper};
 
 use layout::Frame;
+use line::Chart;
 use scale::Scale;
 use surface::Surface;
 use text::{FONT, Style, length, number, wrap};
 
+use super::surface::Lines;
 use super::xml::{escape, hex};
 
 type Rgb = [u8; 3];
@@ -52,8 +56,10 @@ pub enum View {
         /// Degrees above the horizon.
         tilt: f64,
     },
-    /// From above, as a map.
+    /// From above, as a map with hill shading.
     Relief,
+    /// From above, in the bare colours of the losses.
+    Map,
 }
 
 /// The colours of a poster.
@@ -80,20 +86,36 @@ pub struct Panel {
     pub facts: Vec<String>,
     /// The coordinates along the first direction, at even distances, at least two.
     pub alphas: Vec<f64>,
-    /// The coordinates along the second direction likewise.
+    /// The coordinates along the second direction likewise; one alone makes a line.
     pub betas: Vec<f64>,
     /// Losses row by row, rows along beta; those that are not finite make holes.
     pub loss: Vec<f64>,
+    /// In the place of one line, those along several directions.
+    pub lines: Option<Lines>,
     /// The loss at (0, 0), where the weights are.
     pub weights: f64,
 }
 
 impl Panel {
+    /// Whether there is one direction alone.
+    fn is_line(&self) -> bool {
+        self.betas.len() == 1
+    }
+
+    /// The losses that are drawn.
+    fn drawn(&self) -> Vec<f64> {
+        match &self.lines {
+            Some(lines) => lines.loss.iter().flatten().map(|loss| loss.unwrap_or(f64::NAN)).collect(),
+            None => self.loss.clone(),
+        }
+    }
+
     /// Where the weights are, in shares of the two sides; `None` outside.
     fn weights_place(&self) -> Option<[f64; 2]> {
-        let share = |values: &[f64]| {
-            let (low, high) = (*values.first()?, *values.last()?);
-            (low <= 0.0 && 0.0 <= high && low < high).then(|| -low / (high - low))
+        let share = |values: &[f64]| match *values {
+            [only] => (only == 0.0).then_some(0.0),
+            [low, .., high] => (low <= 0.0 && 0.0 <= high && low < high).then(|| -low / (high - low)),
+            [] => None,
         };
         Some([share(&self.alphas)?, share(&self.betas)?])
     }
@@ -143,9 +165,9 @@ impl Poster {
         if let Some(line) = wrap(&self.title, most).first() {
             text::write(&mut svg, line, [layout.margin, layout.margin + large], style);
         }
-        let shared = Scale::of(self.panels.iter().flat_map(|panel| panel.loss.iter().copied()), self.log);
+        let shared = Scale::of(self.panels.iter().flat_map(Panel::drawn), self.log);
         for (panel, frame) in self.panels.iter().zip(&layout.panels) {
-            let own = || Scale::of(panel.loss.iter().copied(), self.log);
+            let own = || Scale::of(panel.drawn().into_iter(), self.log);
             self.panel(&mut svg, panel, if self.own_scales { own() } else { shared }, *frame);
         }
         let style = Style { size: small, ink: colors.muted, anchor: "start", is_bold: false };
@@ -197,13 +219,15 @@ impl Poster {
         for (line, number) in lines.iter().zip(1..) {
             text::write(svg, line, [frame.x, top + 1.4 * font * f64::from(number)], style);
         }
-        let bar = 8.0 * font;
         let picture = Frame {
             y: frame.y + 1.5 * heading.size,
-            width: (frame.width - bar).max(1.0),
             height: (top - frame.y - 1.5 * heading.size).max(1.0),
             ..frame
         };
+        if panel.is_line() {
+            return Chart { panel, scale, colors: &self.colors, unit: self.unit, font }.draw(svg, picture);
+        }
+        let picture = Frame { width: (frame.width - 8.0 * font).max(1.0), ..picture };
         let surface = Surface { panel, scale, colors: &self.colors, view: self.view, font };
         surface.draw(svg, picture);
         let height = (0.5 * picture.height).min(40.0 * font);
@@ -219,7 +243,8 @@ impl Poster {
     /// What the panel says of itself: what its losses are of, what they are, and how they are drawn.
     fn facts(&self, panel: &Panel, scale: Scale) -> Vec<String> {
         let mut facts = panel.facts.clone();
-        let finite: Vec<f64> = panel.loss.iter().copied().filter(|loss| loss.is_finite()).collect();
+        let all = panel.drawn();
+        let finite: Vec<f64> = all.iter().copied().filter(|loss| loss.is_finite()).collect();
         let (least, greatest) = finite.iter().fold((f64::MAX, f64::MIN), |(l, g), x| (l.min(*x), g.max(*x)));
         let mut losses = format!("loss {} at the weights", number(panel.weights));
         losses.push_str(if panel.weights_place().is_some() {
@@ -228,14 +253,21 @@ impl Poster {
             ", which lie outside the picture"
         });
         if !finite.is_empty() {
-            losses.push_str(&format!("; on the plane {} to {}", number(least), number(greatest)));
+            let place = if panel.is_line() { "line" } else { "plane" };
+            losses.push_str(&format!("; on the {place} {} to {}", number(least), number(greatest)));
         }
-        let holes = panel.loss.len() - finite.len();
+        let holes = all.len() - finite.len();
         if holes > 0 {
-            losses.push_str(&format!("; not finite at {holes} of {} points: hatched", panel.loss.len()));
+            let look = if panel.is_line() { "gaps" } else { "hatched" };
+            losses.push_str(&format!("; not finite at {holes} of {} points: {look}", all.len()));
         }
         facts.push(format!("{losses} ({})", self.unit));
-        let mut drawn = format!("height and colour from {} to {}", number(scale.low), number(scale.high));
+        let what = match self.view {
+            _ if panel.is_line() => "height",
+            View::Map => "colour",
+            View::Surface { .. } | View::Relief => "height and colour",
+        };
+        let mut drawn = format!("{what} from {} to {}", number(scale.low), number(scale.high));
         if scale.is_log {
             drawn.push_str(" by the logarithm");
         }
@@ -250,7 +282,14 @@ impl Poster {
                 "; one scale for all panels"
             });
         }
-        drawn.push_str("; a contour at each mark of the colour bar, straight lines between the points");
+        if !panel.is_line() {
+            drawn.push_str("; a contour at each mark of the colour bar");
+        }
+        if let Some(lines) = &panel.lines {
+            let count = lines.loss.len();
+            drawn.push_str(&format!("; {count} lines, and bold their median with half of them around it"));
+        }
+        drawn.push_str("; straight lines between the points");
         facts.push(drawn);
         facts
     }

@@ -33,6 +33,11 @@ pub enum RasterError {
 
 /// A document of SVG as PNG, so many pixels wide.
 pub fn rasterise(svg: &str, width: u32) -> Result<Vec<u8>, RasterError> {
+    pixels(svg, width)?.encode_png().map_err(|error| RasterError::Png(error.to_string()))
+}
+
+/// The pixels of a document of SVG, so many from the left to the right.
+pub(super) fn pixels(svg: &str, width: u32) -> Result<Pixmap, RasterError> {
     let mut options = Options::default();
     let fonts = options.fontdb_mut();
     fonts.load_font_data(dejavu::sans::regular().to_vec());
@@ -50,5 +55,5 @@ pub fn rasterise(svg: &str, width: u32) -> Result<Vec<u8>, RasterError> {
     let Some(mut pixels) = Pixmap::new(width, height) else { return Err(memory) };
     let scale = Transform::from_scale(scale as f32, scale as f32);
     resvg::render(&tree, scale, &mut pixels.as_mut());
-    pixels.encode_png().map_err(|error| RasterError::Png(error.to_string()))
+    Ok(pixels)
 }

@@ -2,7 +2,7 @@
 //!
 //! The projection is orthographic. The quadrangles between four samples are painted from back to front, each with its
 //! part of the contours, and so cover what is behind them. Seen from above, with the light from the upper left, the
-//! same is a map with hill shading.
+//! same is a map with hill shading; without a light, a plain map.
 
 use super::contour::segments;
 use super::layout::Frame;
@@ -14,6 +14,8 @@ use crate::theme::{interpolate, luminance, mix};
 
 /// The height of the scale, in sides of the base.
 const HEIGHT: f64 = 0.55;
+/// How steep an edge is on the paper that is as good as upright.
+const STEEP: f64 = 1.5;
 /// Light that comes from everywhere, and light of the lamp.
 const LIGHT: [f64; 2] = [0.5, 0.68];
 
@@ -46,7 +48,7 @@ impl Projection {
     fn new(view: View, frame: Frame) -> Self {
         let (turn, tilt, is_flat) = match view {
             View::Surface { turn, tilt } => (turn, tilt, false),
-            View::Relief => (0.0, 90.0, true),
+            View::Relief | View::Map => (0.0, 90.0, true),
         };
         let (turn_sin, turn_cos) = turn.to_radians().sin_cos();
         let (tilt_sin, tilt_cos) = tilt.to_radians().sin_cos();
@@ -79,9 +81,12 @@ impl Projection {
         if self.farther[across] { 0.0 } else { 1.0 }
     }
 
-    /// The corner of the base that is farthest to the left.
-    fn leftmost(&self) -> [f64; 2] {
-        self.right.map(|right| if right < 0.0 { 1.0 } else { 0.0 })
+    /// The corner of the base that the axis of the losses stands on, and whether it is at the left: it is, unless the
+    /// edge from there to the front, which has numbers too, is as good as upright on the paper.
+    fn axis(&self) -> ([f64; 2], bool) {
+        let leftwards = usize::from(self.right[0] * (1.0 - 2.0 * self.front(0)) >= 0.0);
+        let is_left = self.up[leftwards].abs() <= STEEP * self.right[leftwards].abs();
+        (self.right.map(|right| if (right < 0.0) == is_left { 1.0 } else { 0.0 }), is_left)
     }
 
     /// How bright a quadrangle is, whose corners these are, around it: Lambert's law.
@@ -197,8 +202,9 @@ impl Surface<'_> {
                 let [Some(a), Some(b), Some(c), Some(d)] = heights else { continue };
                 let heights = [a, b, c, d];
                 let corners = std::array::from_fn(|i| [places[i][0], places[i][1], heights[i]]);
-                let brightness = view.brightness(corners);
-                let color = hex(lit(self.color(heights.iter().sum::<f64>() / 4.0), brightness));
+                let color = self.color(heights.iter().sum::<f64>() / 4.0);
+                let color =
+                    hex(if self.view == View::Map { color } else { lit(color, view.brightness(corners)) });
                 let path = outline(&corners.map(|corner| view.at(corner)));
                 svg.push_str(&format!("<path d=\"{path}\" fill=\"{color}\" stroke=\"{color}\"/>\n"));
                 let [low, high] = [places[0], places[2]];
@@ -256,7 +262,7 @@ impl Surface<'_> {
         ));
     }
 
-    /// Numbers along the edges of the base in front, and the losses at both ends of the vertical edge.
+    /// Numbers along the edges of the base in front, and the losses at both ends of an upright one.
     fn axes(&self, svg: &mut String, view: &Projection) {
         let font = self.font;
         let muted = self.colors.muted;
@@ -289,16 +295,17 @@ impl Surface<'_> {
             text::write(svg, ["d1", "d2"][axis], centered(out(0.5, 3.6 * font)), name);
         }
         if let View::Surface { .. } = self.view {
-            let [u, v] = view.leftmost();
+            let ([u, v], is_left) = view.axis();
             let ([x, bottom], [_, top]) = (view.at([u, v, 0.0]), view.at([u, v, 1.0]));
             ticks.push_str(&format!("M{} {}V{}", length(x), length(bottom), length(top)));
-            let style = Style { anchor: "end", ..style };
+            let (anchor, away) = if is_left { ("end", -0.6 * font) } else { ("start", 0.6 * font) };
+            let style = Style { anchor, ..style };
             let Scale { low, high, .. } = self.scale;
             // The lower one stands above the numbers of the base.
             for (y, loss) in
                 [(bottom - 0.9 * font, low), (top, high)].into_iter().take(if high > low { 2 } else { 1 })
             {
-                text::write(svg, &number(loss), [x - 0.6 * font, y + 0.35 * font], style);
+                text::write(svg, &number(loss), [x + away, y + 0.35 * font], style);
             }
         }
         svg.push_str(&format!(
