@@ -58,29 +58,31 @@ impl Heatmap<'_> {
     pub(super) fn cells(&self, area: Rect, buffer: &mut Buffer) {
         let (width, height) = (usize::from(area.width), usize::from(area.height));
         let contours = self.contours(area);
+        let middles = self.surface.dots(width, height);
+        // The parts of a cell, where it has some.
+        let (across, down) = match self.marker {
+            Marker::HalfBlock if self.theme.has_color => (1, 2),
+            Marker::Octant if self.theme.has_color => (2, 4),
+            _ => (0, 0),
+        };
+        let parts = self.surface.dots(across * width, down * height);
         for row in 0..height {
             for column in 0..width {
-                let at = |right: f64, down: f64| {
-                    let u = (column as f64 + right) / width as f64;
-                    self.surface.dot(u, 1.0 - (row as f64 + down) / height as f64)
+                let middle = middles[row * width + column];
+                let level = |right: usize, below: usize| {
+                    let part = parts[(down * row + below) * across * width + across * column + right];
+                    part.level().or(middle.level()).unwrap_or(0)
                 };
                 let cell = &mut buffer[(area.x + column as u16, area.y + row as u16)];
-                let (character, style) = match (at(0.5, 0.5), self.marker) {
+                let (character, style) = match (middle, self.marker) {
                     (Dot::NotFinite, _) => ('×', self.theme.palette.invalid),
                     (dot, Marker::Ascii) => self.ascii(dot),
                     (dot, Marker::HalfBlock) if self.theme.has_color => {
-                        let level = |down| at(0.5, down).level().or(dot.level()).unwrap_or(0);
-                        self.halves(level(0.25), level(0.75), dot)
+                        self.halves(level(0, 0), level(0, 1), dot)
                     }
                     (dot, Marker::Octant) if self.theme.has_color => {
                         // From the left to the right, then down.
-                        let place =
-                            |bit: usize| ((bit % 2) as f64 / 2.0 + 0.25, (bit / 2) as f64 / 4.0 + 0.125);
-                        let levels = std::array::from_fn(|bit| {
-                            let (right, down) = place(bit);
-                            at(right, down).level().or(dot.level()).unwrap_or(0)
-                        });
-                        self.octants(levels, dot)
+                        self.octants(std::array::from_fn(|bit| level(bit % 2, bit / 2)), dot)
                     }
                     (dot, _) => {
                         let level = dot.level().unwrap_or(0);
@@ -144,12 +146,7 @@ impl Heatmap<'_> {
         let (columns, rows) = dots.size();
         // On a small picture every second contour is enough.
         let every = if area.height < 18 { 2 } else { 1 };
-        let field: Vec<Dot> = (0..rows)
-            .flat_map(|y| (0..columns).map(move |x| (x, y)))
-            .map(|(x, y)| {
-                self.surface.dot((x as f64 + 0.5) / columns as f64, 1.0 - (y as f64 + 0.5) / rows as f64)
-            })
-            .collect();
+        let field = self.surface.dots(columns, rows);
         for y in 0..rows {
             for x in 0..columns {
                 let here = field[y * columns + x];

@@ -144,11 +144,7 @@ impl<'a> PixelMap<'a> {
     /// The pixels, `width * height * 3` bytes: red, green, blue, row by row from the upper left.
     pub fn pixels(&self, width: u32, height: u32) -> Vec<u8> {
         let (columns, rows) = (width as usize, height as usize);
-        let dot = |at: usize| {
-            let (x, y) = (at % columns, at / columns);
-            self.surface.dot((x as f64 + 0.5) / columns as f64, 1.0 - (y as f64 + 0.5) / rows as f64)
-        };
-        let field: Vec<Dot> = (0..columns * rows).map(dot).collect();
+        let field = self.surface.dots(columns, rows);
         let level = |x: usize, y: usize| {
             if x < columns && y < rows { field[y * columns + x].level() } else { None }
         };

@@ -101,6 +101,15 @@ impl Scale {
         ((place * LEVELS as f64) as usize).min(LEVELS - 1)
     }
 
+    /// What there is to show of a loss, if there is one.
+    fn dot(&self, loss: Option<f64>) -> Dot {
+        match loss {
+            None => Dot::NotFinite,
+            Some(loss) if self.cuts_off(loss) => Dot::Clipped(self.level(loss)),
+            Some(loss) => Dot::Level(self.level(loss)),
+        }
+    }
+
     /// The loss in the middle of the scale.
     pub(super) fn middle(&self) -> f64 {
         match &self.spread {
@@ -128,9 +137,9 @@ fn borders(sorted: &[f32]) -> [f64; LEVELS - 1] {
     })
 }
 
-/// How many borders lie below a loss.
-fn rank(borders: &[f64], loss: f64) -> usize {
-    borders.partition_point(|border| *border < loss)
+/// How many borders lie below a loss. So few are sooner compared all at once than searched.
+fn rank(borders: &[f64; LEVELS - 1], loss: f64) -> usize {
+    borders.iter().map(|border| usize::from(*border < loss)).sum()
 }
 
 /// What a point of a surface shows.
@@ -148,6 +157,26 @@ impl Dot {
             Self::Level(level) | Self::Clipped(level) => Some(level),
             Self::NotFinite => None,
         }
+    }
+}
+
+/// A place between two samples of a row or column.
+#[derive(Clone, Copy)]
+struct Between {
+    /// The one before it.
+    sample: usize,
+    /// The way from there to the next one, from 0 to 1.
+    share: f64,
+}
+
+impl Between {
+    /// The samples around a place, from 0 at the first of `count` to 1 at the last.
+    fn samples(place: f64, count: usize) -> Self {
+        let place = place.clamp(0.0, 1.0) * (count - 1) as f64;
+        // What is a sample but for rounding takes nothing from its neighbours.
+        let place = if (place - place.round()).abs() < 1e-9 { place.round() } else { place };
+        let sample = (place as usize).min(count.saturating_sub(2));
+        Self { sample, share: place - sample as f64 }
     }
 }
 
@@ -174,14 +203,13 @@ impl<'a> Surface<'a> {
     /// bilinearly between the four samples around it. `None` where one of those is not finite.
     pub(super) fn loss(&self, u: f64, v: f64) -> Option<f64> {
         let (columns, rows) = (self.slice.alphas.len(), self.slice.betas.len());
-        let split = |place: f64, count: usize| {
-            let place = place.clamp(0.0, 1.0) * (count - 1) as f64;
-            // What is a sample but for rounding takes nothing from its neighbours.
-            let place = if (place - place.round()).abs() < 1e-9 { place.round() } else { place };
-            let index = (place as usize).min(count.saturating_sub(2));
-            (index, place - index as f64)
-        };
-        let ((column, right), (row, up)) = (split(u, columns), split(v, rows));
+        self.between(Between::samples(u, columns), Between::samples(v, rows))
+    }
+
+    fn between(&self, across: Between, upwards: Between) -> Option<f64> {
+        let columns = self.slice.alphas.len();
+        let (Between { sample: column, share: right }, Between { sample: row, share: up }) =
+            (across, upwards);
         let mut sum = 0.0;
         for (row, weight) in [(row, 1.0 - up), (row + 1, up)] {
             for (column, weight) in [(column, weight * (1.0 - right)), (column + 1, weight * right)] {
@@ -195,11 +223,21 @@ impl<'a> Surface<'a> {
 
     /// What there is to show at a place, as [`Self::loss`] has it.
     pub(super) fn dot(&self, u: f64, v: f64) -> Dot {
-        match self.loss(u, v) {
-            None => Dot::NotFinite,
-            Some(loss) if self.scale.cuts_off(loss) => Dot::Clipped(self.scale.level(loss)),
-            Some(loss) => Dot::Level(self.scale.level(loss)),
+        self.scale.dot(self.loss(u, v))
+    }
+
+    /// What there is to show in the middle of each dot of a picture of so many columns and rows, row by row from the
+    /// upper left.
+    pub(super) fn dots(&self, columns: usize, rows: usize) -> Vec<Dot> {
+        let middle = |index: usize, count: usize| (index as f64 + 0.5) / count as f64;
+        let (samples, lines) = (self.slice.alphas.len(), self.slice.betas.len());
+        let across: Vec<_> = (0..columns).map(|x| Between::samples(middle(x, columns), samples)).collect();
+        let mut dots = Vec::with_capacity(columns * rows);
+        for y in 0..rows {
+            let upwards = Between::samples(1.0 - middle(y, rows), lines);
+            dots.extend(across.iter().map(|across| self.scale.dot(self.between(*across, upwards))));
         }
+        dots
     }
 
     /// How high a loss stands on a surface, from 0 to 1; what is beyond an end is at that end. A rank is a colour, and
