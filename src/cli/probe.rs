@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::at_least_one;
 use super::choices::ObjectiveName;
-use super::model::{self, BatchArgs, SelectionArgs};
+use super::model::{self, AskArgs, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::range;
 use super::usage::Usage;
@@ -19,7 +19,7 @@ use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::Plane;
 use crate::landscape::probe::{self, Entry};
 use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
-use crate::model::device::{self, DeviceChoice};
+use crate::model::device;
 use crate::model::llama::Llama;
 use crate::model::params::Params;
 
@@ -56,18 +56,8 @@ pub(super) struct Args {
     /// The loss: mean over all predicted tokens, or the last token
     #[arg(long, value_name = "LOSS", default_value = "mean")]
     objective: ObjectiveName,
-    /// Where to compute: auto, cpu, cuda, cuda:N or metal
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
-    device: DeviceChoice,
-    /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
-    threads: Option<NonZero<usize>>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// No progress
-    #[arg(long)]
-    quiet: bool,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
 /// What `--json` prints. Losses are in nats; what is not finite is null.
@@ -95,7 +85,7 @@ enum Sweep {
 impl Args {
     /// The threads that were asked for.
     pub(super) fn threads(&self) -> Option<NonZero<usize>> {
-        self.threads
+        self.ask.threads
     }
 
     /// Sweeps and prints.
@@ -105,8 +95,8 @@ impl Args {
             return Err(Usage::error(problem));
         }
         let interrupted = super::interrupt::flag()?;
-        let device = device::open(self.device)?;
-        let checkpoint = model::open(&self.model, &device, self.quiet)?;
+        let device = device::open(self.ask.device)?;
+        let checkpoint = model::open(&self.model, &device, self.ask.quiet)?;
         let (batch, _) = self.batch.batch(&self.model, &checkpoint)?;
         let (params, objective) = (&checkpoint.params, Objective::from(self.objective));
         let llama = Llama::new(&checkpoint.config, DType::F32, &device)?;
@@ -137,7 +127,7 @@ impl Args {
         let mut grid = Grid::new(moves.clone(), if second.is_some() { moves.clone() } else { vec![0.0] });
         let method = Some(Method::Stack);
         let survey = Survey::new(llama.clone(), params.clone(), plane, &batch, objective, method, &device)?;
-        let progress = Progress::new(self.quiet);
+        let progress = Progress::new(self.ask.quiet);
         let total = grid.points().len();
         let report = |grid: &Grid| progress.show_if_due(|| format!("{} of {total} points", grid.known()));
         let go_on = || !interrupted.load(Ordering::Relaxed);
@@ -161,7 +151,7 @@ impl Args {
             p_target: sweep(targets.collect()),
             ranked,
         };
-        if self.json {
+        if self.ask.json {
             super::print(&format!("{}\n", serde_json::to_string(&probe)?))?;
         } else {
             super::print(&probe.table(&grid))?;

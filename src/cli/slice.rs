@@ -12,7 +12,7 @@ use candle_core::{DType, Device};
 
 use super::choices::{MethodName, NormName, ObjectiveName};
 use super::evaluation::Task;
-use super::model::{self, BatchArgs, SelectionArgs};
+use super::model::{self, AskArgs, BatchArgs, SelectionArgs};
 use super::progress::Progress;
 use super::ranges::{coordinates, grid, offset, ranges};
 use super::usage::Usage;
@@ -26,7 +26,7 @@ use crate::landscape::evaluator::Objective;
 use crate::landscape::plane::{Normalization, Plane};
 use crate::landscape::survey::{Grid, Method, Survey};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::device::{self, DeviceChoice};
+use crate::model::device;
 use crate::model::llama::Llama;
 use crate::protocol::BatchInfo;
 use crate::ranks::Ranks;
@@ -39,7 +39,6 @@ const LANCZOS_STEPS: usize = 20;
 
 /// The loss on a plane through a model's weights, or on a line with --grid Nx1
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Args {
     /// org/name or org/name@revision on the Hub, a folder in its layout, a .gguf file, a run by name or folder, or
     /// RUN@STEP
@@ -94,18 +93,8 @@ pub(super) struct Args {
     /// Memory for directions and evaluation, such as 2G [default: a third of what is free]
     #[arg(long, value_name = "BYTES", value_parser = super::memory::parse)]
     memory: Option<u64>,
-    /// Where to compute: auto, cpu, cuda, cuda:N or metal
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = super::train::device)]
-    device: DeviceChoice,
-    /// Threads to compute with [default: all]
-    #[arg(long, value_name = "COUNT", value_parser = super::threads)]
-    threads: Option<NonZero<usize>>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// No progress
-    #[arg(long)]
-    quiet: bool,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
 /// What the file is.
@@ -155,7 +144,7 @@ fn kind(text: &str) -> Result<Kind, String> {
 impl Args {
     /// The threads that were asked for.
     pub(super) fn threads(&self) -> Option<NonZero<usize>> {
-        self.threads
+        self.ask.threads
     }
 
     /// Evaluates, and writes and prints what was asked for.
@@ -183,8 +172,8 @@ impl Args {
             )));
         }
         let interrupted = super::interrupt::flag()?;
-        let device = device::open(self.device)?;
-        let checkpoint = model::open(&self.model, &device, self.quiet)?;
+        let device = device::open(self.ask.device)?;
+        let checkpoint = model::open(&self.model, &device, self.ask.quiet)?;
         let (batch, source) = self.batch.batch(&self.model, &checkpoint)?;
         let seeds = if line { [self.seeds[0]; 2] } else { [self.seeds[0], self.seeds[1]] };
         let task = |seeds| {
@@ -203,7 +192,7 @@ impl Args {
                 task.take_over(path, &mut grid)?;
             }
             let save = self.out.as_deref().filter(|_| matches!(form, Some(Form::Data(_))));
-            let surface = task.evaluate(&mut grid, save, self.quiet, &interrupted, ranks)?;
+            let surface = task.evaluate(&mut grid, save, self.ask.quiet, &interrupted, ranks)?;
             let is_drawn = matches!(form, Some(Form::Drawing(_))) && surface.caption.complete;
             (surface, is_drawn.then(|| task.survey.loss(0.0, 0.0)).transpose()?)
         };
@@ -211,7 +200,8 @@ impl Args {
             let mut lines = vec![grid.loss()];
             for seed in &self.seeds[1..] {
                 let mut line = Grid::new(grid.alphas().to_vec(), grid.betas().to_vec());
-                let done = task([*seed; 2])?.evaluate(&mut line, None, self.quiet, &interrupted, ranks)?;
+                let done =
+                    task([*seed; 2])?.evaluate(&mut line, None, self.ask.quiet, &interrupted, ranks)?;
                 if !done.caption.complete {
                     bail!(
                         "interrupted at line {} of {}: nothing is written",
@@ -325,7 +315,7 @@ impl Args {
                 "--norm scales random directions; it would turn any other away from what it stands for";
             return Err(Usage::error(problem));
         }
-        let progress = Progress::new(self.quiet);
+        let progress = Progress::new(self.ask.quiet);
         Ok(match &self.plane {
             Kind::Random => Plane::random(params, names, seeds, self.normalization())?,
             Kind::Gradient => gradient_plane(function, params, names, seeds)?,
@@ -341,7 +331,7 @@ impl Args {
                 })?
             }
             Kind::To(other) => {
-                let other = model::open(other, function.device, self.quiet)?;
+                let other = model::open(other, function.device, self.ask.quiet)?;
                 let kind = format!("to:{}", other.name);
                 difference_plane(params, &other.params, names, &kind, seeds)
                     .with_context(|| format!("--plane {kind}: the two models do not share a plane"))?
@@ -395,13 +385,13 @@ impl Args {
     ) -> anyhow::Result<()> {
         let written = match (&self.out, form, weights) {
             (Some(path), Some(Form::Drawing(drawing)), Some(weights)) => {
-                let progress = Progress::new(self.quiet);
+                let progress = Progress::new(self.ask.quiet);
                 drawing.write(surface, weights, self.log, path, &progress, interrupted)
             }
             (Some(path), Some(Form::Data(_)), _) => surface.write(path).context("--out"),
             _ => Ok(()),
         };
-        if self.json {
+        if self.ask.json {
             super::print(&format!("{}\n", serde_json::to_string(surface)?))?;
         } else {
             super::print(&table(surface, grid))?;
