@@ -10,6 +10,7 @@
 
 pub mod comparison;
 mod history;
+mod plane;
 pub mod probe;
 mod thinned;
 pub mod wormhole;
@@ -17,11 +18,12 @@ pub mod wormhole;
 use serde::{Deserialize, Serialize};
 
 pub use history::{History, Point};
+pub use plane::{Explained, PlaneInfo, PlaneKind, Spectrum};
 pub use thinned::{AtStep, Thinned};
 
 /// The version both sides must share. It changes whenever a type does that passes through the socket: those in this
 /// file and in its modules, but for the comparison, whose two sides are one process.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// What a screen says to the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,8 +52,11 @@ pub enum Command {
     Step(u64),
     /// Evaluate the slice again, around the weights as they are now.
     RedrawSlice,
-    /// Draw new random directions and evaluate the slice.
+    /// Make new directions of the same kind at the weights as they are now, and evaluate the slice.
     NewPlane,
+    /// Make directions of this kind at the weights as they are now, and evaluate the slice. Where they can't be made yet,
+    /// the plane is random until they can.
+    SetPlane(PlaneKind),
     /// Multiply the range of the plane by this factor: above 1 shows more, below 1 zooms in.
     Zoom(f64),
     /// Choose the finest grid of a paused picture: this many points a side.
@@ -266,6 +271,8 @@ pub struct Status {
     pub drift: Option<Drift>,
     /// A slice is being evaluated.
     pub slicing: bool,
+    /// The kind of plane that was asked for.
+    pub plane: PlaneKind,
     /// The step to which one can go back; the present one where the weights were moved by hand since.
     pub back: Option<u64>,
     /// The steps of the checkpoints that lie in the run's folder, ascending: the newest [`Status::CHECKPOINTS`].
@@ -394,53 +401,6 @@ pub struct Sharpness {
     pub critical: f64,
     /// The edge of stability, `2 / eta` with the learning rate that was taken.
     pub edge: f64,
-}
-
-/// What the directions of a slice are.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PlaneInfo {
-    /// `random`, `gradient`, `update`, `trajectory`, `hessian`, `to:..`, `parameters` or `loaded`.
-    pub kind: String,
-    /// How random numbers were scaled to the weights: `filter`, `layer` or `none`.
-    pub normalization: String,
-    /// The seeds of what is random in the directions.
-    pub seeds: [u64; 2],
-    /// Tensors that the directions touch.
-    pub tensors: usize,
-    /// Numbers in those tensors.
-    pub parameters: u64,
-    /// Cosine of the angle between the directions.
-    pub cosine: f64,
-    /// Norms of the directions.
-    pub norms: [f64; 2],
-    /// Of a trajectory: how much of it the plane holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub explained: Option<Explained>,
-    /// Of a Hessian: its eigenvalues.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spectrum: Option<Spectrum>,
-}
-
-/// How much of a trajectory a plane holds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Explained {
-    /// Shares of the variance of the states along the two directions.
-    pub shares: [f64; 2],
-    /// The same for a random walk of as many states in very many dimensions.
-    pub random_walk: [f64; 2],
-}
-
-/// What is known of the eigenvalues of a Hessian.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Spectrum {
-    /// The greatest eigenvalue: the curvature along the first direction.
-    pub greatest: f64,
-    /// The least: the curvature along the second direction.
-    pub least: f64,
-    /// Ritz values that were found.
-    pub probed: usize,
-    /// How many of them are negative.
-    pub negative: usize,
 }
 
 /// How the mean loss of the prompt curves around the weights of a step.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::device::DeviceChoice;
-use crate::protocol::OptimizerKind;
+use crate::protocol::{OptimizerKind, PlaneKind};
 use crate::train::schedule::Shape;
 
 /// Settings of a training run.
@@ -53,6 +53,9 @@ pub struct Settings {
     pub slice_every: Option<SliceEvery>,
     /// Points a side of the finest picture.
     pub grid: usize,
+    /// The plane to begin with.
+    #[serde(default)]
+    pub plane: PlaneKind,
     /// Where it computes.
     pub device: DeviceChoice,
     /// Threads it computes with.

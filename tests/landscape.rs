@@ -20,6 +20,7 @@ use llamascape::model::llama::Llama;
 use llamascape::model::params::Params;
 use llamascape::model::shapes::parameter_shapes;
 use llamascape::protocol::PlaneInfo;
+use llamascape::run::planes::Directions;
 use llamascape::run::slicer::{Job, LastStep, Report, Slicer};
 use llamascape::train::corpus::{Batch, Corpus};
 use llamascape::train::preset::{Preset, initial_params};
@@ -99,7 +100,17 @@ fn near(a: f64, b: f64, relative: f64) -> bool {
 fn job(finest: usize, beside_training: bool) -> Job {
     let (llama, origin) = model();
     let (seeds, range, batch) = ([11, 111], 1.0, batch(300));
-    Job { llama, origin, seeds, batch, device: Device::Cpu, range, finest, beside_training, step: None }
+    Job {
+        llama,
+        origin,
+        directions: Directions::Random(seeds),
+        batch,
+        device: Device::Cpu,
+        range,
+        finest,
+        beside_training,
+        step: None,
+    }
 }
 
 fn bits(params: &Params) -> Vec<u32> {

@@ -244,14 +244,14 @@ mod tests {
 
     #[test]
     fn a_key_counts_on_the_screens_that_have_its_command() {
-        // Only the training saves, and only a comparison has planes.
-        let keys = chosen(&[("save", &["n"]), ("plane", &["n"]), ("log", &["u"])]);
+        // Only the training saves, and only a comparison has templates.
+        let keys = chosen(&[("save", &["n"]), ("template", &["n"]), ("log", &["u"])]);
         let names = |command: &str| {
             let commands = keys.commands();
             let keys = &commands.iter().find(|known| known.name == command).unwrap().keys;
             keys.iter().map(|keys| keys.iter().map(|key| key.name()).collect()).collect::<Vec<String>>()
         };
-        assert_eq!((names("save"), names("plane")), (vec!["n".to_owned()], vec!["n".to_owned()]));
+        assert_eq!((names("save"), names("template")), (vec!["n".to_owned()], vec!["n".to_owned()]));
         assert_eq!(names("new-plane"), ["", ""]);
         assert_eq!(names("scale"), ["u"], "a comparison has no log");
     }

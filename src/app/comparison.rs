@@ -105,7 +105,7 @@ bindings! {
         [key('-')] Slower "rate-down" 0 "rate down" "lower the learning rate likewise"
         [key('o')] Optimizer "optimizer" 11 "optimizer" "go on with the next optimizer, its moments empty"
     Engine:
-        [key('P')] Plane "plane" 3 "plane" "same seeds for each, one plane for both, or the plane through both"
+        [key('d'), key('P')] Plane "plane" 3 "plane" "same seeds for each, one plane for both, or the plane through both"
         [key('n')] NewPlane "new-plane" 9 "new plane" "draw new random directions"
         [key('[')] ZoomIn "zoom-in" 0 "closer" "zoom in on the plane"
         [key(']')] ZoomOut "zoom-out" 0 "wider" "zoom out"

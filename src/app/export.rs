@@ -242,7 +242,7 @@ mod tests {
     use super::*;
     use crate::app::{Message, Options};
     use crate::protocol::comparison::{Phase, Scene, SideView};
-    use crate::protocol::{OptimizerKind, RunInfo, Status};
+    use crate::protocol::{OptimizerKind, PlaneKind, RunInfo, Status};
 
     fn app() -> App {
         let mut app = App::new(Options { read_only: true, ..Options::default() });
@@ -261,6 +261,7 @@ mod tests {
             viewers: 1,
             drift: None,
             slicing: false,
+            plane: PlaneKind::Random,
             back: None,
             checkpoints: Vec::new(),
         });

@@ -34,6 +34,8 @@ pub enum Action {
     Redraw,
     /// New directions.
     NewPlane,
+    /// The next kind of plane.
+    Plane,
     /// Less of the plane, or of the steps.
     ZoomIn,
     /// More of the plane, or of the steps.
@@ -228,7 +230,8 @@ bindings! {
         [key('W')] Save "save" 17 "save" "write a checkpoint"
     Engine:
         [key('r')] Redraw "redraw" 14 "redraw" "evaluate the slice around the weights as they are now"
-        [key('n')] NewPlane "new-plane" 11 "new plane" "draw two new random directions"
+        [key('n')] NewPlane "new-plane" 11 "new plane" "two new directions of the same kind, made at the weights as they are now"
+        [key('d'), key('P')] Plane "plane [KIND]" 0 "kind of plane" "the next kind of plane, or KIND: random, gradient, update, trajectory, hessian"
         [key('[')] ZoomIn "zoom-in" 15 "closer" "zoom in on the plane; on the steps of the focused charts"
         [key(']')] ZoomOut "zoom-out" 16 "wider" "zoom out"
         [key('g')] Grid "grid" 0 "grid" "at most 17, 33 or 65 points a side"

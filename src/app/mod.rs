@@ -53,7 +53,7 @@ use tui_logger::{TuiWidgetEvent, TuiWidgetState};
 
 use tour::{Tour, Turn};
 
-use crate::protocol::{Command, LogLevel, LogLine, Outcome, Phase, ToScreen};
+use crate::protocol::{Command, LogLevel, LogLine, Outcome, Phase, PlaneKind, ToScreen};
 
 /// How a screen starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -394,6 +394,9 @@ impl App {
             Action::Move => return self.ask_to_move(),
             Action::Redraw => (Command::RedrawSlice, "drawing the slice again".into()),
             Action::NewPlane => (Command::NewPlane, "drawing two new directions".into()),
+            Action::Plane => {
+                return self.set_plane(status.map(|status| status.plane).unwrap_or_default().next());
+            }
             Action::ZoomOut => (Command::Zoom(1.5), "showing more of the plane".into()),
             Action::ZoomIn => (Command::Zoom(1.0 / 1.5), "showing less of the plane".into()),
             Action::Grid => {
@@ -427,6 +430,18 @@ impl App {
         let mut effects = if command == Command::NewPlane { self.drop_cursor() } else { Vec::new() };
         self.view.hint = Some(Hint::Asked(hint));
         effects.push(Effect::Send(command));
+        effects
+    }
+
+    /// Has the landscape shown on a plane of this kind.
+    fn set_plane(&mut self, kind: PlaneKind) -> Vec<Effect> {
+        // A second key means the one after this.
+        if let Some(status) = &mut self.engine.status {
+            status.plane = kind;
+        }
+        let mut effects = self.drop_cursor();
+        self.view.hint = Some(Hint::Asked(format!("a plane of the kind {}", kind.name())));
+        effects.push(Effect::Send(Command::SetPlane(kind)));
         effects
     }
 

@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::palette::Typed;
 use super::tour::Turn;
 use super::{Action, App, Effect, Hint, Leave, Link, Modal, Pane, View, keys};
-use crate::protocol::{Command, Phase};
+use crate::protocol::{Command, Phase, PlaneKind};
 
 impl App {
     /// Leaves at once where there is nothing to decide, and asks otherwise.
@@ -171,6 +171,10 @@ impl App {
             (None, Action::Prompt, _) => return self.set_prompt(more),
             (None, Action::Probe, _) => return self.probe_named(more),
             (None, Action::Wormhole, _) => return self.wormhole_named(&more),
+            (None, Action::Plane, _) => match PlaneKind::named(&more.to_lowercase()) {
+                Some(kind) => return self.set_plane(kind),
+                None => format!("the kinds are {}", PlaneKind::ALL.map(PlaneKind::name).join(", ")),
+            },
             (None, _, Ok(steps @ 1..)) if self.view.shown == View::Wormhole => {
                 return self.step_wormhole(steps);
             }

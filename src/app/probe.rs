@@ -137,7 +137,7 @@ impl App {
             | Action::Faster
             | Action::Slower
             | Action::Optimizer => self.elsewhere("the training is stepped and steered"),
-            Action::NewPlane | Action::Grid => self.elsewhere("planes are drawn"),
+            Action::NewPlane | Action::Plane | Action::Grid => self.elsewhere("planes are drawn"),
             Action::Surface | Action::TurnLeft | Action::TurnRight | Action::TiltDown | Action::TiltUp => {
                 self.elsewhere("this stays a map: a surface is shown")
             }

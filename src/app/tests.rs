@@ -2,8 +2,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::*;
 use crate::protocol::{
-    BatchInfo, LogLevel, LogLine, OptimizerKind, PlaneInfo, Point, Prediction, Sharpness, Slice, Stage,
-    Status, Update, VERSION,
+    BatchInfo, LogLevel, LogLine, OptimizerKind, PlaneInfo, PlaneKind, Point, Prediction, Sharpness, Slice,
+    Stage, Status, Update, VERSION,
 };
 
 /// A screen with a fake engine at its other end, which stands in this phase.
@@ -30,6 +30,7 @@ fn status(phase: Phase) -> Status {
         viewers: 1,
         drift: None,
         slicing: false,
+        plane: PlaneKind::Random,
         back: None,
         checkpoints: Vec::new(),
     }
@@ -113,6 +114,7 @@ fn each_command_key_sends_its_command() {
         ("S", Command::Step(10)),
         ("r", Command::RedrawSlice),
         ("n", Command::NewPlane),
+        ("d", Command::SetPlane(PlaneKind::Gradient)),
         ("[", Command::Zoom(1.0 / 1.5)),
         ("]", Command::Zoom(1.5)),
         ("+", Command::ScaleLearningRate(1.25)),
@@ -137,6 +139,26 @@ fn the_grid_goes_round_from_the_one_on_show() {
     assert_eq!(keys(&mut app, "g"), send(Command::Grid(65)));
     assert_eq!(keys(&mut app, "g"), send(Command::Grid(17)));
     assert_eq!(keys(&mut app, "g"), send(Command::Grid(33)));
+}
+
+#[test]
+fn the_kind_of_plane_goes_round_or_is_called_by_its_name() {
+    let mut app = app(Phase::Paused);
+    let asked: Vec<_> = (0..5).flat_map(|_| keys(&mut app, "d")).collect();
+    let round = [
+        PlaneKind::Gradient,
+        PlaneKind::Update,
+        PlaneKind::Trajectory,
+        PlaneKind::Hessian,
+        PlaneKind::Random,
+    ];
+    assert_eq!(asked, round.map(|kind| Effect::Send(Command::SetPlane(kind))));
+    keys(&mut app, ":plane Hessian");
+    assert_eq!(press(&mut app, KeyCode::Enter), send(Command::SetPlane(PlaneKind::Hessian)));
+    keys(&mut app, ":plane flat");
+    assert!(press(&mut app, KeyCode::Enter).is_empty());
+    let Some(Hint::Refused(why)) = &app.view.hint else { panic!("{:?}", app.view.hint) };
+    assert!(why.contains("random, gradient, update, trajectory, hessian"), "{why}");
 }
 
 #[test]

@@ -158,6 +158,7 @@ impl App {
         match action {
             Action::Clear => view.clear(self.engine.wormhole.as_ref()),
             Action::FocusNext | Action::FocusPrevious | Action::Zoom => view.alone = !view.alone,
+            Action::Plane => return Some(self.refuse("the plane of an experiment is random")),
             Action::Move
             | Action::RunPause
             | Action::Step

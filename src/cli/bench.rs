@@ -24,7 +24,9 @@ use crate::model::gaussian;
 use crate::model::llama::Llama;
 use crate::model::matmul::{Into, Matrix, MatrixMut, multiply};
 use crate::model::params::Params;
-use crate::protocol::{BatchInfo, OptimizerKind, Phase, Point, Slice, Status, ToScreen, Update, VERSION};
+use crate::protocol::{
+    BatchInfo, OptimizerKind, Phase, PlaneKind, Point, Slice, Status, ToScreen, Update, VERSION,
+};
 use crate::terminal;
 use crate::theme::{ColorDepth, Theme};
 use crate::train::corpus::{Batch, Corpus};
@@ -337,6 +339,7 @@ fn update(step: u64, slice: Option<Slice>) -> Update {
         viewers: 1,
         drift: None,
         slicing: true,
+        plane: PlaneKind::Random,
         back: None,
         checkpoints: Vec::new(),
     };

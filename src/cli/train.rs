@@ -16,7 +16,7 @@ use super::{LogLevel, at_least_one, headless, resume, screen};
 use crate::app::{Action, Bindings, Options};
 use crate::model::checkpoint::Place;
 use crate::model::device::DeviceChoice;
-use crate::protocol::OptimizerKind;
+use crate::protocol::{OptimizerKind, PlaneKind};
 use crate::ranks::Ranks;
 use crate::run::dir::{RunDir, name_from};
 use crate::run::host::Begin;
@@ -121,6 +121,10 @@ pub(super) struct Args {
     /// Points a side of the finest picture: 9, 17, 33 or 65 [default: 33]
     #[arg(long, value_name = "SIDE", value_parser = side)]
     grid: Option<usize>,
+    /// The plane to begin with: random, gradient, update, trajectory (of the states in memory) or hessian [default:
+    /// random]
+    #[arg(long, value_name = "KIND", value_parser = plane)]
+    plane: Option<PlaneKind>,
     /// Where to compute: auto, cpu, cuda, cuda:N or metal [default: auto]
     #[arg(long, value_name = "DEVICE", value_parser = device)]
     device: Option<DeviceChoice>,
@@ -230,6 +234,10 @@ pub(super) fn side(text: &str) -> Result<usize, String> {
     side.ok_or_else(|| "one of 9, 17, 33 and 65".to_owned())
 }
 
+fn plane(text: &str) -> Result<PlaneKind, String> {
+    PlaneKind::named(text).ok_or_else(|| format!("one of {}", PlaneKind::ALL.map(PlaneKind::name).join(", ")))
+}
+
 /// A name becomes part of a path and of what the screen shows.
 fn run_name(text: &str) -> Result<String, String> {
     is_name(text).then(|| text.to_owned()).ok_or_else(|| format!("a name is {NAME}"))
@@ -323,6 +331,7 @@ impl Args {
         change(&mut settings.keep_last, self.keep_last.map(NonZero::get));
         change(&mut settings.slice_every, self.slice_every.map(Some));
         change(&mut settings.grid, self.grid);
+        change(&mut settings.plane, self.plane);
         change(&mut settings.device, self.device);
         change(&mut settings.precision, self.precision.map(PrecisionName::precision).map(Some));
         settings.threads = threads;
@@ -392,6 +401,7 @@ impl Args {
             keep_last: self.keep_last.map_or(2, NonZero::get),
             slice_every: self.slice_every,
             grid: self.grid.unwrap_or(33),
+            plane: self.plane.unwrap_or_default(),
             device: self.device.unwrap_or(DeviceChoice::Auto),
             threads,
             paused: self.paused,

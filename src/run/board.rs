@@ -206,6 +206,11 @@ impl Board {
         });
     }
 
+    /// The number of the newest plane of the slices so far; 0 where there are none.
+    pub fn newest_generation(&self) -> u64 {
+        self.lock().timeline.items().iter().map(|slice| slice.generation).max().unwrap_or(0)
+    }
+
     /// Publishes a prediction.
     pub fn set_prediction(&self, prediction: Prediction) {
         self.change(|board, version| board.prediction = Stamped { value: Some(prediction), version });

@@ -138,7 +138,8 @@ impl<'a> Engine<'a> {
     pub fn with_slicer(mut self, report: impl Fn(Report) + Send + Sync + 'static) -> std::io::Result<Self> {
         if self.mode.has_screens() || self.slice_every != SliceEvery::Off {
             let slicer = Slicer::spawn(self.settings.threads, report)?;
-            self.pictures = Some(Pictures::new(slicer, self.settings.grid));
+            let Settings { grid, plane, .. } = self.settings;
+            self.pictures = Some(Pictures::new(slicer, grid, plane, self.board.newest_generation()));
         }
         Ok(self)
     }
@@ -267,6 +268,7 @@ impl<'a> Engine<'a> {
             Command::Back => self.go_back(),
             Command::RedrawSlice => self.begin_picture(),
             Command::NewPlane => self.change_picture(Pictures::new_plane),
+            Command::SetPlane(kind) => self.change_picture(|pictures| pictures.set_plane(kind)),
             Command::Zoom(factor) => {
                 if self.pictures.as_mut().is_some_and(|pictures| pictures.zoom(factor)) {
                     self.begin_picture();
@@ -453,7 +455,7 @@ impl<'a> Engine<'a> {
     /// The same, beside something that shall have most of the machine.
     fn begin_picture_beside(&mut self, before: Option<Params>, beside: bool) {
         if let Some(pictures) = &mut self.pictures
-            && let Err(error) = pictures.begin(&self.trainer, before, beside)
+            && let Err(error) = pictures.begin(&self.trainer, before, &self.kept, beside)
         {
             log::error!("the slice can't be evaluated: {error}");
         }
@@ -526,6 +528,7 @@ impl<'a> Engine<'a> {
             viewers: self.viewers.load(Ordering::Relaxed),
             drift: self.drift,
             slicing: self.pictures.as_ref().is_some_and(Pictures::busy),
+            plane: self.pictures.as_ref().map_or(self.settings.plane, Pictures::kind),
             back: self.kept.before(&self.trainer.progress()),
             checkpoints: self.saver.checkpoints().to_vec(),
         }

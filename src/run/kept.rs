@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::model::params::Params;
 use crate::train::resume::Best;
 use crate::train::trainer::{Progress, Snapshot, StepReport, Trainer};
 
@@ -73,6 +74,17 @@ impl Kept {
     pub fn before(&self, now: &Progress) -> Option<u64> {
         let mut kept = self.states.iter().rev().map(|state| state.snapshot.progress);
         kept.find(|kept| kept.order() < now.order()).map(|kept| kept.step)
+    }
+
+    /// The weights of states before this one, oldest first: as many as there may be, evenly over all that are kept.
+    pub fn weights_before(&self, now: &Progress, most: usize) -> Vec<Params> {
+        let before = |state: &&State| state.snapshot.progress.order() < now.order();
+        let states: Vec<&State> = self.states.iter().filter(before).collect();
+        let every = states.len().div_ceil(most.max(1)).max(1);
+        let mut chosen: Vec<Params> =
+            states.into_iter().rev().step_by(every).map(|state| state.snapshot.params.clone()).collect();
+        chosen.reverse();
+        chosen
     }
 
     /// Takes the newest state before this one, and forgets those behind it.

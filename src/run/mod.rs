@@ -18,6 +18,7 @@ pub mod mode;
 pub mod pace;
 pub mod panics;
 pub mod pictures;
+pub mod planes;
 pub mod prepare;
 pub mod reader;
 pub mod recorder;

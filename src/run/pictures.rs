@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use candle_core::bail;
 
+use super::journal::NOTICE;
+use super::kept::Kept;
+use super::planes::{Directions, Making};
 use super::slicer::{Job, LastStep, Level, Report, Slicer};
+use crate::landscape::plane::Plane;
 use crate::landscape::survey::{Grid, Survey};
 use crate::model::params::Params;
-use crate::protocol::{BatchInfo, Drift, Sharpness, Slice};
+use crate::protocol::{BatchInfo, Drift, PlaneKind, Sharpness, Slice};
 use crate::settings::SliceEvery;
 use crate::train::trainer::Trainer;
 
@@ -36,6 +40,8 @@ struct Caption {
     generation: u64,
     /// Of the last step.
     learning_rate: f64,
+    /// The directions are new, and not random.
+    is_new: bool,
 }
 
 /// The slices of a run.
@@ -44,7 +50,16 @@ pub struct Pictures {
     slicer: Slicer,
     range: f64,
     side: usize,
+    kind: PlaneKind,
+    /// Where the kind is not random: the plane, once there is one. Until then a random one is shown.
+    plane: Option<Plane>,
+    /// It was said that there is none yet.
+    is_awaited: bool,
     generation: u64,
+    /// That of the random plane.
+    random: u64,
+    /// The newest one: each plane has a number that no other plane of the run has.
+    newest: u64,
     /// The job that is being evaluated, under its ticket.
     pending: Option<(u64, Caption)>,
     shown: Option<Shown>,
@@ -61,9 +76,26 @@ struct Shown {
 }
 
 impl Pictures {
-    /// No slice yet.
-    pub fn new(slicer: Slicer, side: usize) -> Self {
-        Self { slicer, range: 1.0, side, generation: 1, pending: None, shown: None }
+    /// No slice yet, of a run whose slices had generations up to `newest` before.
+    pub fn new(slicer: Slicer, side: usize, kind: PlaneKind, newest: u64) -> Self {
+        Self {
+            slicer,
+            range: 1.0,
+            side,
+            kind,
+            plane: None,
+            is_awaited: false,
+            generation: 1,
+            random: 1,
+            newest: newest.max(1),
+            pending: None,
+            shown: None,
+        }
+    }
+
+    /// The kind of plane that is wanted.
+    pub fn kind(&self) -> PlaneKind {
+        self.kind
     }
 
     /// Whether a slice is being evaluated.
@@ -129,9 +161,41 @@ impl Pictures {
         pending.or(self.shown.as_ref().map(|shown| shown.step))
     }
 
-    /// Draws new directions for the next slice.
+    /// Has new directions made for the next slice.
     pub fn new_plane(&mut self) {
-        self.generation += 1;
+        self.plane = None;
+        if self.kind == PlaneKind::Random {
+            self.random = self.next_generation();
+        }
+    }
+
+    /// Has directions of this kind made for the next slice, or goes back to the random ones.
+    pub fn set_plane(&mut self, kind: PlaneKind) {
+        (self.kind, self.plane, self.is_awaited) = (kind, None, false);
+        log::info!("plane: {}", kind.name());
+    }
+
+    fn next_generation(&mut self) -> u64 {
+        self.newest += 1;
+        self.newest
+    }
+
+    /// The directions of the next slice.
+    fn directions(&mut self, trainer: &Trainer, before: Option<&Params>, kept: &Kept) -> Directions {
+        let seeds = |generation| SEEDS.map(|seed| seed + 2 * (generation - 1));
+        if let Some(plane) = &self.plane {
+            return Directions::Kept(Box::new(plane.clone()));
+        }
+        if let Some(making) = Making::of(self.kind, before, kept, &trainer.progress()) {
+            self.generation = self.next_generation();
+            return Directions::New(making, seeds(self.generation));
+        }
+        if self.kind != PlaneKind::Random && !std::mem::replace(&mut self.is_awaited, true) {
+            let kind = self.kind.name();
+            log::info!(target: NOTICE, "no {kind} yet to lay the plane through: it is random until there is");
+        }
+        self.generation = self.random;
+        Directions::Random(seeds(self.generation))
     }
 
     /// Looks at more of the plane, or at less. Returns whether it can.
@@ -158,20 +222,22 @@ impl Pictures {
         &mut self,
         trainer: &Trainer,
         before: Option<Params>,
+        kept: &Kept,
         beside_training: bool,
     ) -> candle_core::Result<()> {
-        let offset = 2 * (self.generation - 1);
+        let directions = self.directions(trainer, before.as_ref(), kept);
         let (batch, source) = trainer.objective().slice_batch(TOKENS);
         let caption = Caption {
             batch: BatchInfo { tokens: batch.predicted(), sha256: batch.sha256(), source: source.to_owned() },
             step: trainer.steps_taken(),
             generation: self.generation,
             learning_rate: trainer.last_learning_rate(),
+            is_new: matches!(directions, Directions::New(..)),
         };
         let ticket = self.slicer.start(Job {
             llama: trainer.llama().clone(),
             origin: trainer.params().frozen()?,
-            seeds: SEEDS.map(|seed| seed + offset),
+            directions,
             batch,
             device: trainer.device().clone(),
             range: self.range,
@@ -195,13 +261,20 @@ impl Pictures {
         let Level { survey, grid, seconds, critical_multiple, last } = match report.level {
             Ok(level) => level,
             Err(error) => {
-                log::error!("the slice of step {} failed: {error}", caption.step);
                 self.pending = None;
+                let again = if caption.is_new { ": the plane is random again" } else { "" };
+                log::error!("the slice of step {} failed: {error}{again}", caption.step);
+                if caption.is_new {
+                    self.set_plane(PlaneKind::Random);
+                }
                 return None;
             }
         };
         if last {
             self.pending = None;
+        }
+        if caption.is_new && self.plane.is_none() {
+            self.plane = Some(survey.plane().clone());
         }
         let side = grid.alphas().len();
         if last && side > Grid::COARSE {
@@ -248,13 +321,55 @@ impl Pictures {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{self, Receiver};
+
+    use super::super::planes::tests::trained;
     use super::*;
 
     #[test]
     fn a_plane_is_zoomed_within_its_bounds_alone() {
-        let mut pictures = Pictures::new(Slicer::spawn(1, |_| ()).unwrap(), SIDES[0]);
+        let slicer = Slicer::spawn(1, |_| ()).unwrap();
+        let mut pictures = Pictures::new(slicer, SIDES[0], PlaneKind::Random, 0);
         assert!(pictures.zoom(100.0));
         assert!(!pictures.zoom(2.0) && !pictures.zoom(1e-12) && !pictures.zoom(f64::NAN));
         assert!(pictures.zoom(0.5), "it stays where it was");
+    }
+
+    /// The slice of the weights as they are.
+    fn drawn(pictures: &mut Pictures, levels: &Receiver<Report>, (trainer, kept): &(Trainer, Kept)) -> Slice {
+        pictures.begin(trainer, None, kept, false).unwrap();
+        pictures.receive(levels.recv().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_plane_has_a_number_of_its_own_and_the_random_one_comes_back() {
+        let (told, levels) = mpsc::channel();
+        let slicer = Slicer::spawn(1, move |report| drop(told.send(report))).unwrap();
+        let mut pictures = Pictures::new(slicer, SIDES[0], PlaneKind::Random, 7);
+        let run = trained(3);
+        let mut seen = Vec::new();
+        for kind in [PlaneKind::Random, PlaneKind::Gradient, PlaneKind::Update, PlaneKind::Random] {
+            pictures.set_plane(kind);
+            let first = drawn(&mut pictures, &levels, &run);
+            let second = drawn(&mut pictures, &levels, &run);
+            assert_eq!((first.plane.kind.as_str(), first.generation), (kind.name(), second.generation));
+            assert_eq!(first.loss, second.loss, "the directions stay");
+            seen.push(first.generation);
+        }
+        assert_eq!(seen, [1, 8, 9, 1], "up to 7 there were planes before");
+        pictures.new_plane();
+        let new = drawn(&mut pictures, &levels, &run);
+        assert_eq!((new.generation, new.plane.seeds), (10, [29, 129]));
+    }
+
+    #[test]
+    fn a_plane_that_can_not_be_laid_yet_is_random_until_it_can() {
+        let (told, levels) = mpsc::channel();
+        let slicer = Slicer::spawn(1, move |report| drop(told.send(report))).unwrap();
+        let mut pictures = Pictures::new(slicer, SIDES[0], PlaneKind::Update, 0);
+        let first = drawn(&mut pictures, &levels, &trained(0));
+        assert_eq!((first.plane.kind.as_str(), first.generation), ("random", 1));
+        let later = drawn(&mut pictures, &levels, &trained(1));
+        assert_eq!((later.plane.kind.as_str(), later.generation), ("update", 2));
     }
 }

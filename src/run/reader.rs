@@ -261,10 +261,11 @@ mod tests {
     use candle_core::{DType, Device};
 
     use super::super::board::Cursor;
+    use super::super::kept::Kept;
     use super::super::slicer::Slicer;
     use super::*;
     use crate::model::llama::Llama;
-    use crate::protocol::OptimizerKind;
+    use crate::protocol::{OptimizerKind, PlaneKind};
     use crate::train::corpus::Batch;
     use crate::train::preset::{Preset, initial_params};
     use crate::train::trainer::{Objective, Recipe};
@@ -328,8 +329,8 @@ mod tests {
         let (mut reader, trainer, board) = begun();
         let (told, levels) = mpsc::channel();
         let slicer = Slicer::spawn(1, move |report| drop(told.send(report))).unwrap();
-        let mut pictures = Pictures::new(slicer, 9);
-        pictures.begin(&trainer, None, false).unwrap();
+        let mut pictures = Pictures::new(slicer, 9, PlaneKind::Random, 0);
+        pictures.begin(&trainer, None, &Kept::within(0), false).unwrap();
         pictures.receive(levels.recv().unwrap()).unwrap();
         reader.read(&trainer);
         let here = written(&mut reader, &trainer, &board);

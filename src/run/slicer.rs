@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Error, Result};
 
 use super::desk::{Desk, Ticket};
+use super::planes::Directions;
 use crate::landscape::curvature::critical_multiple;
-use crate::landscape::directions::difference;
+use crate::landscape::directions::{LossFunction, difference};
 use crate::landscape::evaluator::Objective;
-use crate::landscape::plane::{Direction, Normalization, Plane};
-use crate::landscape::selection::Selection;
+use crate::landscape::plane::{Direction, Plane};
 use crate::landscape::survey::{Control, Grid, Method, Survey};
 use crate::model::llama::Llama;
 use crate::model::params::Params;
@@ -32,8 +32,8 @@ pub struct Job {
     pub llama: Llama,
     /// The weights at the centre, which nothing may write to: see [`Params::frozen`].
     pub origin: Params,
-    /// The seeds of the two directions.
-    pub seeds: [u64; 2],
+    /// The directions to look along.
+    pub directions: Directions,
     /// The batch.
     pub batch: Batch,
     /// Where to compute.
@@ -134,9 +134,10 @@ fn evaluate(
     if !wanted() {
         return Ok(());
     }
-    let names = Selection::default().names(&job.origin).map_err(Error::wrap)?;
-    let plane = Plane::random(&job.origin, &names, job.seeds, Normalization::Filter)?;
     let llama = job.llama;
+    let function =
+        LossFunction { llama: &llama, batch: &job.batch, objective: Objective::Mean, device: &job.device };
+    let plane = job.directions.plane(&function, &job.origin, wanted)?;
     let survey =
         Survey::new(llama.clone(), job.origin, plane, &job.batch, Objective::Mean, None, &job.device)?;
     let survey = Arc::new(survey);

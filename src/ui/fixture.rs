@@ -9,8 +9,8 @@ use crate::app::{App, Message, Options};
 use crate::protocol::probe::{self, Parameter, Sweep, Turned, Visit, Walk};
 use crate::protocol::wormhole::{self, Moment, Moments, PLATEAU, Setting};
 use crate::protocol::{
-    BatchInfo, Candidate, Drift, LayerNorm, OptimizerKind, Phase, PlaneInfo, Point, Prediction, RunInfo,
-    Slice, Status, TensorNorms, ToScreen, Token, Update,
+    BatchInfo, Candidate, Drift, LayerNorm, OptimizerKind, Phase, PlaneInfo, PlaneKind, Point, Prediction,
+    RunInfo, Slice, Status, TensorNorms, ToScreen, Token, Update,
 };
 
 /// A slice from -1 to 1, `side` points a side.
@@ -108,6 +108,7 @@ pub(crate) fn status() -> Status {
             step_length: Some(0.0025),
         }),
         slicing: false,
+        plane: PlaneKind::Random,
         back: None,
         checkpoints: vec![100, 200],
     }

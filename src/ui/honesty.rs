@@ -1,6 +1,6 @@
 //! The honesty line: which loss a slice shows, over which plane, and how little of the movement that plane holds.
 
-use crate::protocol::{Drift, Slice};
+use crate::protocol::{Drift, PlaneInfo, PlaneKind, Slice};
 
 use super::text;
 
@@ -8,14 +8,9 @@ use super::text;
 pub(super) fn parts(slice: &Slice, drift: Option<&Drift>) -> Vec<String> {
     let (batch, plane) = (&slice.batch, &slice.plane);
     let hash: String = batch.sha256.chars().take(4).collect();
-    // Most directions that are not random are as long as they are.
-    let norm = match plane.normalization.as_str() {
-        "none" => String::new(),
-        name => format!(", {} norm", text::escape(name)),
-    };
     let mut parts = vec![
         format!("mean of {} {} tokens #{}", batch.tokens, text::escape(&batch.source), text::escape(&hash)),
-        format!("{}{norm}, seeds {} {}", text::escape(&plane.kind), plane.seeds[0], plane.seeds[1]),
+        directions(plane),
     ];
     // A random plane of a space of N dimensions holds sqrt(2/N) of any movement.
     let chance = (2.0 / plane.parameters.max(1) as f64).sqrt();
@@ -27,6 +22,34 @@ pub(super) fn parts(slice: &Slice, drift: Option<&Drift>) -> Vec<String> {
     parts.push(format!("{}x{} samples, interpolated", slice.alphas.len(), slice.betas.len()));
     parts.push(format!("{} tensors, {} weights", plane.tensors, text::count(plane.parameters as f64)));
     parts
+}
+
+/// What the directions are.
+fn directions(plane: &PlaneInfo) -> String {
+    let kind = text::escape(&plane.kind);
+    let [_, second] = plane.seeds;
+    match (PlaneKind::named(&plane.kind), plane.explained, plane.spectrum) {
+        (Some(PlaneKind::Gradient | PlaneKind::Update), ..) => {
+            format!("d1 {kind}, d2 random, seed {second}")
+        }
+        (Some(PlaneKind::Trajectory), Some(explained), _) => {
+            let [first, second] = explained.shares.map(|share| 100.0 * share);
+            let [walk, _] = explained.random_walk.map(|share| 100.0 * share);
+            format!("{kind}: {first:.0} + {second:.0} % of the path, a random walk {walk:.0} %")
+        }
+        (Some(PlaneKind::Hessian), _, Some(spectrum)) => {
+            let [greatest, least] = [spectrum.greatest, spectrum.least].map(text::short_number);
+            format!("{kind}: curvature {greatest} along d1, {least} along d2")
+        }
+        _ => {
+            // Most directions that are not random are as long as they are.
+            let norm = match plane.normalization.as_str() {
+                "none" => String::new(),
+                name => format!(", {} norm", text::escape(name)),
+            };
+            format!("{kind}{norm}, seeds {} {second}", plane.seeds[0])
+        }
+    }
 }
 
 /// What must be said wherever there is room for it: the loss, the plane, what the plane captures.
@@ -62,6 +85,7 @@ fn wrap(parts: &[String], width: usize) -> Vec<String> {
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::protocol::{Explained, Spectrum};
 
     #[test]
     fn a_slice_says_what_it_is() {
@@ -76,6 +100,27 @@ mod tests {
                 "in plane 0.1 %, chance 0.1 %"
             ]
         );
+    }
+
+    #[test]
+    fn directions_say_what_they_are_made_of() {
+        let plane = |kind: &str| PlaneInfo {
+            kind: kind.to_owned(),
+            normalization: "none".into(),
+            seeds: [11, 111],
+            explained: Some(Explained { shares: [0.8, 0.1], random_walk: [0.61, 0.15] }),
+            spectrum: Some(Spectrum { greatest: 31.0, least: -2.5, probed: 20, negative: 7 }),
+            ..PlaneInfo::default()
+        };
+        for (kind, said) in [
+            ("gradient", "d1 gradient, d2 random, seed 111"),
+            ("update", "d1 update, d2 random, seed 111"),
+            ("trajectory", "trajectory: 80 + 10 % of the path, a random walk 61 %"),
+            ("hessian", "hessian: curvature 31.0 along d1, -2.5 along d2"),
+            ("to:a\u{1b}b", "to:a\\u{1b}b, seeds 11 111"),
+        ] {
+            assert_eq!(directions(&plane(kind)), said);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Settings of a run that nobody has to wait for.
 
 use llamascape::model::device::DeviceChoice;
-use llamascape::protocol::OptimizerKind;
+use llamascape::protocol::{OptimizerKind, PlaneKind};
 use llamascape::settings::{DataSource, ModelSource, Settings};
 use llamascape::train::schedule::Shape;
 
@@ -28,6 +28,7 @@ pub(crate) fn settings(name: &str) -> Settings {
         keep_last: 2,
         slice_every: None,
         grid: 9,
+        plane: PlaneKind::Random,
         device: DeviceChoice::Cpu,
         threads: 1,
         paused: false,

@@ -8,7 +8,7 @@ use llamascape::export::picture::{self, Scale};
 use llamascape::export::surface::Surface;
 use llamascape::export::{self, arrays};
 use llamascape::model::device::DeviceChoice;
-use llamascape::protocol::{LogLine, OptimizerKind, ToScreen};
+use llamascape::protocol::{LogLine, OptimizerKind, PlaneKind, ToScreen};
 use llamascape::run::dir::RunDir;
 use llamascape::run::replay::replay;
 use llamascape::run::slices::SlicesFile;
@@ -51,6 +51,7 @@ pub(crate) fn settings(model: &Path) -> Settings {
         keep_last: 2,
         slice_every: None,
         grid: 9,
+        plane: PlaneKind::Random,
         device: DeviceChoice::Cpu,
         threads: 1,
         paused: true,

@@ -7,8 +7,8 @@ use llamascape::protocol::probe::{self, Parameter, Sweep, Turned, Visit, Walk};
 use llamascape::protocol::wormhole::{self, Moment, Moments, Setting};
 use llamascape::protocol::{
     BatchInfo, Candidate, Command, Curvature, Drift, Explained, LayerNorm, LogLevel, LogLine, OptimizerKind,
-    Phase, PlaneInfo, Point, Prediction, RunInfo, Sharpness, Slice, Spectrum, Stage, Status, TensorNorms,
-    ToEngine, ToScreen, Token, Update, VERSION,
+    Phase, PlaneInfo, PlaneKind, Point, Prediction, RunInfo, Sharpness, Slice, Spectrum, Stage, Status,
+    TensorNorms, ToEngine, ToScreen, Token, Update, VERSION,
 };
 use llamascape::run::client::link;
 use llamascape::run::wire::{self, MAX_ASK};
@@ -97,6 +97,7 @@ fn status(phase: Phase) -> Status {
             step_length: Some(0.01),
         }),
         slicing: true,
+        plane: PlaneKind::Random,
         back: Some(6),
         checkpoints: vec![2, 4, 6],
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::model::chat::{ChatError, ChatTemplate};
 use crate::model::checkpoint::{self, Place};
 use crate::model::device::DeviceChoice;
-use crate::protocol::OptimizerKind;
+use crate::protocol::{OptimizerKind, PlaneKind};
 use crate::ranks::Ranks;
 use crate::run::dir::{RunError, cache_folder};
 use crate::run::prepare::{ANSWER, PrepareError, prepare};
@@ -198,6 +198,7 @@ fn settings(
         keep_last: 1,
         slice_every: Some(SliceEvery::Off),
         grid: 0,
+        plane: PlaneKind::Random,
         device,
         threads,
         paused: false,

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::{Activity, Engine, Kept, State};
+use crate::protocol::PlaneKind;
 
 impl Engine<'_> {
     /// Goes back to the newest state that is kept from before the last step, and waits there.
@@ -74,7 +75,8 @@ impl Engine<'_> {
     /// training as many as cost little. A large one is kept while the engine waits, so that no step is late for it.
     pub(super) fn keep(&mut self) {
         let by_hand = matches!(self.activity, Activity::Stepping(_)) && Kept::is_small(&self.trainer);
-        if self.mode.has_screens() && (by_hand || self.keeping_pace.due()) {
+        let draws_path = self.pictures.as_ref().is_some_and(|p| p.kind() == PlaneKind::Trajectory);
+        if (self.mode.has_screens() || draws_path) && (by_hand || self.keeping_pace.due()) {
             self.keep_now();
         }
     }

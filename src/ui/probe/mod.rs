@@ -46,7 +46,7 @@ const PROSE: u16 = 72;
 fn is_elsewhere(action: Action) -> bool {
     let run = matches!(action, Action::Step | Action::StepTen | Action::Back);
     let recipe = matches!(action, Action::Faster | Action::Slower | Action::Optimizer);
-    run || recipe || matches!(action, Action::NewPlane | Action::Grid | Action::Surface)
+    run || recipe || matches!(action, Action::NewPlane | Action::Plane | Action::Grid | Action::Surface)
 }
 
 /// What a key does in this view; `None` where that is nothing.

@@ -49,7 +49,7 @@ pub(super) fn label(app: &App, binding: &Binding<Action>) -> Option<&'static str
         Action::RunPause if phase == Some(&Phase::Running) => Some("pause"),
         Action::RunPause | Action::Step | Action::StepTen | Action::Back if !trains => None,
         Action::Redraw | Action::NewPlane | Action::ZoomIn | Action::ZoomOut if scene.is_none() => None,
-        Action::Optimizer => None,
+        Action::Optimizer | Action::Plane => None,
         _ => Some(binding.label),
     }
 }
@@ -71,7 +71,7 @@ pub(super) fn told(action: Action, usual: &'static str) -> Option<&'static str> 
         Action::Slower => Some("a lower one"),
         Action::FocusNext => Some("the plane that travels alone, or both"),
         Action::Clear => Some("follow the newest step; leave what was begun"),
-        Action::Optimizer | Action::FocusPrevious | Action::Zoom => None,
+        Action::Optimizer | Action::Plane | Action::FocusPrevious | Action::Zoom => None,
         _ => Some(usual),
     }
 }
