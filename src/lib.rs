@@ -51,6 +51,7 @@
 //! | `ui::wormhole` | the plane that stays and the one that travels |
 //! | `cli::export` | the films of `export` |
 //! | `cli::runs` | the deletion of runs |
+//! | `cli::slice` | the pictures of `slice` |
 
 pub mod app;
 pub mod cli;

@@ -41,6 +41,30 @@ fn said(arguments: &[&str]) -> String {
 }
 
 #[test]
+fn what_is_left_out_of_a_model_is_said_beside_the_result() {
+    let (home, model) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    for file in std::fs::read_dir(fixture("tiny-hf")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), model.path().join(file.file_name())).unwrap();
+    }
+    std::fs::write(model.path().join("tokenizer_config.json"), "{\"a\x1b[2J").unwrap();
+    let eval = |more: &[&str]| {
+        let model = model.path().to_str().unwrap();
+        let output =
+            llamascape(home.path(), &[&["eval", model, "--text", "The capital", "--json"], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warnings = |text: &str| text.lines().filter(|line| line.starts_with("warning: ")).count();
+    let said = eval(&[]);
+    assert!(warnings(&said) == 1 && said.contains("tokenizer_config.json: is not JSON"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
+    assert_eq!(warnings(&eval(&["--quiet"])) + warnings(&eval(&["--log-level", "error"])), 0);
+    assert!(eval(&["--log-level", "info", "--device", "auto"]).contains("info: computing on the CPU"));
+}
+
+#[test]
 fn every_bad_input_gets_one_line_that_says_what_and_where() {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, bytes: &[u8]| {

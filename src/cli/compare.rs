@@ -142,6 +142,7 @@ impl Args {
 
     /// Prints the comparison.
     fn print(self, threads: usize) -> anyhow::Result<()> {
+        self.ask.begin();
         let device = device::open(self.ask.device)?;
         let ([a, b], text) = self.open(threads, &device)?;
         let progress = Progress::new(self.ask.quiet);

@@ -96,6 +96,7 @@ impl Args {
 
     /// Prints what the model says of the text.
     pub(super) fn run(self) -> anyhow::Result<()> {
+        self.ask.begin();
         let device = device::open(self.ask.device)?;
         let checkpoint = super::model::open(&self.model, &device, self.ask.quiet)?;
         let prompt = prompt(&checkpoint, &self.text, self.template)?;

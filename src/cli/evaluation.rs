@@ -89,7 +89,7 @@ impl Task {
         let Self { survey, middle, .. } = self;
         let center = survey.loss(middle.0, middle.1)?;
         if !center.is_finite() && (middle.0, middle.1) == (0.0, 0.0) {
-            eprintln!("warning: the loss of the model itself is not finite: its weights may hold NaN");
+            log::warn!("the loss of the model itself is not finite: its weights may hold NaN");
         }
         let progress = Progress::new(quiet);
         let total = grid.points().len();

@@ -32,6 +32,7 @@ mod start;
 mod tour;
 mod train;
 mod usage;
+mod warnings;
 mod wormhole;
 
 use std::ffi::OsString;
@@ -312,7 +313,7 @@ impl Cli {
     }
 }
 
-/// The lines of an engine's log that are kept: those of this level and the graver ones.
+/// What of a log is kept or said: what is of this level and the graver ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogLevel {
     Error,

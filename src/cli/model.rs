@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use candle_core::Device;
 
-use super::at_least_one;
 use super::progress::Progress;
+use super::{LogLevel, at_least_one, warnings};
 use crate::landscape::selection::{Selection, SelectionError};
 use crate::model::checkpoint::hub::HubId;
 use crate::model::checkpoint::{Checkpoint, Place};
@@ -85,9 +85,19 @@ pub(super) struct AskArgs {
     /// Threads to compute with [default: all]
     #[arg(long, value_name = "COUNT", value_parser = super::threads)]
     pub(super) threads: Option<NonZero<usize>>,
-    /// No progress
+    /// No progress, and no word but errors
     #[arg(long)]
     pub(super) quiet: bool,
+    /// What is said on stderr beside progress
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log_level: LogLevel,
+}
+
+impl AskArgs {
+    /// Has warnings said from now on.
+    pub(super) fn begin(&self) {
+        warnings::say(self.log_level, self.quiet);
+    }
 }
 
 /// The flags that say on which batch a loss is measured.

@@ -16,7 +16,7 @@ use super::export::stops;
 use super::model::{self, SelectionArgs};
 use super::ranges::{coordinates, grid, ranges};
 use super::usage::Usage;
-use super::{at_least_one, directions, memory, printable, screen};
+use super::{LogLevel, at_least_one, directions, memory, printable, screen, warnings};
 use crate::export::poster::raster::rasterise;
 use crate::export::poster::{Colors, Layout, Panel, Paper, Poster, View};
 use crate::export::surface::Caption;
@@ -119,9 +119,12 @@ pub(super) struct Args {
     /// Threads to compute with [default: all]
     #[arg(long, value_name = "COUNT", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
-    /// No progress
+    /// No progress, and no word but errors
     #[arg(long)]
     quiet: bool,
+    /// What is said on stderr beside progress
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log_level: LogLevel,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -167,6 +170,7 @@ impl Args {
 
     /// Evaluates model after model, and writes the poster.
     pub(super) fn run(self) -> anyhow::Result<()> {
+        warnings::say(self.log_level, self.quiet);
         let at = || format!("--out {}", self.out.display());
         let form = Form::of(&self.out)?;
         // What takes minutes to compute should have a place to go.

@@ -94,6 +94,7 @@ impl Args {
             let problem = format!("--param: {} parameters; a sweep takes one or two", self.param.len());
             return Err(Usage::error(problem));
         }
+        self.ask.begin();
         let interrupted = super::interrupt::flag()?;
         let device = device::open(self.ask.device)?;
         let checkpoint = model::open(&self.model, &device, self.ask.quiet)?;

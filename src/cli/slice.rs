@@ -149,6 +149,7 @@ impl Args {
 
     /// Evaluates, and writes and prints what was asked for.
     pub(super) fn run(self, ranks: &Ranks) -> anyhow::Result<()> {
+        self.ask.begin();
         // What takes minutes to compute should have a place to go.
         for (flag, path) in [("--out", &self.out), ("--save-directions", &self.save_directions)] {
             if let Some(path) = path {

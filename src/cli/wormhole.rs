@@ -149,6 +149,7 @@ impl Args {
             let problem = format!("--out {}: a film shows surfaces: add --grid", path.display());
             return Err(Usage::error(problem));
         }
+        self.ask.begin();
         let interrupted = super::interrupt::flag()?;
         let device = device::open(self.ask.device)?;
         let Start { mut wormhole, canvas, mut record, note } = self.start(threads, &device)?;
