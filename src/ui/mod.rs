@@ -271,7 +271,7 @@ impl Widget for Screen<'_> {
                 let keys = "enter goes to an older line · esc ends";
                 prompt::BottomLine { symbol: "/", editor: &search.editor, keys, theme }.render(area, buffer);
             }
-            Some(Modal::Curvature) => curvature::Curvature { app, theme }.render(area, buffer),
+            Some(Modal::Curvature) => curvature::Curvature { app, theme }.render(middle, buffer),
             Some(Modal::Export(editor)) => {
                 let is_of_layers = app.view.shown == View::Layers;
                 prompt::ExportEditor { editor, side: None, is_of_layers, theme }.render(area, buffer);
