@@ -9,7 +9,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crate::protocol::comparison::{Ask, Phase, Scene, Side, Sides, Template};
 use crate::protocol::{OptimizerKind, Slice};
 
-use super::key::{control, key, named};
+use super::key::{Key, control, key, named};
 use super::keys::bindings;
 use super::mouse::Grip;
 use super::palette::Typed;
@@ -301,7 +301,7 @@ impl Comparison {
             Some(Modal::Commands(_)) => self.commands_key(key),
             Some(Modal::Export(_)) => self.export_key(key),
             None if self.tour.is_some()
-                && let Some(turn) = Turn::of(key) =>
+                && let Some(turn) = Turn::of(Key::of(key)) =>
             {
                 vec![Effect::Turn(turn)]
             }

@@ -60,6 +60,8 @@ pub enum Action {
     MarkerStyle,
     /// The landscape and what goes with it.
     Observatory,
+    /// Two models: a screen of its own.
+    Compare,
     /// Every parameter over time.
     Layers,
     /// The slices of the run.
@@ -251,6 +253,7 @@ bindings! {
         [key('1')] Observatory "observatory" 4 "observatory" "the landscape, the loss, the next token and the gradient"
         [key('2'), key('w')] Wormhole "wormhole [WORD]" 9 "wormhole" "train weights off a plateau, beside the run; WORD: film, all or end"
         [key('3')] Probe "probe [NAME]" 10 "probe" "turn one parameter or two by hand, and tune them against the gradient"
+        [key('4')] Compare "compare" 0 "compare" "two models side by side: another command, `llamascape compare A B`"
         [key('5')] Layers "layers" 12 "layers" "gradient, weights and update of every parameter, over time"
         [key('6')] Timeline "timeline" 13 "timeline" "the slices of the run, one after another; enter marks one, tab: how two differ"
         [key('7')] Log "log" 18 "log" "show or hide the log"

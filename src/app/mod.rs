@@ -209,7 +209,8 @@ impl App {
                 }
                 self.engine.apply(*update);
                 // What was asked for has come about.
-                if phase(self) != before && matches!(self.view.hint, Some(Hint::Asked(_))) {
+                if phase(self) != before && matches!(self.view.hint, Some(Hint::Asked(_) | Hint::Awaited(_)))
+                {
                     self.view.hint = None;
                 }
                 let begun = self.begin_tour();
@@ -237,9 +238,8 @@ impl App {
     fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
         self.view.hint = None;
         self.view.toasts.drop_alerts();
-        if matches!(self.view.modal, None | Some(Modal::Curvature))
-            && self.is_touring()
-            && let Some(turn) = Turn::of(key)
+        if self.tour_listens()
+            && let Some(turn) = Turn::of(Key::of(key))
         {
             return self.turn_page(turn);
         }
@@ -261,6 +261,9 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
+        if let Some(reason) = self.refusal(action) {
+            return self.refuse(reason);
+        }
         if let Some(effects) = self.act_in_view(action) {
             return effects;
         }
@@ -458,6 +461,28 @@ impl App {
         let prompt = self.engine.prediction.as_ref().is_none_or(|shown| shown.prompt == known.text);
         let moved = status.back == Some(status.step);
         known.step == status.step && prompt && !moved && known.failure.is_none()
+    }
+
+    /// Whether an action could do something on this screen, whatever it shows.
+    pub fn allows(&self, action: Action) -> bool {
+        self.refusal(action).is_none()
+    }
+
+    /// Why it could not.
+    fn refusal(&self, action: Action) -> Option<String> {
+        let reason = match (action, &self.tour) {
+            (Action::Compare, _) => "two models side by side are a command: `llamascape compare A B`",
+            (Action::Tour, None) => "the tour is a command of its own: `llamascape tour`",
+            (Action::Save, Some(_)) => "a tour saves nothing: `llamascape train` makes a run that does",
+            (Action::Detach, Some(_)) => {
+                return Some(format!(
+                    "a tour ends with its screen: {} leaves",
+                    self.options.bindings.shown("quit")
+                ));
+            }
+            _ => return None,
+        };
+        Some(reason.to_owned())
     }
 
     /// Why the engine cannot be asked for anything now.

@@ -43,18 +43,28 @@ impl App {
     }
 
     pub(super) fn ask_to_move(&mut self) -> Vec<Effect> {
-        let running = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
-        let has_place = self.view.focus == Pane::Landscape && self.view.landscape.chosen.is_some();
-        match (running, has_place) {
-            (false, true) => {
-                self.view.modal = Some(Modal::Move);
-                Vec::new()
-            }
-            // The key of the move is the first that one tries.
-            _ if self.is_touring() => self.turn_page(Turn::On),
-            (true, _) => self.refuse("pause first: the picture changes while it trains"),
-            (false, false) => self.refuse("arrows or hjkl choose a place on the landscape first"),
+        if self.can_move() {
+            self.view.modal = Some(Modal::Move);
+            return Vec::new();
         }
+        if self.move_goes_on() {
+            return self.turn_page(Turn::On);
+        }
+        self.refuse(if self.is_running() {
+            "pause first: the picture changes while it trains"
+        } else {
+            "arrows or hjkl choose a place on the landscape first"
+        })
+    }
+
+    /// Whether the training can be moved to the cursor.
+    pub(super) fn can_move(&self) -> bool {
+        let has_place = self.view.focus == Pane::Landscape && self.view.landscape.chosen.is_some();
+        has_place && !self.is_running()
+    }
+
+    fn is_running(&self) -> bool {
+        self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running)
     }
 
     pub(super) fn move_key(&mut self, key: KeyEvent) -> Vec<Effect> {
@@ -157,7 +167,7 @@ impl App {
 
     /// Does what was typed: an action, and what follows its name.
     fn run(&mut self, action: Action, more: String) -> Vec<Effect> {
-        if more.is_empty() {
+        if more.is_empty() || !self.allows(action) {
             return self.act(action);
         }
         if action == Action::Export {

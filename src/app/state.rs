@@ -204,6 +204,8 @@ pub enum Modal {
 pub enum Hint {
     /// The engine was asked for something; its next log line takes this place.
     Asked(String),
+    /// What is waited for, until the engine does something else.
+    Awaited(String),
     /// What became of it.
     Answer(String),
     /// Why nothing happened.
@@ -216,7 +218,11 @@ impl Hint {
     /// The text. It may hold anything.
     pub fn text(&self) -> &str {
         match self {
-            Self::Asked(text) | Self::Answer(text) | Self::Refused(text) | Self::Warning(text) => text,
+            Self::Asked(text)
+            | Self::Awaited(text)
+            | Self::Answer(text)
+            | Self::Refused(text)
+            | Self::Warning(text) => text,
         }
     }
 }

@@ -76,11 +76,11 @@ impl TimelineView {
         self.stretch.told()
     }
 
-    /// Compares with the first slice of the newest plane.
+    /// Compares with the first slice of the newest plane; where there is none yet, with the first that comes.
     pub(super) fn compare_with_first(&mut self, timeline: &Timeline) {
         let newest = timeline.items().last().map(|slice| slice.generation);
         let first = timeline.items().iter().find(|slice| Some(slice.generation) == newest);
-        self.marked = first.map(|slice| slice.step);
+        self.marked = Some(first.map_or(0, |slice| slice.step));
     }
 
     /// Goes to the newest slice, and on to each that comes.

@@ -4,9 +4,10 @@ mod chapters;
 
 pub use chapters::{Beat, CHAPTERS, Chapter, Deed, WAITING};
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent};
+use ratatui::crossterm::event::KeyCode;
 
-use super::{App, Effect, Hint, Leave, Modal};
+use super::key::{Key, key, named};
+use super::{App, Effect, Hint, Leave, Modal, Pane, View, WormholeStage};
 use crate::protocol::{Command, Phase, probe, wormhole};
 
 /// Where a person is in the tour.
@@ -45,13 +46,11 @@ pub enum Turn {
 }
 
 impl Turn {
+    const KEYS: [(Key, Self); 2] = [(key(' '), Self::On), (named(KeyCode::Backspace), Self::Back)];
+
     /// What a key means while the tour is told.
-    pub(super) fn of(key: KeyEvent) -> Option<Self> {
-        match key.code {
-            KeyCode::Char(' ') => Some(Self::On),
-            KeyCode::Backspace => Some(Self::Back),
-            _ => None,
-        }
+    pub fn of(key: Key) -> Option<Self> {
+        Self::KEYS.iter().find(|(known, _)| *known == key).map(|(_, turn)| *turn)
     }
 }
 
@@ -79,8 +78,19 @@ impl Tour {
 
     /// The same in words.
     pub fn text(&self) -> &'static str {
-        let Beat { text, knowing, .. } = self.beat();
-        knowing.filter(|_| self.loaded).unwrap_or(text)
+        self.beat().told(self.loaded)
+    }
+
+    /// All that is told in this chapter.
+    pub fn texts(&self) -> impl Iterator<Item = &'static str> {
+        let (beats, loaded) = (self.chapter().beats, self.loaded);
+        let compares = beats.iter().any(|beat| beat.deeds.contains(&Deed::Compare));
+        beats.iter().map(move |beat| beat.told(loaded)).chain(compares.then_some(WAITING))
+    }
+
+    /// Whether the next page puts the weights under the cursor of the wormhole.
+    fn jumps_next(mut self) -> bool {
+        self.turn(Turn::On) && self.beat().deeds.contains(&Deed::Jump)
     }
 
     /// Whether nothing follows.
@@ -113,11 +123,30 @@ impl App {
         self.tour.is_some_and(|tour| tour.shown)
     }
 
+    /// Whether the keys of the tour are its own: it is told, and nothing lies over the screen that takes them.
+    pub fn tour_listens(&self) -> bool {
+        self.is_touring() && matches!(self.view.modal, None | Some(Modal::Curvature))
+    }
+
+    /// Whether the key of the move goes on too: it is the first that one tries, and has nothing else to do.
+    pub fn move_goes_on(&self) -> bool {
+        let view = &self.view;
+        let Some(tour) = self.tour.filter(|_| self.tour_listens() && view.modal.is_none()) else {
+            return false;
+        };
+        match (view.shown, &self.engine.wormhole) {
+            (View::Observatory, _) => view.focus != Pane::Loss && !self.can_move(),
+            (View::Wormhole, Some(scene)) => {
+                let chooses = view.wormhole.stage(Some(scene)) == WormholeStage::Choosing;
+                chooses && scene.plane.is_some() && tour.jumps_next()
+            }
+            _ => false,
+        }
+    }
+
     /// Puts the tour away, or goes on with it: at this chapter, counted from 1, where one is given.
     pub(super) fn toggle_tour(&mut self, chapter: Option<usize>) -> Vec<Effect> {
-        let Some(tour) = &mut self.tour else {
-            return self.refuse("the tour is a command of its own: `llamascape tour`");
-        };
+        let Some(tour) = &mut self.tour else { return Vec::new() };
         match chapter {
             Some(number) => {
                 if !(1..=CHAPTERS.len()).contains(&number) {
@@ -143,7 +172,7 @@ impl App {
         let training = self.engine.status.as_ref().is_some_and(|status| status.phase == Phase::Running);
         if turn == Turn::On && training && tour.page != Page::Insisted {
             tour.page = Page::Insisted;
-            self.view.hint = Some(Hint::Asked("still training: watch, or press again".into()));
+            self.view.hint = Some(Hint::Awaited("still training: watch, or press again".into()));
             return Vec::new();
         }
         tour.page = Page::Told;
@@ -193,7 +222,8 @@ impl App {
     }
 
     /// Puts the weights where the cursor of the wormhole is.
-    fn jump(&self) -> Effect {
+    fn jump(&mut self) -> Effect {
+        self.view.wormhole.follow();
         let start = self.view.wormhole.start(self.engine.frozen.as_ref());
         Effect::Send(Command::Wormhole(wormhole::Ask::Jump([start.alpha, start.beta])))
     }

@@ -3,6 +3,7 @@
 use crate::protocol::wormhole::{Ask, Film, Moment, PLATEAU, Phase, Scene, Setting};
 use crate::protocol::{Command, Slice};
 
+use super::tour::Turn;
 use super::{Action, App, Chosen, Effect, Hint, LandscapeView, View};
 
 /// How the wormhole is shown.
@@ -86,6 +87,11 @@ impl WormholeView {
             Some(step) => moments.iter().min_by_key(|moment| moment.step.abs_diff(step)).copied(),
             None => moments.last().copied(),
         }
+    }
+
+    /// Shows what comes of what is asked next.
+    pub(super) fn follow(&mut self) {
+        (self.again, self.step) = (false, None);
     }
 
     /// Goes to a later picture, or far up to a much later one. From the newest one on it follows.
@@ -245,6 +251,7 @@ impl App {
             WormholeStage::Choosing if scene.is_some_and(|scene| scene.plane.is_none()) => {
                 self.refuse("the two directions are still being drawn")
             }
+            WormholeStage::Choosing if self.move_goes_on() => self.turn_page(Turn::On),
             WormholeStage::Choosing => {
                 let Chosen { alpha, beta } = view.start(self.engine.frozen.as_ref());
                 self.ask_wormhole(Ask::Jump([alpha, beta]), "jumping to the cursor")
@@ -359,7 +366,7 @@ impl App {
 
     /// Asks, and shows what comes of it.
     fn ask_wormhole(&mut self, ask: Ask, told: impl Into<String>) -> Vec<Effect> {
-        (self.view.wormhole.again, self.view.wormhole.step) = (false, None);
+        self.view.wormhole.follow();
         self.view.hint = Some(Hint::Asked(told.into()));
         vec![Effect::Send(Command::Wormhole(ask))]
     }

@@ -19,7 +19,7 @@ const PREFIX: &str = "tour-";
 
 /// The guided story of how a model learns, in ten chapters, on a live model
 ///
-/// Space goes on; every key of the screen works meanwhile. The model is trained for the tour alone: nothing is saved,
+/// Space goes on; the keys of a training work meanwhile. The model is trained for the tour alone: nothing is saved,
 /// and nothing of the user's runs is touched.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

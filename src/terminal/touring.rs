@@ -3,7 +3,6 @@
 use super::comparing::{Comparing, Left};
 use super::training::Training;
 use super::{Look, Terminal, TerminalError, run, start_log};
-use crate::app::tour::Turn;
 use crate::app::{Bindings, Leave, Options, comparison};
 use crate::run::client::Link;
 use crate::run::comparison::Host;
@@ -33,9 +32,8 @@ pub async fn tour(
         let mut comparing = Comparing::new(terminal, &host, &look, bindings.clone(), training.tour());
         let turn = match run(terminal, &mut comparing, &mut look).await? {
             Some(Left::Turned(turn)) => turn,
-            Some(Left::ByChoice) => Turn::On,
             Some(Left::Failed(error)) => return Ok(Leave::Lost(error)),
-            None => return Ok(Leave::Detach),
+            Some(Left::ByChoice) | None => return Ok(Leave::Detach),
         };
         if let Some(leave) = training.turn(turn)
             && leave != Leave::Compare

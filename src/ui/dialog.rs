@@ -81,11 +81,19 @@ pub(super) struct Question<'a> {
     pub(super) theme: &'a Theme,
 }
 
+impl Question<'_> {
+    /// The columns and rows that it takes where there is room.
+    pub(super) fn size(&self) -> (u16, u16) {
+        (66, self.lines.len() as u16 + 4)
+    }
+}
+
 impl Widget for Question<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
+        let (width, height) = self.size();
         let Self { title, lines, foot, theme } = self;
         let palette = &theme.palette;
-        let place = popup(area, 66, lines.len() as u16 + 4, buffer);
+        let place = popup(area, width, height, buffer);
         let block = Block::bordered()
             .border_type(theme.border)
             .border_style(palette.focus)

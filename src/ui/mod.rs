@@ -50,6 +50,7 @@ use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
+use crate::app::tour::Tour;
 use crate::app::{Action, App, Binding, Gesture, Link, Marker, Modal, Pane, Pointed, Spot, View};
 use crate::protocol::{Phase, Stage};
 use crate::theme::Theme;
@@ -158,9 +159,9 @@ pub fn pixel_maps<'a>(app: &'a App, theme: &Theme, screen: Rect) -> Vec<PixelMap
     panes.filter_map(|(_, area)| landscape::pixel_map(app, theme, area)).collect()
 }
 
-/// What the tour tells, where it does.
-fn told(app: &App) -> Option<&'static str> {
-    app.tour.filter(|tour| tour.shown).map(|tour| tour.text())
+/// The tour, where it is told.
+fn told(app: &App) -> Option<&Tour> {
+    app.tour.as_ref().filter(|tour| tour.shown)
 }
 
 /// The header, the panes, the status line and the keys.
@@ -224,8 +225,9 @@ impl Widget for Screen<'_> {
         }
         let screen = area;
         let [area, page] = tour::split(screen, told(app));
-        if let Some((tour, text)) = app.tour.as_ref().zip(told(app)) {
-            tour::Page { tour, text, goes_away: true, theme }.render(page, buffer);
+        if let Some(tour) = told(app) {
+            let (text, keys) = (tour.text(), tour::keys(app));
+            tour::Page { tour, text, keys, theme }.render(page, buffer);
         }
         let [top, middle, status, bottom] = bands(area);
         header::Header { app, theme }.render(top, buffer);
@@ -269,7 +271,7 @@ impl Widget for Screen<'_> {
                 let keys = "enter goes to an older line · esc ends";
                 prompt::BottomLine { symbol: "/", editor: &search.editor, keys, theme }.render(area, buffer);
             }
-            Some(Modal::Curvature) => curvature::Curvature { app, theme }.render(area, buffer),
+            Some(Modal::Curvature) => curvature::Curvature { app, theme }.render(middle, buffer),
             Some(Modal::Export(editor)) => {
                 let is_of_layers = app.view.shown == View::Layers;
                 prompt::ExportEditor { editor, side: None, is_of_layers, theme }.render(area, buffer);
@@ -306,16 +308,12 @@ impl Screen<'_> {
         );
         let is_idle = matches!(here, (View::Layers | View::Timeline, Action::Zoom))
             || app.view.shown == View::Layers && turns;
-        let is_told = match action {
-            Action::Tour => app.tour.is_some(),
-            Action::ColorMap => theme.has_color,
-            _ => true,
-        };
+        let is_seen = action != Action::ColorMap || theme.has_color;
         // Without an engine nothing can be tried, and there is nobody to leave alone.
         let ended = matches!(app.link, Link::Ended(_));
         let is_gone = ended && matches!(action, Action::Wormhole | Action::Probe | Action::Detach);
         let is_asked = !action.commands() || self.commands() || self.reads(action);
-        !is_idle && is_told && !is_gone && is_asked
+        app.allows(action) && !is_idle && is_seen && !is_gone && is_asked
     }
 
     /// Whether the engine can be asked for anything from here.
@@ -341,11 +339,11 @@ impl Screen<'_> {
         if !self.is_of_use(action) || moves {
             return None;
         }
-        match self.app.view.shown {
+        tour::help(self.app, binding).or_else(|| match self.app.view.shown {
             View::Wormhole => wormhole::told(action, binding.help),
             View::Probe => probe::told(action, binding.help),
             _ => Some(binding.help),
-        }
+        })
     }
 
     /// What a key would do now; `None` when nothing.

@@ -22,6 +22,13 @@ pub struct Beat {
     pub knowing: Option<&'static str>,
 }
 
+impl Beat {
+    /// What is told of a model that was loaded, or that begins at random.
+    pub fn told(&self, loaded: bool) -> &'static str {
+        self.knowing.filter(|_| loaded).unwrap_or(self.text)
+    }
+}
+
 /// What a part of a chapter does on the live model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Deed {
@@ -75,9 +82,9 @@ pub const CHAPTERS: &[Chapter] = &[
         beats: &[
             Beat {
                 deeds: &[Deed::Show(View::Observatory), Deed::Focus(Pane::NextToken)],
-                text: "A language model reads a text and says how likely each word is to come next. This one has \
-                       learnt nothing yet. The bars at the right are its guesses; the marked one is the word that \
-                       really follows.",
+                text: "A language model says how likely each word is to come next. The bars at the right are its \
+                       guesses; the marked word is the one that really follows. This model began at random: until \
+                       it trains, even a sure guess means nothing.",
                 knowing: Some(
                     "A language model reads a text and says how likely each word is to come next. This one has \
                      learnt much already. The bars at the right are its guesses; the marked one is the word that \
@@ -118,8 +125,8 @@ pub const CHAPTERS: &[Chapter] = &[
         beats: &[Beat {
             deeds: &[Deed::Show(View::Probe), Deed::Walk(8)],
             text: "Now two weights, tuned by turns: the line on the map. It soon stops, and the loss has hardly \
-                   fallen. Compare the two lines of numbers: as many steps, but of all weights at once, take the \
-                   loss much further.",
+                   fallen. Compare the two lines of numbers: eight steps of all weights at once go much further \
+                   than eight rounds of these two.",
             knowing: None,
         }],
     },
@@ -140,12 +147,12 @@ pub const CHAPTERS: &[Chapter] = &[
             Beat {
                 deeds: &[Deed::Show(View::Layers), Deed::Steps { fresh: 40, knowing: 2 }],
                 text: "More steps. Each row is a part of the model, each column a step; brighter is more. There \
-                       are the gradient, the weights, and how far a step moves them (tab, where one is shown). A \
-                       model this young moves by up to a few percent; the 1e-3 above is a rule for later.",
+                       are the gradient, the weights, and how far a step moves them. A model this young is moved by \
+                       up to a few percent, more than the 1e-3 above, which is healthy once it has learnt much.",
                 knowing: Some(
                     "More steps. Each row is a part of the model, each column a step; brighter is more. There are \
-                     the gradient, the weights, and how far a step moves them (tab, where one is shown). A model \
-                     that has learnt much is moved by far less than a percent.",
+                     the gradient, the weights, and how far a step moves them. A model that has learnt much is moved \
+                     by far less than a percent.",
                 ),
             },
         ],
@@ -168,9 +175,9 @@ pub const CHAPTERS: &[Chapter] = &[
                 Deed::CompareWithFirst,
                 Deed::Steps { fresh: 200, knowing: 2 },
             ],
-            text: "Each small picture is the same slice around the weights of another step. A mountain stays as it \
-                   is while one walks down. Here the whole picture has sunk since the first step, and keeps changing \
-                   its shape.",
+            text: "Each small picture is the same slice around the weights of another step. A mountain stays while \
+                   one walks down it; this ground changes. The line above the small pictures says how far it sank \
+                   or rose since the one marked B.",
             knowing: None,
         }],
     },
@@ -203,14 +210,16 @@ pub const CHAPTERS: &[Chapter] = &[
         beats: &[
             Beat {
                 deeds: &[Deed::Show(View::Wormhole), Deed::Lay],
-                text: "Now the strangest thing. The weights as they are lie in the middle of this slice. The cursor \
-                       is far from them, on high ground, where the model has lost most of what it knew.",
+                text: "Now the strangest thing. The weights lie in the middle of this slice, the cursor far from \
+                       them. Below are the losses of both places: where that of the cursor is much higher, the \
+                       model has lost most of what it knew.",
                 knowing: None,
             },
             Beat {
                 deeds: &[Deed::Jump],
-                text: "The weights were moved there. In this picture the low ground is far away. The left picture \
-                       stays as it is; the right one is drawn again around the weights as they train.",
+                text: "The weights were moved there. Look where the low ground of this picture is, and how far away. \
+                       The left picture stays as it is; the right one is drawn again around the weights as they \
+                       train.",
                 knowing: None,
             },
             Beat {
@@ -227,7 +236,8 @@ pub const CHAPTERS: &[Chapter] = &[
         beats: &[Beat {
             deeds: &[Deed::Compare],
             text: "Both were asked for the capital of France. The first has only read statements. The second is the \
-                   first, taught to answer: it says Paris. The lower line is the loss on the way from one to the other.",
+                   first, taught to answer: it says Paris. The line named path is the loss on the way from one to the \
+                   other.",
             knowing: None,
         }],
     },
@@ -236,8 +246,8 @@ pub const CHAPTERS: &[Chapter] = &[
         beats: &[
             Beat {
                 deeds: &[Deed::Show(View::Observatory), Deed::Focus(Pane::Landscape), Deed::Zoom(0.01)],
-                text: "The same place, a hundred times closer. One step is too short to see on the large map; here \
-                       it is longer, and the ground is almost an even slope. What one sees depends on how far one \
+                text: "The same place, a hundred times closer. Of the shapes of the large map nothing is left: the \
+                       lowest and the highest loss, below, hardly differ. What one sees depends on how far one \
                        looks.",
                 knowing: None,
             },

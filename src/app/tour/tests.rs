@@ -2,7 +2,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::*;
 use crate::app::{Message, Options, View};
-use crate::protocol::{ToScreen, Update};
+use crate::protocol::{LogLevel, LogLine, ToScreen, Update};
 use crate::ui::fixture;
 
 fn app() -> App {
@@ -102,9 +102,55 @@ fn steps_that_are_still_taken_are_watched_unless_a_person_insists() {
     set_phase(&mut app, Phase::Running);
     let told = page(&app);
     assert_eq!(press(&mut app, KeyCode::Char(' ')), []);
-    assert!(page(&app) == told && matches!(app.view.hint, Some(Hint::Asked(_))));
+    assert_eq!(page(&app), told);
+    let answer = app.view.hint.clone();
+    assert!(answer.as_ref().is_some_and(|hint| hint.text().starts_with("still training")), "{answer:?}");
+    let message = "step 150: held-out loss 1.851".to_owned();
+    let log = vec![LogLine { milliseconds: 0, level: LogLevel::Info, message }];
+    app.update(Message::Engine(ToScreen::Update(Box::new(Update { log, ..Update::default() }))));
+    assert_eq!(app.view.hint, answer, "what the engine does anyway is no answer");
     assert!(!press(&mut app, KeyCode::Char(' ')).is_empty());
     assert!(page(&app) != told);
+    press(&mut app, KeyCode::Char(' '));
+    set_phase(&mut app, Phase::Paused);
+    assert_eq!(app.view.hint, None, "it is no longer so");
+}
+
+#[test]
+fn what_a_tour_has_not_is_refused_with_what_has_it() {
+    let mut app = app();
+    let cases = [('W', "`llamascape train`"), ('D', "q leaves"), ('4', "`llamascape compare A B`")];
+    for (key, instead) in cases {
+        assert_eq!(press(&mut app, KeyCode::Char(key)), [], "{key}");
+        let Some(Hint::Refused(why)) = &app.view.hint else { panic!("{key}: {:?}", app.view.hint) };
+        assert!(why.contains(instead), "{why}");
+    }
+    let mut run = App::new(Options::default());
+    assert_eq!(press(&mut run, KeyCode::Char('D')), [Effect::Leave(Leave::Detach)]);
+}
+
+#[test]
+fn enter_jumps_to_the_cursor_of_the_wormhole_and_the_page_goes_along() {
+    let mut app = app();
+    app.toggle_tour(Some(8));
+    let update = fixture::wormhole(wormhole::Phase::Choosing, 0);
+    app.update(Message::Engine(ToScreen::Update(Box::new(update))));
+    assert!(app.move_goes_on());
+    let first = app.tour.map(|tour| tour.text());
+    let jumped = press(&mut app, KeyCode::Enter);
+    assert!(matches!(jumped[..], [Effect::Send(Command::Wormhole(wormhole::Ask::Jump(_)))]), "{jumped:?}");
+    let now = app.tour.map(|tour| (tour.number(), tour.text()));
+    assert!(now.is_some_and(|(number, text)| number == 8 && Some(text) != first), "{now:?}");
+}
+
+#[test]
+fn a_tour_that_begins_with_the_film_compares_with_the_first_slice_that_comes() {
+    let mut app = app();
+    app.toggle_tour(Some(6));
+    for slice in fixture::film(3) {
+        app.engine.timeline.push(slice);
+    }
+    assert_eq!(app.view.timeline.compared(&app.engine.timeline), Some(0));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub fn layout(app: &Comparison, screen: Rect) -> Vec<(Pane, Rect)> {
     if is_too_small(screen) || app.scene.phase != Phase::Live {
         return Vec::new();
     }
-    let [stage, _] = tour::split(screen, told(app));
+    let [stage, _] = tour::split(screen, app.tour.as_ref());
     let [_, area, ..] = bands(app, stage);
     panes(app, area, stage.width >= WIDE.0 && stage.height >= WIDE.1)
 }
@@ -79,12 +79,6 @@ pub fn pixel_maps<'a>(app: &'a Comparison, theme: &Theme, screen: Rect) -> Vec<P
         Pane::NextToken(_) => None,
     };
     layout(app, screen).into_iter().filter_map(map).collect()
-}
-
-/// What the tour tells, where it has come here.
-fn told(app: &Comparison) -> Option<&'static str> {
-    let preparing = matches!(app.scene.phase, Phase::Preparing(_));
-    app.tour.as_ref().map(|tour| if preparing { WAITING } else { tour.text() })
 }
 
 /// The header, the panes, what is between the models, the status line and the keys.
@@ -167,9 +161,12 @@ impl Widget for Screen<'_> {
             return;
         }
         let screen = area;
-        let [area, page] = tour::split(screen, told(app));
-        if let Some((tour, text)) = app.tour.as_ref().zip(told(app)) {
-            tour::Page { tour, text, goes_away: false, theme }.render(page, buffer);
+        let [area, page] = tour::split(screen, app.tour.as_ref());
+        if let Some(tour) = &app.tour {
+            let preparing = matches!(app.scene.phase, Phase::Preparing(_));
+            let text = if preparing { WAITING } else { tour.text() };
+            let keys = app.modal.is_none().then(|| "space goes on · backspace goes back".to_owned());
+            tour::Page { tour, text, keys, theme }.render(page, buffer);
         }
         let [top, middle, strip, status, bottom] = bands(app, area);
         self.header(top, buffer);
