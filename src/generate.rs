@@ -32,6 +32,7 @@ pub struct Generator {
     unseen: Vec<u32>,
     written: Vec<u32>,
     left: usize,
+    ended: bool,
 }
 
 impl Generator {
@@ -44,6 +45,7 @@ impl Generator {
             unseen: prompt.to_vec(),
             written: Vec::new(),
             left: count,
+            ended: false,
         }
     }
 
@@ -57,13 +59,18 @@ impl Generator {
         let logits = llama.next(params, &self.unseen, &mut self.cache)?;
         let id = self.processor.sample(&logits)?;
         if config.eos_token_ids.contains(&id) || eos == Some(id) {
-            self.left = 0;
+            (self.left, self.ended) = (0, true);
             return Ok(None);
         }
         self.left -= 1;
         self.unseen = vec![id];
         self.written.push(id);
         Ok(Some(id))
+    }
+
+    /// Whether a token came up that ends a text.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// What is written so far.

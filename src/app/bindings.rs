@@ -166,11 +166,14 @@ fn command<A>(binding: &Binding<A>) -> CommandKeys<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
     use super::*;
     use crate::app::comparison::Comparison;
     use crate::app::{App, Effect, Hint, Leave, Message, Modal, Options};
+    use crate::protocol::comparison::{Between, Phase};
 
     /// Commands and the names of keys.
     type Chosen<'a> = &'a [(&'a str, &'a [&'a str])];
@@ -216,7 +219,8 @@ mod tests {
     fn a_comparison_has_the_chosen_keys_too() {
         let keys = chosen(&[("scale", &["f5"]), ("step", &["u"])]);
         let mut app = Comparison::new(Vec::new(), keys.comparison);
-        app.scene.phase = crate::protocol::comparison::Phase::Live;
+        app.scene.phase = Phase::Live;
+        app.scene.between = Arc::new(Between { overlap: Some(9), ..Between::default() });
         let mut press = |code| app.update(comparison::Message::Key(key(code)));
         assert_eq!(press(KeyCode::Char('s')), [], "s is bound to nothing");
         let step = press(KeyCode::Char('u'));

@@ -270,6 +270,11 @@ impl Comparison {
         always || self.scene.phase == Phase::Live
     }
 
+    /// Whether a number is the same token to both models. Losses a token of other tokens do not compare.
+    pub fn same_tokens(&self) -> bool {
+        self.scene.between.overlap.is_some()
+    }
+
     fn hear(&mut self, scene: Scene) {
         let last = self.scene.note.as_ref().map(|note| note.number);
         if let Some(note) = scene.note.as_ref().filter(|note| last != Some(note.number)) {
@@ -367,12 +372,7 @@ impl Comparison {
                 let end = self.bindings.shown("clear");
                 self.ask(Ask::Write(sides), format!("writing on from the prompt: {end} ends it"))
             }
-            Action::OneScale => {
-                self.one_scale = !self.one_scale;
-                let scales =
-                    if self.one_scale { "one colour scale for both" } else { "a colour scale for each" };
-                self.say(Hint::Answer(scales.into()))
-            }
+            Action::OneScale => self.next_scale(),
             Action::LogScale => self.picture(|view, _| view.next_stretch()),
             Action::Surface => self.picture(LandscapeView::switch),
             Action::TurnLeft => self.picture(|view, keys| view.turn(-1, 0, keys)),
@@ -481,16 +481,31 @@ impl Comparison {
         self.without_cursor(Ask::ShowPlane(plane), plane.name())
     }
 
+    fn next_scale(&mut self) -> Vec<Effect> {
+        if !self.same_tokens() {
+            let refusal = "the tokenizers differ: losses do not compare on one scale";
+            return self.say(Hint::Refused(refusal.into()));
+        }
+        self.one_scale = !self.one_scale;
+        let scales = if self.one_scale { "one colour scale for both" } else { "a colour scale for each" };
+        self.say(Hint::Answer(scales.into()))
+    }
+
     fn template(&mut self) -> Vec<Effect> {
         let sides = self.sides;
         let focused = || Side::BOTH.into_iter().filter(move |side| sides.include(*side));
         let turned: Vec<String> = focused()
             .filter_map(|side| match self.scene.sides[side as usize].template {
-                Template::Absent => None,
+                Template::Absent | Template::Given => None,
                 Template::Off => Some(format!("{} on", side.name())),
                 Template::On => Some(format!("{} off", side.name())),
             })
             .collect();
+        let given = |side: &Side| self.scene.sides[*side as usize].template == Template::Given;
+        if let Some(side) = focused().find(given).filter(|_| turned.is_empty()) {
+            let refusal = format!("the prompt has the form of {}'s template already", side.name());
+            return self.say(Hint::Refused(refusal));
+        }
         if turned.is_empty() {
             let names: Vec<&str> =
                 focused().map(|side| self.scene.sides[side as usize].name.as_str()).collect();

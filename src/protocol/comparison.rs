@@ -212,6 +212,8 @@ pub enum Template {
     Off,
     /// The prompt's last word begins the answer, what is before it is what the user says.
     On,
+    /// The prompt has the form of the template already: inside it and as it is, it is the same tokens.
+    Given,
 }
 
 /// A text that a model writes.
@@ -223,6 +225,9 @@ pub struct Sample {
     pub text: String,
     /// More may follow.
     pub writing: bool,
+    /// The model has not ended it: it is as long as a text or the context may be.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 /// What only both models together have.

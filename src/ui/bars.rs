@@ -132,12 +132,18 @@ impl Bars<'_> {
             .candidates
             .iter()
             .take(count)
-            .map(|candidate| Row {
-                token: &candidate.token,
-                probability: candidate.probability,
-                previous: candidate.previous,
-                is_target: is_target(&candidate.token),
-                rank: None,
+            .enumerate()
+            .map(|(index, candidate)| {
+                let is_target = is_target(&candidate.token);
+                // The rows may be those of two models, and a change says more.
+                let misplaced = is_target && prediction.rank != index + 1 && candidate.previous.is_none();
+                Row {
+                    token: &candidate.token,
+                    probability: candidate.probability,
+                    previous: candidate.previous,
+                    is_target,
+                    rank: misplaced.then_some(prediction.rank),
+                }
             })
             .collect();
         if let Some(token) = target
@@ -292,6 +298,16 @@ mod tests {
         (prediction.probability, prediction.rank) = (0.0003, 37);
         let lines = lines(&drawn(&prediction, 40, 6).0);
         assert!(lines[4].starts_with("▸·Ouagado…") && lines[4].ends_with("3e-4  #37"), "{}", lines[4]);
+    }
+
+    #[test]
+    fn a_target_whose_row_is_not_that_of_its_rank_has_its_rank_where_there_is_no_change_to_tell() {
+        let mut prediction = fixture::prediction();
+        prediction.rank = 323;
+        let row = |prediction: &Prediction| lines(&drawn(prediction, 40, 6).0)[1].clone();
+        assert!(row(&prediction).ends_with(".770  +.12"), "{}", row(&prediction));
+        prediction.candidates[0].previous = None;
+        assert!(row(&prediction).ends_with(".770  #323"), "{}", row(&prediction));
     }
 
     #[test]

@@ -21,6 +21,9 @@ const BAYER: [[usize; 4]; 4] = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [1
 /// Characters of rising weight, for cells of plain text.
 pub(super) const ASCII: [char; LEVELS] = [' ', '.', ',', ':', '-', '=', '+', '*', 'o', '%', '#', '@'];
 
+/// Levels from one contour to the next: where contours would cover the picture, there are fewer.
+const SPACINGS: [usize; 5] = [1, 2, 3, 4, 6];
+
 /// Whether the dot in column `x` of row `y` is set where the loss has this level.
 pub(super) fn dithered(level: usize, x: usize, y: usize) -> bool {
     level * 16 > BAYER[y % 4][x % 4] * (LEVELS - 1)
@@ -135,8 +138,7 @@ impl Heatmap<'_> {
         }
     }
 
-    /// The dots: where the level changes from one dot to the next, the higher one is set. Without colour, the
-    /// dither.
+    /// The dots: those of the contours, as many of them as leave most dots free. Without colour, the dither.
     fn contours(&self, area: Rect) -> Dots {
         let mut dots = Dots::new(area.width, area.height);
         let dotted = matches!(self.marker, Marker::Braille | Marker::Picture);
@@ -144,9 +146,16 @@ impl Heatmap<'_> {
             return dots;
         }
         let (columns, rows) = dots.size();
-        // On a small picture every second contour is enough.
-        let every = if area.height < 18 { 2 } else { 1 };
         let field = self.surface.dots(columns, rows);
+        // On a small picture every second contour is enough.
+        let closest = if area.height < 18 { 2 } else { 1 };
+        let mut contours = Vec::new();
+        for every in SPACINGS.into_iter().filter(|every| self.theme.has_color && *every >= closest) {
+            contours = crossings(&field, columns, every);
+            if 3 * contours.iter().filter(|is_set| **is_set).count() <= contours.len() {
+                break;
+            }
+        }
         for y in 0..rows {
             for x in 0..columns {
                 let here = field[y * columns + x];
@@ -154,12 +163,7 @@ impl Heatmap<'_> {
                 // Beyond an end there is nothing to tell apart; a sparse hatch says so.
                 let hatched = matches!(here, Dot::Clipped(_)) && (x + y) % 4 == 0;
                 let set = if self.theme.has_color {
-                    let lower = |x: usize, y: usize| {
-                        let other = (x < columns && y < rows).then(|| field[y * columns + x].level());
-                        other.flatten().is_some_and(|other| other / every < level / every)
-                    };
-                    let (left, above) = (x.wrapping_sub(1), y.wrapping_sub(1));
-                    hatched || lower(left, y) || lower(x + 1, y) || lower(x, above) || lower(x, y + 1)
+                    hatched || contours[y * columns + x]
                 } else {
                     dithered(level, x, y) && !hatched
                 };
@@ -205,6 +209,22 @@ impl Heatmap<'_> {
         };
         buffer[(area.x + column, area.y + row)].set_symbol(symbol).set_style(style);
     }
+}
+
+/// Where the contours are in a field of so many columns, one every so many levels: at the higher one of two dots
+/// between which the level changes.
+fn crossings(field: &[Dot], columns: usize, every: usize) -> Vec<bool> {
+    let is_higher = |(index, dot): (usize, &Dot)| {
+        let Some(level) = dot.level() else { return false };
+        let (x, y) = (index % columns, index / columns);
+        let lower = |x: usize, y: usize| {
+            let other = if x < columns { field.get(y * columns + x) } else { None };
+            other.and_then(|other| other.level()).is_some_and(|other| other / every < level / every)
+        };
+        let above = y > 0 && lower(x, y - 1);
+        above || lower(x.wrapping_sub(1), y) || lower(x + 1, y) || lower(x, y + 1)
+    };
+    field.iter().enumerate().map(is_higher).collect()
 }
 
 impl Widget for Heatmap<'_> {

@@ -11,7 +11,7 @@ use crate::protocol::Drift;
 use crate::theme::{ColorMap, LEVELS, Theme};
 
 use super::braille::Dots;
-use super::heatmap::{ASCII, dithered};
+use super::heatmap::{ASCII, Mark, dithered};
 use super::surface::Surface;
 use super::text;
 
@@ -23,6 +23,8 @@ pub(super) struct Legend<'a> {
     pub(super) marker: Marker,
     pub(super) drift: Option<&'a Drift>,
     pub(super) chosen: Option<Chosen>,
+    /// The places whose losses are marked on the bar in place of that of the weights.
+    pub(super) marks: &'a [Mark],
     /// The picture is a surface: its lines have the colours as inks, and its heights an axis of their own.
     pub(super) relief: bool,
     /// Something stands beside the bar.
@@ -47,9 +49,6 @@ pub(super) fn level(column: usize, width: usize) -> usize {
 impl Legend<'_> {
     fn bar(&self, area: Rect, buffer: &mut Buffer) {
         let width = usize::from(area.width);
-        let here =
-            (self.surface.scale.place(self.surface.slice.center).clamp(0.0, 1.0) * width as f64) as usize;
-        let here = here.min(width.saturating_sub(1));
         let mut dots = Dots::new(area.width, 1);
         for x in 0..2 * width {
             for y in 0..4 {
@@ -71,13 +70,26 @@ impl Legend<'_> {
                     if self.relief { self.theme.ink(self.map, level) } else { self.map.background(level) };
                 cell.set_style(Style::new().bg(color).fg(self.map.mark(level)));
             }
-            if column == here {
-                cell.set_symbol(self.weights()).modifier.insert(Modifier::BOLD);
-                if !self.theme.has_color {
-                    cell.modifier.insert(Modifier::REVERSED);
-                }
+        }
+        for (symbol, loss) in self.marked() {
+            let here = (self.surface.scale.place(loss).clamp(0.0, 1.0) * width as f64) as usize;
+            let here = here.min(width.saturating_sub(1)) as u16;
+            let cell = &mut buffer[(area.x + here, area.y)];
+            cell.set_symbol(symbol).modifier.insert(Modifier::BOLD);
+            if !self.theme.has_color {
+                cell.modifier.insert(Modifier::REVERSED);
             }
         }
+    }
+
+    /// The symbols on the bar, and the losses where they stand.
+    fn marked(&self) -> Vec<(&str, f64)> {
+        if self.marks.is_empty() {
+            return vec![(self.weights(), self.surface.slice.center)];
+        }
+        let under = |mark: &Mark| self.surface.under(Chosen { alpha: mark.place[0], beta: mark.place[1] });
+        let marked = self.marks.iter().map(|mark| (mark.symbol, under(mark)));
+        marked.filter(|(_, loss)| loss.is_finite()).collect()
     }
 
     fn weights(&self) -> &str {
@@ -180,7 +192,8 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         let drift = Drift { distance: 1.0, inside: [0.0; 2], captured: None, step_length: Some(0.0025) };
         let (map, marker, drift) = (&theme.maps[0], Marker::Braille, Some(&drift));
-        Legend { surface: &surface, map, theme: &theme, marker, drift, chosen, relief: false, beside: true }
+        let (theme, surface, marks) = (&theme, &surface, &[]);
+        Legend { surface, map, theme, marker, drift, chosen, marks, relief: false, beside: true }
             .render(area, &mut buffer);
         buffer
     }

@@ -135,8 +135,9 @@ impl Widget for Picture<'_> {
         let weights = drift.map_or([0.0; 2], |drift| drift.inside);
         Bare { surface, theme, view, weights, marks: self.marks }.draw(&places, buffer);
         let beside = self.readout.is_none();
-        let relief = view.relief;
-        Legend { surface, map, theme, marker, drift, chosen, relief, beside }.render(places.legend, buffer);
+        let (marks, relief) = (self.marks, view.relief);
+        Legend { surface, map, theme, marker, drift, chosen, marks, relief, beside }
+            .render(places.legend, buffer);
         if let Some(line) = self.readout {
             line.render(places.readout, buffer);
         }

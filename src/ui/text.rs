@@ -84,8 +84,25 @@ pub(super) fn shorten_start(text: &str, columns: usize) -> String {
     ellipsis.chars().chain(text.chars().skip(cut)).collect()
 }
 
-/// Breaks safe text into lines of at most so many columns, before words where it can. Spaces at the end of a line may
-/// stand out; no character is lost.
+/// Puts an ellipsis in the place of the first character of a line above or before which something is missing.
+pub(super) fn begin_cut(line: &str) -> String {
+    format!("…{}", &line[first(line, usize::MAX)..])
+}
+
+/// Bytes of the first character of safe text, or of what stands for one that is not seen, such as `<0x1B>`, if that
+/// has room in so many columns.
+fn first(text: &str, columns: usize) -> usize {
+    let escaped = || {
+        let code = text.strip_prefix("<0x").or_else(|| text.strip_prefix("<U+"))?.as_bytes();
+        let digits = code.iter().take(7).position(|byte| *byte == b'>')?;
+        let is_code = digits >= 2 && code[..digits].iter().all(u8::is_ascii_hexdigit);
+        is_code.then_some(digits + 4).filter(|bytes| *bytes <= columns)
+    };
+    escaped().or_else(|| text.chars().next().map(char::len_utf8)).unwrap_or(0)
+}
+
+/// Breaks safe text into lines of at most so many columns, before words where it can, and not inside what stands for a
+/// character that is not seen. Spaces at the end of a line may stand out; no character is lost.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let (mut line, mut taken) = (String::new(), 0);
@@ -94,14 +111,17 @@ pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
             lines.push(std::mem::take(&mut line));
             taken = 0;
         }
-        for character in word.chars() {
-            let wide = width(character.encode_utf8(&mut [0; 4]));
-            if taken > 0 && taken + wide > columns && character != ' ' {
+        let mut rest = word;
+        while !rest.is_empty() {
+            let (character, after) = rest.split_at(first(rest, columns));
+            let wide = width(character);
+            if taken > 0 && taken + wide > columns && character != " " {
                 lines.push(std::mem::take(&mut line));
                 taken = 0;
             }
-            line.push(character);
+            line.push_str(character);
             taken += wide;
+            rest = after;
         }
     }
     lines.push(line);
@@ -144,6 +164,14 @@ pub(super) fn short_number(value: f64) -> String {
     } else {
         without_zero(&format!("{value:.2}"))
     }
+}
+
+/// From one number to another, in as few digits as tell them apart.
+pub(super) fn range(low: f64, high: f64) -> String {
+    let ends = [low, high];
+    let short = ends.map(short_number);
+    let ends = if short[0] == short[1] { ends.map(number) } else { short };
+    ends.join(" to ")
 }
 
 /// A round number for an axis, given the power of ten of its last digit.
@@ -257,6 +285,15 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_for_a_character_stays_on_one_line() {
+        assert_eq!(wrap("<0xC3>f<0xC3>f<0xC3>", 9), ["<0xC3>f", "<0xC3>f", "<0xC3>"]);
+        assert_eq!(wrap("ab<U+200B>c", 9), ["ab", "<U+200B>c"]);
+        assert_eq!(wrap("<0xC3>", 4), ["<0xC", "3>"], "there is no room for it");
+        assert_eq!(wrap("a<0xyz>", 4), ["a<0x", "yz>"], "it stands for none");
+        assert_eq!(["<0xC3>f", "<0x", "漢字", ""].map(begin_cut), ["…f", "…0x", "…字", "…"]);
+    }
+
+    #[test]
     fn numbers_take_few_columns() {
         assert_eq!(
             [2.1131, 123.45, 4321.0, 1e-5, f64::NAN].map(number),
@@ -264,6 +301,7 @@ mod tests {
         );
         assert_eq!([7.61, 0.834, 250.0].map(short_number), ["7.6", ".83", "250"]);
         assert_eq!([0.834, 4.1, 0.001].map(norm), ["0.83", "4.10", "0.001"]);
+        assert_eq!([range(1.3, 5.32), range(2.962, 3.04)], ["1.3 to 5.3", "2.962 to 3.040"]);
         assert_eq!(
             [(0.25, -2), (40.0, 1), (2e6, 6), (1.5e-5, -6)].map(|(value, power)| tick(value, power)),
             [".25", "40", "2e6", "1.5e-5"]

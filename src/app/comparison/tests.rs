@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::app::{Gesture, Key, Stretch, Viewpoint};
-use crate::protocol::comparison::{Note, PlaneChoice, Sample, SideView};
+use crate::protocol::comparison::{Between, Note, PlaneChoice, Sample, SideView};
 use crate::protocol::{BatchInfo, PlaneInfo};
 
 fn slice(side: usize) -> Slice {
@@ -36,6 +36,7 @@ fn scene() -> Scene {
         same_shape: true,
         prompt: "The capital of France is Paris".into(),
         sides: [side("base", Template::Absent), side("chat", Template::Off)],
+        between: Arc::new(Between { overlap: Some(9), ..Between::default() }),
         optimizer: Some(OptimizerKind::Adam),
         ..Scene::default()
     }
@@ -185,6 +186,27 @@ fn a_model_without_a_chat_template_says_so() {
     press(&mut app, KeyCode::Tab);
     assert_eq!(keys(&mut app, "t"), ask(Ask::ToggleTemplate(Sides::One(Side::B))));
     assert_eq!(app.hint, Some(Hint::Asked("chat template: B on".into())));
+}
+
+#[test]
+fn a_prompt_that_has_the_form_of_the_template_is_not_put_into_it() {
+    let mut scene = scene();
+    scene.sides[1].template = Template::Given;
+    let mut app = live(scene.clone());
+    assert_eq!(keys(&mut app, "t"), []);
+    assert_eq!(refused(&app), "the prompt has the form of B's template already");
+    scene.sides[0].template = Template::Off;
+    let mut app = live(scene);
+    assert_eq!(keys(&mut app, "t"), ask(Ask::ToggleTemplate(Sides::Both)));
+    assert_eq!(app.hint, Some(Hint::Asked("chat template: A on".into())));
+}
+
+#[test]
+fn losses_of_unlike_tokens_have_no_scale_in_common() {
+    let mut app = live(Scene { between: Arc::default(), ..scene() });
+    assert_eq!(keys(&mut app, "u"), []);
+    assert_eq!(refused(&app), "the tokenizers differ: losses do not compare on one scale");
+    assert!(app.one_scale, "it stays as it was");
 }
 
 #[test]

@@ -20,13 +20,12 @@ pub(super) fn between(
     let mut between = Between::default();
     let no_path = match (alike, a == b) {
         (false, _) => {
-            let caveat = "the tokenizers differ: losses a token do not compare, and there is no KL";
-            between.caveat = Some(caveat.to_owned());
-            Some("the tokenizers differ")
+            between.caveat = Some("tokenizers differ: losses do not compare, no KL".to_owned());
+            Some("tokenizers differ")
         }
         (true, false) => {
             between.caveat = Some("they read different texts: there is no KL".to_owned());
-            Some("the texts differ")
+            Some("texts differ")
         }
         (true, true) => {
             let kl = divergences(readings[0], readings[1])?;
@@ -43,7 +42,7 @@ pub(super) fn between(
             None
         }
     };
-    let no_path = if same_shape { no_path } else { Some("the models differ in shape") };
+    let no_path = if same_shape { no_path } else { Some("shapes differ") };
     between.no_path = no_path.map(str::to_owned);
     if alike {
         let [in_a, in_b] = readings.map(|reading| likeliest(&reading.target, TOP));

@@ -15,7 +15,7 @@ use crate::generate::Sampling;
 use crate::landscape::survey::{Grid, Survey, evenly};
 use crate::model::params::Params;
 use crate::predict::{Prompt, likeliest, likeliest_of_both};
-use crate::protocol::comparison::{Ask, Note, PlaneChoice, Sample, Scene, Side, Sides};
+use crate::protocol::comparison::{Ask, Note, PlaneChoice, Sample, Scene, Side, SideView, Sides};
 use crate::protocol::{BatchInfo, OptimizerKind, Slice};
 use crate::run::pictures::{RANGES, SEEDS, SIDES};
 use crate::settings::HIGHEST_RATE;
@@ -155,7 +155,8 @@ impl Engine {
             Ask::SetPrompt(text) => self.read(&text, |_, template| template),
             Ask::ToggleTemplate(sides) => {
                 let text = self.scene.prompt.clone();
-                self.read(&text, |side, template| template != sides.include(side));
+                let given = self.models.each_ref().map(Model::is_given);
+                self.read(&text, |side, template| template != (sides.include(side) && !given[side as usize]));
             }
             Ask::ShowPlane(plane) => self.show_plane(plane),
             Ask::NewPlane => {
@@ -489,13 +490,14 @@ impl Engine {
 
     /// Has whoever writes write one more token.
     fn write(&mut self) {
+        let mut ended = false;
         for side in Side::BOTH {
             let Some(writer) = &mut self.writers[side as usize] else { continue };
             match writer.next(&self.models[side as usize]) {
                 Ok(sample) => {
                     if !sample.writing {
                         self.writers[side as usize] = None;
-                        self.say(format!("{} has ended its text", side.name()));
+                        ended = true;
                     }
                     self.scene.sides[side as usize].sample = Some(sample);
                 }
@@ -504,6 +506,9 @@ impl Engine {
                     self.warn(format!("{} can't write on: {error}", side.name()));
                 }
             }
+        }
+        if ended {
+            self.say(ends(&self.scene.sides));
         }
     }
 
@@ -523,6 +528,16 @@ impl Engine {
     fn warn(&mut self, text: String) {
         self.notes.push((text, true));
     }
+}
+
+/// Whose texts are at an end, and by whom.
+fn ends(sides: &[SideView; 2]) -> String {
+    let end = |(side, view): (Side, &SideView)| {
+        let sample = view.sample.as_ref().filter(|sample| !sample.writing)?;
+        let end = if sample.cut { "has written as much as it may" } else { "has ended its text" };
+        Some(format!("{} {end}", side.name()))
+    };
+    Side::BOTH.into_iter().zip(sides).filter_map(end).collect::<Vec<_>>().join(" · ")
 }
 
 /// Puts an input behind those that wait. Of places only the newest matters, and who goes back or wants silence takes

@@ -29,6 +29,8 @@ pub(super) struct Model {
     threads: usize,
     prompt: Prompt,
     template: bool,
+    /// The prompt has the form of the template already.
+    given: bool,
     /// Made for the first step.
     trainer: Option<Trainer>,
     /// Counts the changes of the weights.
@@ -49,6 +51,7 @@ impl Model {
         let prompt = Prompt::of(&checkpoint, text, template)
             .map_err(|problem| format!("the prompt, to {}: {problem}", checkpoint.name))?;
         let llama = Llama::new(&checkpoint.config, DType::F32, device).map_err(|error| error.to_string())?;
+        let given = is_given(&checkpoint, &prompt, template);
         Ok(Self {
             checkpoint,
             llama,
@@ -56,6 +59,7 @@ impl Model {
             threads,
             prompt,
             template,
+            given,
             trainer: None,
             revision: 0,
             at_weights: None,
@@ -116,6 +120,7 @@ impl Model {
 
     /// Reads another text, or the same with its chat template put round it or taken off. Where it can't, nothing changes.
     pub(super) fn read(&mut self, prompt: Prompt, template: bool) {
+        self.given = is_given(&self.checkpoint, &prompt, template);
         (self.prompt, self.template) = (prompt, template);
         (self.at_weights, self.at_place) = (None, None);
         let objective = Objective::Text(self.batch());
@@ -127,6 +132,11 @@ impl Model {
     /// Whether the prompt is inside the chat template.
     pub(super) fn templated(&self) -> bool {
         self.template
+    }
+
+    /// Whether the prompt reads the same inside the chat template and as it is.
+    pub(super) fn is_given(&self) -> bool {
+        self.given
     }
 
     /// Takes one step down the mean loss of the prompt. On an error, one line, the weights are those before it.
@@ -211,12 +221,19 @@ impl Model {
         view.parameters = params.elements() as u64;
         view.template = match (chat, self.template) {
             (None, _) => Template::Absent,
+            (Some(_), _) if self.given => Template::Given,
             (Some(_), false) => Template::Off,
             (Some(_), true) => Template::On,
         };
-        view.rendered = self.prompt.rendered().map(str::to_owned);
+        view.rendered = self.prompt.rendered().filter(|_| !self.given).map(str::to_owned);
         view.steps = self.steps();
     }
+}
+
+/// Whether a prompt that is read inside the chat template, or as it is, is the same tokens the other way.
+fn is_given(checkpoint: &Checkpoint, prompt: &Prompt, template: bool) -> bool {
+    let other = Prompt::of(checkpoint, prompt.text(), !template);
+    checkpoint.chat.is_some() && other.is_ok_and(|other| other.ids() == prompt.ids())
 }
 
 /// A text that a model is writing.
@@ -231,6 +248,43 @@ impl Writer {
     pub(super) fn next(&mut self, model: &Model) -> Result<Sample> {
         let tokenizer = &model.checkpoint.tokenizer;
         let writing = self.generator.next(&model.llama, &self.params, tokenizer.eos())?.is_some();
-        Ok(Sample { prompt: self.prompt.clone(), text: self.generator.text(tokenizer), writing })
+        let (text, cut) = (self.generator.text(tokenizer), !writing && !self.generator.has_ended());
+        Ok(Sample { prompt: self.prompt.clone(), text, writing, cut })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::chat::ChatTemplate;
+
+    fn model(template: &str) -> Model {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-hf");
+        let mut checkpoint = Checkpoint::open(&folder, &Device::Cpu, &mut |_| {}).unwrap();
+        checkpoint.chat = Some(ChatTemplate::new(template, [].into()).unwrap());
+        Model::new(checkpoint, "The capital of France is Paris", false, &Device::Cpu, 1).unwrap()
+    }
+
+    #[test]
+    fn a_template_that_would_change_nothing_is_there_already() {
+        let described = |model: &Model| {
+            let mut view = SideView::default();
+            model.describe(&mut view);
+            (view.template, view.rendered.is_some())
+        };
+        // The tokenizer begins each text with that token, unless the text is a template's.
+        let mut same = model("<|begin|>{{ messages[0].content }} ");
+        assert_eq!(described(&same), (Template::Given, false));
+        let inside = Prompt::of(&same.checkpoint, same.prompt.text(), true).unwrap();
+        same.read(inside, true);
+        assert_eq!(described(&same), (Template::Given, false));
+
+        let mut other = model("<|begin|>User: {{ messages[0].content }} Model: ");
+        assert_eq!(described(&other), (Template::Off, false));
+        let inside = Prompt::of(&other.checkpoint, other.prompt.text(), true).unwrap();
+        other.read(inside, true);
+        assert_eq!(described(&other), (Template::On, true));
     }
 }

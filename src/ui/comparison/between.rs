@@ -19,10 +19,12 @@ pub(super) struct Strip<'a> {
 }
 
 /// Rows of the strip on a screen of so many rows.
-pub(super) fn rows(screen: u16) -> u16 {
+pub(super) fn rows(screen: u16, between: &Between) -> u16 {
     match screen {
         ..30 => 1,
         30..40 => 2,
+        // What can't be compared has no table.
+        _ if between.caveat.is_some() => 2,
         _ => 5,
     }
 }
@@ -32,6 +34,9 @@ const SEEN: f64 = 5e-4;
 
 /// Columns that a token takes at most.
 const TOKEN_WIDTH: usize = 12;
+
+/// Tokens that are named where there is no room for all.
+const NAMED: usize = 4;
 
 /// Columns of the names of a table's rows.
 const NAMES_WIDTH: u16 = 9;
@@ -47,7 +52,7 @@ pub(super) fn facts(between: &Between, theme: &Theme) -> Vec<Line<'static>> {
         facts.push(fact("B|A ", text::norm(ba)));
     }
     if let Some(overlap) = between.overlap {
-        facts.push(fact("target's top 10: ", format!("{overlap} in both")));
+        facts.push(fact("top 10 in common: ", overlap.to_string()));
     }
     facts
 }
@@ -57,28 +62,20 @@ impl Widget for Strip<'_> {
         let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
         let area = area.intersection(buffer.area);
         let first = Rect { height: area.height.min(1), ..area };
-        if area.height <= 1 {
-            let used = self.path(first, true, buffer) + 2;
-            self.tokens(right_of(first, used), buffer);
-            return;
-        }
-        let used = self.path(first, false, buffer) + 4;
-        let mut beside = Line::default();
-        let room = usize::from(right_of(first, used).width);
-        for fact in facts(&self.app.scene.between, self.theme) {
-            if beside.width() + fact.width() + 2 > room {
-                break;
-            }
-            beside.extend(fact.spans);
-            beside.push_span("  ");
-        }
-        beside.render(right_of(first, used), buffer);
-        let below = Rect { y: area.y + 1, height: area.height - 1, ..area };
         let between = &self.app.scene.between;
-        if below.height >= 4 && between.caveat.is_none() && !between.places.is_empty() {
-            self.table(below, buffer);
+        if let Some(caveat) = &between.caveat {
+            self.caveat(&text::escape(caveat), area, buffer);
+        } else if area.height <= 1 {
+            let used = self.path(first, true, buffer) + 2;
+            self.most(right_of(first, used), buffer);
         } else {
-            self.tokens(below, buffer);
+            self.path_and_facts(first, buffer);
+            let below = Rect { y: area.y + 1, height: area.height - 1, ..area };
+            if below.height >= 4 && !between.places.is_empty() {
+                self.table(below, buffer);
+            } else {
+                self.tokens(below, buffer);
+            }
         }
     }
 }
@@ -88,18 +85,68 @@ fn right_of(area: Rect, columns: u16) -> Rect {
     Rect { x: area.x + columns, width: area.width - columns, ..area }
 }
 
+/// Of things so wide, with gaps between them, the first one from which on they fit, with an ellipsis for those before
+/// it.
+fn first_fitting(widths: &[usize], gap: usize, room: usize) -> usize {
+    let from = |room: usize| {
+        let mut taken = 0;
+        let fits = |wide: &&usize| {
+            taken += **wide + gap;
+            taken <= room + gap
+        };
+        widths.len() - widths.iter().rev().take_while(fits).count()
+    };
+    if from(room) == 0 { 0 } else { from(room.saturating_sub(1 + gap)) }
+}
+
 impl Strip<'_> {
+    /// Why they can't be compared token by token; below that, or beside it in a single row, that there is no path.
+    fn caveat(&self, caveat: &str, area: Rect, buffer: &mut Buffer) {
+        let width = usize::from(area.width);
+        let rows = usize::from(area.height.saturating_sub(1).max(1));
+        let mut lines = text::wrap(caveat, width);
+        if lines.len() > rows {
+            lines.truncate(rows);
+            if let Some(last) = lines.last_mut() {
+                *last = text::shorten(&format!("{last}…"), width);
+            }
+        }
+        let (count, wide) = (lines.len() as u16, lines.iter().map(|line| text::width(line)).max());
+        for (line, row) in lines.into_iter().zip(area.rows()) {
+            Line::from(Span::styled(line, self.theme.palette.warn)).render(row, buffer);
+        }
+        if area.height > 1 {
+            self.path_and_facts(Rect { y: area.y + count, height: 1, ..area }, buffer);
+        } else {
+            self.path(right_of(area, wide.unwrap_or(0) as u16 + 2), true, buffer);
+        }
+    }
+
+    /// The way from A to B, and beside it the divergences and the overlap, as they fit.
+    fn path_and_facts(&self, area: Rect, buffer: &mut Buffer) {
+        let beside = right_of(area, self.path(area, false, buffer) + 4);
+        let mut line = Line::default();
+        for fact in facts(&self.app.scene.between, self.theme) {
+            if line.width() + fact.width() > usize::from(beside.width) {
+                break;
+            }
+            line.extend(fact.spans);
+            line.push_span("  ");
+        }
+        line.render(beside, buffer);
+    }
+
     /// The loss from A to B, or why there is no such way; the columns it takes come back.
     fn path(&self, area: Rect, short: bool, buffer: &mut Buffer) -> u16 {
         let palette = &self.theme.palette;
         let scene = &self.app.scene;
         let Some(path) = &scene.path else {
-            let text = match &scene.between.no_path {
-                Some(why) => format!("no path: {}", text::escape(why)),
-                None => "path ..".into(),
+            let forms = match &scene.between.no_path {
+                Some(why) => vec![format!("no path: {}", text::escape(why)), "no path".into()],
+                None => vec!["path ..".into()],
             };
-            let room = if short { area.width / 2 } else { area.width };
-            let text = text::shorten(&text, usize::from(room));
+            let fits = |form: &String| text::width(form) <= usize::from(area.width);
+            let text = forms.into_iter().find(fits).unwrap_or_default();
             let used = text::width(&text) as u16;
             Line::from(Span::styled(text, palette.muted)).render(area, buffer);
             return used;
@@ -109,71 +156,87 @@ impl Strip<'_> {
         let chart = right_of(area, name.len() as u16);
         let chart = Rect { width: chart.width.min(path.loss.len() as u16), ..chart };
         sparkline(&path.loss, palette.history, chart, buffer);
-        let barrier = Line::from(self.barrier(path, short));
-        let (start, wide) = (chart.right() - area.x, barrier.width() as u16);
-        barrier.render(right_of(area, start), buffer);
+        let told = Line::from(self.heights(path, short));
+        let (start, wide) = (chart.right() - area.x, told.width() as u16);
+        told.render(right_of(area, start), buffer);
         start + wide
     }
 
-    fn barrier(&self, path: &PathLoss, short: bool) -> Vec<Span<'static>> {
+    /// The least and the greatest loss on the way, and its barrier.
+    fn heights(&self, path: &PathLoss, short: bool) -> Vec<Span<'static>> {
         let muted = self.theme.palette.muted;
-        let (way, unit) = if short { ("  ", "") } else { ("  A → B  ", " nats") };
-        let mut spans = vec![Span::styled(way, muted)];
-        if !path.loss.iter().any(|loss| loss.is_finite()) {
-            spans.push(Span::raw("no finite loss"));
-        } else if path.barrier < SEEN {
+        let finite = || path.loss.iter().copied().filter(|loss| loss.is_finite());
+        let Some(low) = finite().reduce(f64::min) else { return vec![Span::raw("  no finite loss")] };
+        let high = finite().fold(low, f64::max);
+        let unit = if short { "" } else { " nats" };
+        let mut spans = vec![Span::styled(format!(" {}{unit}  ", text::range(low, high)), muted)];
+        if path.barrier < SEEN {
             spans.push(Span::raw("no barrier"));
-        } else {
-            spans.push(Span::styled("barrier ", muted));
-            spans.push(Span::raw(format!("{}{unit}", text::norm(path.barrier))));
+            return spans;
+        }
+        spans.push(Span::styled("barrier ", muted));
+        spans.push(Span::raw(text::norm(path.barrier)));
+        if !short {
             spans.push(Span::styled(format!(" at t {}", text::short_number(path.barrier_at)), muted));
         }
         spans
     }
 
-    /// The last tokens that fit, each with its divergence as a colour or a digit; or why there are none.
-    fn tokens(&self, area: Rect, buffer: &mut Buffer) {
-        let palette = &self.theme.palette;
-        let between = &self.app.scene.between;
-        if let Some(caveat) = &between.caveat {
-            let lines = text::wrap(&text::escape(caveat), usize::from(area.width));
-            let hidden = lines.len() > usize::from(area.height);
-            for ((index, line), row) in lines.into_iter().enumerate().zip(area.rows()) {
-                let last = hidden && index + 1 == usize::from(area.height);
-                let line = if last { text::shorten(&(line + "…"), usize::from(area.width)) } else { line };
-                Line::from(Span::styled(line, palette.warn)).render(row, buffer);
-            }
-            return;
-        }
-        let most = most(&between.places);
-        let name = match (between.places.is_empty(), area.width) {
-            (true, _) => "KL by token ..".to_owned(),
-            (false, ..50) => "KL ".into(),
-            (false, _) => format!("KL by token, at most {}  ", text::norm(most)),
-        };
-        let room = right_of(area, text::width(&name) as u16);
-        Line::from(Span::styled(name, palette.muted)).render(area, buffer);
-        let mut shown: Vec<Span> = Vec::new();
-        let mut taken = 0;
-        for (index, place) in between.places.iter().enumerate().rev() {
-            let span = self.token(place, most, index + 1 == between.places.len());
-            taken += span.width() + 1;
-            if taken > usize::from(room.width) + 1 {
+    /// The tokens at which they part most, the first of them cut rather than left out.
+    fn most(&self, area: Rect, buffer: &mut Buffer) {
+        let places = &self.app.scene.between.places;
+        let name = if places.is_empty() { "KL .." } else { "top KL: " };
+        let mut line = Line::from(Span::styled(name, self.theme.palette.muted));
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by(|a, b| places[*b].kl[0].total_cmp(&places[*a].kl[0]));
+        let most = most(places);
+        for (nth, index) in order.into_iter().take(NAMED).enumerate() {
+            let gap = if nth > 0 { "  " } else { "" };
+            let number = format!(" {}", text::norm(places[index].kl[0]));
+            let room = usize::from(area.width).saturating_sub(line.width() + gap.len() + number.len());
+            let columns = if nth > 0 { TOKEN_WIDTH } else { TOKEN_WIDTH.min(room) };
+            let token = self.token(&places[index], most, index + 1 == places.len(), columns);
+            if token.width() == 0 || token.width() > room {
                 break;
             }
-            shown.push(span);
+            line.extend([Span::raw(gap), token, Span::raw(number)]);
         }
-        let mut line = Line::default();
-        for span in shown.into_iter().rev() {
-            line.push_span(span);
-            line.push_span(" ");
+        line.render(area, buffer);
+    }
+
+    /// The last tokens that fit, each over the colour of its divergence or, without colours, with its number.
+    fn tokens(&self, area: Rect, buffer: &mut Buffer) {
+        let places = &self.app.scene.between.places;
+        let (most, has_colors) = (most(places), self.map().is_some());
+        let (name, gap) = match (places.is_empty(), has_colors) {
+            (true, _) => ("KL by token ..".to_owned(), " "),
+            (false, true) => (format!("KL by token, at most {}  ", text::norm(most)), " "),
+            (false, false) => ("KL by token, in nats  ".to_owned(), "  "),
+        };
+        let room = right_of(area, text::width(&name) as u16);
+        Line::from(Span::styled(name, self.theme.palette.muted)).render(area, buffer);
+        let shown: Vec<Line> = places
+            .iter()
+            .enumerate()
+            .map(|(index, place)| {
+                let token = self.token(place, most, index + 1 == places.len(), TOKEN_WIDTH);
+                let number = if has_colors { String::new() } else { format!(" {}", text::norm(place.kl[0])) };
+                Line::from(vec![token, Span::raw(number)])
+            })
+            .collect();
+        let widths: Vec<usize> = shown.iter().map(Line::width).collect();
+        let first = first_fitting(&widths, gap.len(), usize::from(room.width));
+        let mut line = Line::from(if first > 0 { format!("…{gap}") } else { String::new() });
+        for token in shown.into_iter().skip(first) {
+            line.extend(token.spans);
+            line.push_span(gap);
         }
         line.render(room, buffer);
     }
 
-    /// A token over the colour of its divergence, or with a digit for it; the target is bold.
-    fn token(&self, place: &Place, most: f64, is_target: bool) -> Span<'static> {
-        let label = text::shorten(&text::token(&place.token.text), TOKEN_WIDTH);
+    /// A token in at most so many columns, over the colour of its divergence; the target is bold.
+    fn token(&self, place: &Place, most: f64, is_target: bool, columns: usize) -> Span<'static> {
+        let label = text::shorten(&text::token(&place.token.text), columns);
         let share = if most > 0.0 { (place.kl[0] / most).clamp(0.0, 1.0) } else { 0.0 };
         let bold = if is_target { Modifier::BOLD } else { Modifier::empty() };
         if !place.kl[0].is_finite() {
@@ -185,7 +248,7 @@ impl Strip<'_> {
                 let style = Style::new().bg(map.background(level)).fg(map.mark(level));
                 Span::styled(label, style.add_modifier(bold))
             }
-            None => Span::styled(format!("{label} {:.0}", 9.0 * share), Style::new().add_modifier(bold)),
+            None => Span::styled(label, Style::new().add_modifier(bold)),
         }
     }
 
@@ -208,7 +271,7 @@ impl Strip<'_> {
             .enumerate()
             .map(|(index, place)| {
                 let [a, b] = place.losses.map(|loss| Span::raw(text::norm(loss)));
-                let token = self.token(place, most, index + 1 == places.len());
+                let token = self.token(place, most, index + 1 == places.len(), TOKEN_WIDTH);
                 [token, a, b, Span::raw(text::norm(place.kl[0]))]
             })
             .collect();
@@ -229,6 +292,10 @@ impl Strip<'_> {
         });
         let first = widths.len() - fitting.count();
         let mut left = area.x + NAMES_WIDTH;
+        if first > 0 {
+            let place = Rect { x: left - 2, width: 1, height: 1, ..area };
+            Line::styled("…", muted).render(place.intersection(area), buffer);
+        }
         for (column, wide) in columns.into_iter().zip(widths).skip(first) {
             for (span, row) in column.into_iter().zip(area.rows()) {
                 let place = Rect { x: left, width: wide - 2, ..row };

@@ -40,7 +40,8 @@ const NEXT: [&str; 4] = [
 /// What it shows, and what to look for.
 const ABOUT: [&str; 2] = [
     "two models on one prompt: their landscapes, what each says next, what is between",
-    "look for: where the bars part, and how high the loss is on the straight way",
+    "look for: where the bars part, and the barrier: how high the loss on the straight way rises above the line \
+     between its ends",
 ];
 
 /// Draws everything.
@@ -83,7 +84,8 @@ pub fn pixel_maps<'a>(app: &'a Comparison, theme: &Theme, screen: Rect) -> Vec<P
 
 /// The header, the panes, what is between the models, the status line and the keys.
 fn bands(app: &Comparison, screen: Rect) -> [Rect; 5] {
-    let strip_rows = if app.scene.phase == Phase::Live { between::rows(screen.height) } else { 0 };
+    let live = app.scene.phase == Phase::Live;
+    let strip_rows = if live { between::rows(screen.height, &app.scene.between) } else { 0 };
     Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(0),
@@ -123,9 +125,9 @@ fn panes(app: &Comparison, area: Rect, wide: bool) -> Vec<(Pane, Rect)> {
     Side::BOTH.into_iter().zip(places).flat_map(pair).collect()
 }
 
-/// Losses a token of other tokens do not compare.
+/// Whether the same colour is the same loss in both landscapes.
 fn one_scale(app: &Comparison) -> bool {
-    app.one_scale && app.scene.between.overlap.is_some()
+    app.one_scale && app.same_tokens()
 }
 
 /// The slices that are there.
@@ -215,8 +217,8 @@ impl Screen<'_> {
             Phase::Failed(_) => String::new(),
             Phase::Live => {
                 parts.push(scene.plane.name().into());
-                let ends = |scale: &Scale| [scale.low, scale.high].map(text::short_number).join(" to ");
-                let one = || shared_scale(app).map_or_else(String::new, |scale| format!(" {}", ends(&scale)));
+                let ends = |scale: Scale| format!(" {}", text::range(scale.low, scale.high));
+                let one = || shared_scale(app).map_or_else(String::new, ends);
                 if scene.plane != PlaneChoice::Through {
                     let one_scale = one_scale(app);
                     parts.push(if one_scale { format!("one scale{}", one()) } else { "own scales".into() });
@@ -278,7 +280,7 @@ impl Screen<'_> {
         if let Some(optimizer) = scene.optimizer {
             facts.push(Line::from(Span::styled(optimizer.name(), palette.muted)));
         }
-        if between::rows(rows) == 1 {
+        if between::rows(rows, &scene.between) == 1 {
             facts.extend(between::facts(&scene.between, self.theme));
         }
         facts

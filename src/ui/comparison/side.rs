@@ -26,7 +26,7 @@ pub(super) struct Map<'a> {
 }
 
 /// Columns of a pane's upper edge that neither its title nor what stands to the right of it has.
-const EDGE: u16 = 7;
+const EDGE: u16 = 8;
 
 /// The cells of the map, or of the surface, in the pane of this area, where there is one.
 pub(super) fn cells(app: &Comparison, side: Side, area: Rect) -> Option<Rect> {
@@ -65,12 +65,8 @@ impl Widget for Map<'_> {
         let view = &app.scene.sides[side as usize];
         let through = self.through();
         let low = area.height < picture::ROWS + 2;
-        let titles: Vec<String> = self.shown().map(|side| title(app, side)).collect();
-        let mut title = titles.join(" → ");
-        if low {
-            let losses = joined(&self.losses("")).width() as u16;
-            title = text::shorten(&title, usize::from(area.width.saturating_sub(losses + EDGE)));
-        }
+        let beside = if low { joined(&self.losses("")).width() as u16 } else { 0 };
+        let title = self.title(usize::from(area.width.saturating_sub(beside + EDGE)));
         let right = if low { self.losses_that_fit() } else { facts(view) };
         let focused = through || app.sides.include(side);
         let inner = Panel { theme, focused, title: &title, right }.draw(area, buffer);
@@ -114,29 +110,46 @@ impl Map<'_> {
         self.shown().filter(move |shown| one_text || *shown == side)
     }
 
-    /// The loss at the weights, the one under the cursor, and the gradient's norm at the weights.
+    /// What this pane is about, in at most so many columns: where there are two models, neither name gives way to the
+    /// other.
+    fn title(&self, columns: usize) -> String {
+        const ARROW: &str = " → ";
+        let titles: Vec<String> = self.shown().map(|side| title(self.app, side)).collect();
+        let [a, b] = &titles[..] else { return text::shorten(&titles.concat(), columns) };
+        let room = columns.saturating_sub(text::width(ARROW));
+        // What the shorter one does not take is the other's.
+        let of_a = text::width(a).min((room / 2).max(room.saturating_sub(text::width(b))));
+        text::shorten(a, of_a) + ARROW + &text::shorten(b, room - of_a)
+    }
+
+    /// The loss at the weights, the one under the cursor, and the gradient's norm at the weights. Two models in one
+    /// picture are there under their letters.
     fn losses(&self, unit: &str) -> Vec<Line<'static>> {
         let Self { app, theme, .. } = *self;
         let palette = &theme.palette;
         let ascii = app.landscape.marker == Marker::Ascii;
         let mut losses = Vec::new();
         for side in self.read() {
-            let letter = if self.through() { format!("{} ", side.name()) } else { String::new() };
-            let symbol = if ascii { "O" } else { &theme.symbols.weights };
+            let weights = if ascii { "O" } else { &theme.symbols.weights };
+            let symbol = if self.through() { side.name() } else { weights };
             let loss = app.scene.sides[side as usize].loss.map_or_else(|| "..".into(), text::number);
-            losses.push(Line::from(Span::styled(format!("{letter}{symbol} {loss}{unit}"), palette.title)));
+            losses.push(Line::from(Span::styled(format!("{symbol} {loss}{unit}"), palette.title)));
         }
         if let (Some(chosen), Some(surface)) = (app.landscape.chosen, self.surface) {
             let loss = text::number(surface.under(chosen));
             let symbol = if ascii { "X" } else { &theme.symbols.cursor };
             losses.push(Line::from(Span::styled(format!("{symbol} {loss}"), palette.accent)));
         }
+        let mut norms = Line::default();
         for side in self.read() {
             if let Some(norm) = app.scene.sides[side as usize].grad_norm {
-                let name = if self.through() { format!("|g| {} ", side.name()) } else { "|g| ".into() };
-                losses.push(Line::from(vec![Span::styled(name, palette.muted), Span::raw(text::norm(norm))]));
+                let name = if norms.spans.is_empty() { "|g| " } else { " " };
+                let letter = if self.through() { format!("{} ", side.name()) } else { String::new() };
+                norms.push_span(Span::styled(format!("{name}{letter}"), palette.muted));
+                norms.push_span(text::norm(norm));
             }
         }
+        losses.extend((!norms.spans.is_empty()).then_some(norms));
         losses
     }
 
@@ -229,16 +242,19 @@ impl NextToken<'_> {
             Some(_) => return vec![Line::raw(format!("{} hides", clear()))],
             None => {}
         }
-        let template = match self.view().template {
-            Template::Absent => "template none",
-            Template::Off => "template off",
-            Template::On => "template on",
+        let (long, short) = match self.view().template {
+            Template::Absent => ("no chat template", "no template"),
+            Template::Off => ("template not used", "template off"),
+            Template::On => ("in chat template", "in template"),
+            Template::Given => ("in template already", "in template"),
         };
-        let mut right = vec![Line::raw(template)];
-        if self.side == Side::B {
-            right.insert(0, Line::raw(format!("change against A · {template}")));
-        }
-        right
+        // Only models with the same tokens have rows in common.
+        let rows = self.app.same_tokens().then_some(match self.side {
+            Side::A => "likeliest of both",
+            Side::B => "change against A",
+        });
+        let both = rows.iter().flat_map(|rows| [long, short].map(|template| format!("{rows} · {template}")));
+        both.chain([long.to_owned(), short.to_owned()]).map(Line::raw).collect()
     }
 
     /// What is read: the prompt, or the end of what the template made of it.
@@ -255,7 +271,7 @@ impl NextToken<'_> {
         let cut = lines.len().saturating_sub(rows);
         let mut head: Vec<String> = lines.into_iter().skip(cut).collect();
         if let Some(first) = head.first_mut().filter(|_| cut > 0) {
-            *first = std::iter::once('…').chain(first.chars().skip(1)).collect();
+            *first = text::begin_cut(first);
         }
         let last = head.pop().unwrap_or_default();
         let target = prediction.tokens.last().map(|token| text::one_line(token.text.trim_start()));
@@ -271,26 +287,44 @@ impl NextToken<'_> {
         head.into_iter().map(|line| Line::from(muted(line))).chain([last]).collect()
     }
 
-    /// The prompt and what was written after it, its end in sight.
+    /// The prompt, what was written after it, and whether the model has ended there; its end in sight.
     fn sample(&self, sample: &Sample, area: Rect, buffer: &mut Buffer) {
         let width = usize::from(area.width);
-        // The characters that were not written by the model.
-        let mut given = text::escape_lines(&sample.prompt).chars().count();
-        let text = if sample.text.is_empty() && !sample.writing { " (and ends)" } else { &sample.text };
-        let whole = text::escape_lines(&sample.prompt) + &text::escape_lines(text);
-        let mut lines = Vec::new();
-        for paragraph in whole.split('\n') {
+        let end = match (sample.writing, sample.cut) {
+            (true, _) => "",
+            (false, true) => " …",
+            (false, false) => " (ends)",
+        };
+        let parts = [sample.prompt.as_str(), &sample.text, end].map(text::escape_lines);
+        let [given, written, _] = parts.each_ref().map(|part| part.chars().count());
+        // Each line, and the number of its first character.
+        let (mut lines, mut start) = (Vec::new(), 0);
+        for paragraph in parts.concat().split('\n') {
             for line in text::wrap(paragraph, width) {
-                let (head, tail): (String, String) =
-                    (line.chars().take(given).collect(), line.chars().skip(given).collect());
-                given = given.saturating_sub(line.chars().count());
-                lines.push(Line::from(vec![Span::styled(head, self.theme.palette.muted), Span::raw(tail)]));
+                let count = line.chars().count();
+                lines.push((start, line));
+                start += count;
             }
-            given = given.saturating_sub(1);
+            start += 1;
         }
         let above = lines.len().saturating_sub(usize::from(area.height));
-        for (line, row) in lines.into_iter().skip(above).zip(area.rows()) {
-            line.render(row, buffer);
+        if let Some((start, line)) = lines.get_mut(above).filter(|_| above > 0) {
+            let cut = text::begin_cut(line);
+            *start += line.chars().count().saturating_sub(cut.chars().count());
+            *line = cut;
+        }
+        let muted = self.theme.palette.muted;
+        for ((start, line), row) in lines.into_iter().skip(above).zip(area.rows()) {
+            let part = |from: usize, to: usize| -> String {
+                let (from, to) = (from.saturating_sub(start), to.saturating_sub(start));
+                line.chars().skip(from).take(to - from).collect()
+            };
+            Line::from(vec![
+                Span::styled(part(0, given), muted),
+                Span::raw(part(given, given + written)),
+                Span::styled(part(given + written, usize::MAX), muted),
+            ])
+            .render(row, buffer);
         }
     }
 }

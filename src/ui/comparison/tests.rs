@@ -54,14 +54,13 @@ fn the_smallest_screen_has_one_model_above_the_other() {
         "llamascape compare · same seeds, scaled to each · one scale 2.9 to 14.9",
         "A · SmolLM2-135M",
         "◉ 3.005",
-        "B · SmolLM2-135M-I…",
-        "◉ 2.871",
-        "template none",
+        "B · SmolLM2-135M-…",
+        "◉ 2.871  |g| 36.30",
+        "no template",
         "template off",
         "[Paris]",
         "path ",
-        "barrier 0.04 at t .60",
-        "·is",
+        " 2.960 to 3.040  barrier 0.04  top KL: ·Paris 0.50",
         "step A 0 · B 0  lr 1.0e-5  adam",
         "KL A|B 0.06",
         "tab side  s step",
@@ -85,10 +84,11 @@ fn a_larger_screen_has_the_models_side_by_side() {
         "134.5M",
         "◉ 3.005 nats  |g| 36.30",
         "mean of 512 held-out tokens #a41f",
-        "change against A · template off",
+        "likeliest of both · no chat template",
+        "change against A · template not used",
         "entropy 1.2 bits",
-        "A → B  barrier 0.04 nats at t .60",
-        "KL A|B 0.06  B|A 0.06  target's top 10: 9 in both",
+        " 2.960 to 3.040 nats  barrier 0.04 at t .60",
+        "KL A|B 0.06  B|A 0.06  top 10 in common: 9",
         "loss B",
     ];
     shows(&app, (120, 40), &parts);
@@ -197,7 +197,8 @@ fn what_models_say_cannot_steer_the_terminal() {
         }
     };
     safe(&app);
-    app.scene.sides[0].sample = Some(Sample { prompt: HOSTILE.into(), text: HOSTILE.into(), writing: true });
+    let sample = Sample { prompt: HOSTILE.into(), text: HOSTILE.into(), writing: true, cut: false };
+    app.scene.sides[0].sample = Some(sample);
     safe(&app);
     let why = Some(HOSTILE.to_owned());
     app.scene.between = Arc::new(Between { caveat: why.clone(), no_path: why, ..Between::default() });
@@ -216,7 +217,8 @@ fn the_plane_through_both_is_one_map_with_both_ends() {
     scene.sides[1].slice = None;
     let app = fixture::app(scene);
     for size in [(80, 24), (120, 40)] {
-        shows(&app, size, &["the plane through both", "A · SmolLM2-135M → B", "A ◉ 3.005"]);
+        shows(&app, size, &["the plane through both", "A · SmolLM2-135M → B · SmolLM2-135", "A 3.005"]);
+        shows(&app, size, &["B 2.871", "|g| A 36.30 B 36.30"]);
         let buffer = drawn(&app, size.0, size.1);
         let ends = ["A", "B"].map(|end| {
             let marked = |place: &(u16, u16)| buffer[*place].modifier.contains(Modifier::BOLD);
@@ -225,6 +227,64 @@ fn the_plane_through_both_is_one_map_with_both_ends() {
         });
         assert_eq!(ends[0].1, ends[1].1);
         assert!(ends[0].0 < ends[1].0);
+    }
+    let mut slope = crate::ui::fixture::slice(17, |alpha, _| 3.0 + alpha as f32);
+    for alpha in &mut slope.alphas {
+        *alpha += 0.5;
+    }
+    let mut app = app;
+    app.scene.sides[0].slice = Some(Arc::new(slope));
+    let buffer = drawn(&app, 120, 40);
+    let text = text_of(&buffer);
+    let values = text.lines().position(|line| line.contains("median")).unwrap();
+    let bar: String = (1..119).map(|x| buffer[(x, values as u16 - 1)].symbol()).collect();
+    assert_eq!(bar.split_whitespace().collect::<Vec<_>>(), ["A", "B"], "both are on the colour bar");
+}
+
+#[test]
+fn a_caveat_is_whole_on_the_smallest_screen_and_takes_no_room_for_a_table() {
+    let mut scene = fixture::scene();
+    let caveat = "tokenizers differ: losses do not compare, no KL";
+    scene.path = None;
+    scene.between = Arc::new(Between {
+        caveat: Some(caveat.into()),
+        no_path: Some("shapes differ".into()),
+        ..Between::default()
+    });
+    let app = fixture::app(scene.clone());
+    shows(&app, (80, 24), &[&format!("{caveat}  no path: shapes differ")]);
+    let text = text_of(&drawn(&app, 120, 40));
+    let row = |part: &str| text.lines().position(|line| line.contains(part));
+    assert_eq!([row(caveat), row("no path: shapes"), row("step A 0")], [Some(36), Some(37), Some(38)]);
+    assert!(!text.contains("change against A") && !text.contains("likeliest of both"), "{text}");
+
+    // One that is longer leaves out the reason why there is no path, and no word of its own.
+    let long = "they read different texts: there is no KL, and nothing else";
+    scene.between = Arc::new(Between {
+        caveat: Some(long.into()),
+        no_path: Some("the way is far too long".into()),
+        ..Between::default()
+    });
+    shows(&fixture::app(scene), (80, 24), &[&format!("{long}  no path ")]);
+}
+
+#[test]
+fn tokens_that_do_not_fit_are_an_ellipsis() {
+    let mut scene = fixture::scene();
+    let mut between = Between::clone(&scene.between);
+    between.places = between.places.iter().cycle().take(40).cloned().collect();
+    scene.between = Arc::new(between);
+    let app = fixture::app(scene);
+    let rows = |theme: &str, height: u16, name: &str| {
+        let text = text_of(&drawn_with(theme, &app, 120, height));
+        text.lines().find(|line| line.starts_with(name)).unwrap().trim_end().to_owned()
+    };
+    for theme in ["dark", "mono"] {
+        let strip = rows(theme, 33, " KL by token");
+        assert!(strip.contains("  … ·") || strip.contains("  …  ·"), "{strip}");
+        assert!(strip.contains("·Paris"), "{strip}");
+        let table = rows(theme, 40, " token");
+        assert!(table.starts_with(" token  … ") && table.ends_with("·Paris"), "{table}");
     }
 }
 
@@ -306,14 +366,19 @@ fn what_a_template_makes_of_the_prompt_is_never_hidden() {
     scene.sides[1].rendered =
         Some("<|im_start|>user\nThe capital of France is<|im_end|>\n<|im_start|>assistant\nParis".into());
     for size in [(80, 24), (120, 40), (160, 50)] {
-        shows(&fixture::app(scene.clone()), size, &["template on", "assistant⏎[Paris]"]);
+        shows(&fixture::app(scene.clone()), size, &["assistant⏎[Paris]"]);
     }
+    shows(&fixture::app(scene.clone()), (80, 24), &[" in template "]);
+    shows(&fixture::app(scene.clone()), (120, 40), &["change against A · in chat template"]);
+    scene.sides[1].template = Template::Given;
+    shows(&fixture::app(scene), (120, 40), &["change against A · in template already"]);
 }
 
 #[test]
 fn a_text_that_is_written_takes_the_place_of_the_bars() {
     let mut scene = fixture::scene();
-    let sample = Sample { prompt: "France is".into(), text: " Paris.\nIt lies".into(), writing: true };
+    let (prompt, text) = ("France is".into(), " Paris.\nIt lies".into());
+    let sample = Sample { prompt, text, writing: true, cut: false };
     scene.sides[0].sample = Some(sample.clone());
     scene.sides[1].sample = Some(Sample { writing: false, ..sample });
     let app = fixture::app(scene);
@@ -326,10 +391,29 @@ fn a_text_that_is_written_takes_the_place_of_the_bars() {
 }
 
 #[test]
-fn without_colour_a_digit_tells_the_divergence() {
+fn a_text_has_its_end_and_says_that_more_is_above() {
+    let mut scene = fixture::scene();
+    let text = "<0xC3>f".repeat(200);
+    let ended = Sample { prompt: "France is".into(), text, ..Sample::default() };
+    scene.sides[0].sample = Some(Sample { text: String::new(), ..ended.clone() });
+    scene.sides[1].sample = Some(ended.clone());
+    shows(&fixture::app(scene.clone()), (120, 40), &["France is (ends)", "f (ends)"]);
+    let text = text_of(&drawn(&fixture::app(scene.clone()), 120, 40));
+    let first = text.lines().position(|line| line.contains("B · writes")).unwrap() + 1;
+    let right = |row: &str| row.chars().skip(62).collect::<String>();
+    let rows: Vec<String> = text.lines().skip(first).take(8).map(right).collect();
+    assert!(rows[0].starts_with("…f<0xC3>"), "{rows:#?}");
+    assert!(rows[1..].iter().all(|row| row.starts_with("<0xC3>f<0xC3>f")), "{rows:#?}");
+    scene.sides[1].sample = Some(Sample { cut: true, ..ended });
+    shows(&fixture::app(scene), (120, 40), &["f …"]);
+}
+
+#[test]
+fn without_colour_numbers_tell_the_divergence() {
     let app = fixture::app(fixture::scene());
     let text = text_of(&drawn_with("mono", &app, 120, 39));
-    assert!(text.contains("·capital 2 ·of 4 ·France 5 ·is 7 ·Paris 9"), "{text}");
+    let tokens = "KL by token, in nats  ·capital 0.10  ·of 0.20  ·France 0.30  ·is 0.40  ·Paris 0.50";
+    assert!(text.contains(tokens), "{text}");
     let mut scene = fixture::scene();
     let place = Place { kl: [f64::NAN; 2], ..scene.between.places[0].clone() };
     scene.between = Arc::new(Between { places: vec![place], ..Between::default() });

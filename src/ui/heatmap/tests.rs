@@ -55,6 +55,21 @@ fn contours_of_a_bowl_are_rings_around_its_middle() {
 }
 
 #[test]
+fn contours_of_a_rough_surface_leave_most_of_it_free() {
+    // As rough as it can be: no sample is near its neighbours.
+    let rough =
+        fixture::slice(33, |alpha, beta| ((7919.0 * alpha + 104_729.0 * beta).sin() * 1e4) as f32 % 1.0);
+    let buffer = drawn(&rough, "dark", Marker::Braille, [0.0, 0.0]);
+    let dots = |cell: &ratatui::buffer::Cell| {
+        let code = cell.symbol().chars().next().map_or(0, u32::from);
+        if has_dots(cell.symbol()) { (code - 0x2800).count_ones() } else { 0 }
+    };
+    let set: u32 = buffer.content.iter().map(dots).sum();
+    let all = 8 * buffer.content.len() as u32;
+    assert!(set > all / 20 && set <= all / 3, "{set} of {all}");
+}
+
+#[test]
 fn contours_differ_from_the_colour_they_are_drawn_over() {
     let buffer = drawn(&bowl(), "dark", Marker::Braille, [0.0, 0.0]);
     assert!(buffer.content.iter().filter(|cell| has_dots(cell.symbol())).all(|cell| cell.fg != cell.bg));

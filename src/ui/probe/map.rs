@@ -90,7 +90,7 @@ impl Shown<'_> {
         if let Some(up) = up {
             self.draw_second(up, places.second, buffer);
         }
-        Legend { surface, map, theme, marker, drift: None, chosen, relief: false, beside: true }
+        Legend { surface, map, theme, marker, drift: None, chosen, marks: &[], relief: false, beside: true }
             .render(places.legend, buffer);
         let walked = if walked.is_empty() { "" } else { "the line: by turns, to ■ · " };
         let key = format!("{walked}the dots: down the slope of both");

@@ -157,7 +157,8 @@ impl Descent<'_> {
             let surface = &Surface { slice, scale: surface.scale };
             let (marker, drift, chosen, beside) = (view.marker, None, None, false);
             let relief = view.relief;
-            Legend { surface, map, theme, marker, drift, chosen, relief, beside }.render(bar, buffer);
+            Legend { surface, map, theme, marker, drift, chosen, marks: &[], relief, beside }
+                .render(bar, buffer);
         }
         let said = if self.scene.drawing {
             "evaluating a picture .."
