@@ -52,8 +52,9 @@ impl Range {
 /// A round number, and the power of ten of its last digit.
 type Tick = (f64, i32);
 
-/// Round numbers for the rows of an axis, from the top, in even steps. Where the logarithm is drawn, `drawn` is its range,
-/// and the numbers are those that it is of. Where there is no room for three, there are the first and the last of them.
+/// Round numbers for the rows of an axis, from the top, in even steps. Where the logarithm is drawn, `drawn` is its
+/// range, and the numbers are those that it is of. Where there is no room for three, there are the first and the last
+/// of them.
 pub(super) fn labels(drawn: Range, log: bool, rows: u16) -> Vec<(u16, String)> {
     if rows == 0 {
         return Vec::new();

@@ -62,8 +62,9 @@ impl Lines {
 }
 
 /// Lines beside the axis of their values. Where lines share a cell, which has one colour, one of them has it, by turns.
-/// Without colours the points of all but the first are characters. Where several points of the first fall into one column of dots, the column
-/// shows their whole range; where they are more than three a column, a smoothed line stands out from the ranges.
+/// Without colours the points of all but the first are characters. Where several points of the first fall into one
+/// column of dots, the column shows their whole range; where they are more than three a column, a smoothed line stands
+/// out from the ranges.
 pub(super) struct Chart<'a> {
     pub(super) theme: &'a Theme,
     pub(super) lines: &'a Lines,

@@ -56,8 +56,8 @@ impl Scale {
         Some(Self { low, high: if clipped { robust } else { highest }, clipped, spread })
     }
 
-    /// The scale of a plane that stays while another one sinks: it depends on the plane that stays alone, and has levels
-    /// for losses below those too. By rank they are equal differences down to 0.
+    /// The scale of a plane that stays while another one sinks: it depends on the plane that stays alone, and has
+    /// levels for losses below those too. By rank they are equal differences down to 0.
     pub(super) fn staying(losses: impl Iterator<Item = f32> + Clone, stretch: Stretch) -> Option<Self> {
         let own = Self::of(losses.clone(), stretch)?;
         match stretch {

@@ -230,7 +230,7 @@ impl Strips {
         (scale.low..=scale.high).contains(&log).then(|| scale.place(log))
     }
 
-    /// One row: the lowest number, the colours, the highest. Where values lie below the lowest, its colour is theirs too.
+    /// One row: the lowest number, the colours, the highest. Values below the lowest have its colour.
     pub(super) fn legend(&self, look: Look<'_>, area: Rect, buffer: &mut Buffer) {
         let muted = look.theme.palette.muted;
         let Some(scale) = self.scale else {
