@@ -198,8 +198,21 @@ impl Prompt {
         Ok(prediction)
     }
 
-    /// What the weights at a place of the slice of a step say, beside what the model said the last time that
-    /// [`Self::predict`] was called.
+    /// What weights say, beside what the model said the last time that [`Self::predict`] was called.
+    pub fn beside(
+        &self,
+        llama: &Llama,
+        params: &Params,
+        tokenizer: &Tokenizer,
+        device: &Device,
+        step: u64,
+    ) -> Result<Prediction> {
+        let reading = Reading::of(llama, params, &self.ids, device)?;
+        let candidates = likeliest(&reading.target, Self::CANDIDATES);
+        Ok(self.prediction(&reading, &candidates, self.previous.as_deref(), tokenizer, step))
+    }
+
+    /// The same of the weights at a place of the slice of a step.
     pub fn look(
         &self,
         llama: &Llama,
@@ -209,9 +222,7 @@ impl Prompt {
         step: u64,
         place: [f64; 2],
     ) -> Result<Prediction> {
-        let reading = Reading::of(llama, params, &self.ids, device)?;
-        let candidates = likeliest(&reading.target, Self::CANDIDATES);
-        let prediction = self.prediction(&reading, &candidates, self.previous.as_deref(), tokenizer, step);
+        let prediction = self.beside(llama, params, tokenizer, device, step)?;
         Ok(Prediction { at: Some(place), ..prediction })
     }
 

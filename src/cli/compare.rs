@@ -129,7 +129,7 @@ impl Args {
             ([super::model::open(a, device, quiet)?, super::model::open(b, device, quiet)?], PROMPT)
         } else {
             let progress = Progress::new(quiet);
-            let sources = pair::open(self.ask.device, threads, &|| true, &mut |which, line, share| {
+            let sources = pair::open(device::choice(device), threads, &|| true, &mut |which, line, share| {
                 let name = ["pretrained", "instruct"][which];
                 progress.show_if_due(|| format!("{name}: {line}, {:.0} %", 100.0 * share));
             });

@@ -98,7 +98,7 @@ pub struct Scene {
     pub chance: f64,
     /// The start and what followed.
     pub moments: Moments,
-    /// What the moving weights say of the text.
+    /// What the moving weights say of the text; the previous probabilities are those of the start.
     pub prediction: Option<Prediction>,
     /// A picture is being evaluated.
     pub drawing: bool,

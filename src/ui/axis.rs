@@ -47,24 +47,14 @@ impl Range {
     fn row(self, value: f64, rows: u16) -> u16 {
         (self.dot(value, 4 * usize::from(rows)) / 4) as u16
     }
-
-    /// What lies between the first and the last row of dots of a row of cells.
-    fn of_row(self, row: u16, rows: u16) -> Self {
-        let last = f64::from(4 * u32::from(rows)) - 1.0;
-        let value = |dot: u32| {
-            let down = f64::from(dot) / last;
-            self.high * (1.0 - down) + self.low * down
-        };
-        let top = 4 * u32::from(row);
-        Self { low: value(top + 3), high: value(top) }
-    }
 }
 
 /// A round number, and the power of ten of its last digit.
 type Tick = (f64, i32);
 
-/// Round numbers for the rows of an axis, from the top. Where the logarithm is drawn, `drawn` is its range, and the
-/// numbers are those that it is of. Three rows or more have at least three.
+/// Round numbers for the rows of an axis, from the top, in even steps. Where the logarithm is drawn, `drawn` is its
+/// range, and the numbers are those that it is of. Where there is no room for three, there are the first and the last
+/// of them.
 pub(super) fn labels(drawn: Range, log: bool, rows: u16) -> Vec<(u16, String)> {
     if rows == 0 {
         return Vec::new();
@@ -73,41 +63,34 @@ pub(super) fn labels(drawn: Range, log: bool, rows: u16) -> Vec<(u16, String)> {
         let value = if log { drawn.low.exp() } else { drawn.low };
         return vec![(drawn.row(drawn.low, rows), text::short_number(value))];
     }
-    even(drawn, log, rows).unwrap_or_else(|| roundest(drawn, log, rows))
+    let label = |tick: &Tick| {
+        let row = drawn.row(if log { tick.0.ln() } else { tick.0 }, rows);
+        (row, text::tick(tick.0, tick.1))
+    };
+    let is_apart = |labels: &Vec<(u16, String)>| labels.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    let fits = |ticks: &Vec<Tick>| (3..=usize::from(rows)).contains(&ticks.len());
+    let every = |ticks: Vec<Tick>| ticks.iter().map(label).collect::<Vec<_>>();
+    let ends = |ticks: Vec<Tick>| match &ticks[..] {
+        [first, .., last] if rows > 1 => vec![label(first), label(last)],
+        [first, ..] if rows == 1 => vec![label(first)],
+        _ => Vec::new(),
+    };
+    let all = sets(drawn, log).filter(fits).map(every).find(is_apart);
+    let few = || sets(drawn, log).map(ends).find(|labels| !labels.is_empty() && is_apart(labels));
+    all.or_else(few).unwrap_or_default()
 }
 
 /// What is times a power of ten on a logarithmic axis, the rounder numbers first.
 const DECADES: [&[f64]; 2] = [&[1.0], &[1.0, 2.0, 5.0]];
 
-/// Numbers in even steps, each on a row of its own, if there are three such.
-fn even(drawn: Range, log: bool, rows: u16) -> Option<Vec<(u16, String)>> {
+/// Numbers in even steps, the roundest first.
+fn sets(drawn: Range, log: bool) -> impl Iterator<Item = Vec<Tick>> {
     let (low, high) = ends(drawn, log);
-    let sets = DECADES
+    DECADES
         .into_iter()
-        .filter(|_| log)
-        .map(|digits| decade_ticks(low, high, digits))
-        .chain(steps(high - low).map(|step| multiples(low, high, step)));
-    let fits = |ticks: &Vec<Tick>| (3..=usize::from(rows)).contains(&ticks.len());
-    let mut placed = sets.filter(fits).map(|ticks| {
-        let row = |tick: &Tick| drawn.row(if log { tick.0.ln() } else { tick.0 }, rows);
-        ticks.iter().map(|tick| (row(tick), text::tick(tick.0, tick.1))).collect::<Vec<_>>()
-    });
-    placed.find(|labels| labels.windows(2).all(|pair| pair[0].0 < pair[1].0))
-}
-
-/// The roundest number that lies on the first, the middle and the last row.
-fn roundest(drawn: Range, log: bool, rows: u16) -> Vec<(u16, String)> {
-    let last = rows.saturating_sub(1);
-    let mut chosen = vec![0, last / 2, last];
-    chosen.dedup();
-    let label = |row: u16| {
-        let (low, high) = ends(drawn.of_row(row, rows), log);
-        let away = |tick: &Tick| (tick.0 - f64::midpoint(low, high)).abs();
-        let nearest = |ticks: Vec<Tick>| ticks.into_iter().min_by(|a, b| away(a).total_cmp(&away(b)));
-        let (value, power) = steps(high - low).find_map(|step| nearest(multiples(low, high, step)))?;
-        Some((row, text::tick(value, power)))
-    };
-    chosen.into_iter().filter_map(label).collect()
+        .filter(move |_| log)
+        .map(move |digits| decade_ticks(low, high, digits))
+        .chain(steps(high - low).map(move |step| multiples(low, high, step)))
 }
 
 /// The numbers at the ends of a range. A logarithm's are kept positive and finite.
@@ -162,9 +145,23 @@ mod tests {
     }
 
     #[test]
-    fn few_rows_have_the_roundest_number_that_lies_on_each() {
-        assert_eq!(texts(1.0, 9.0, false, 3), ["8", "5", "2"]);
-        assert_eq!(texts(1.0, 8.0, false, 2), ["5", "2"]);
+    fn few_rows_have_two_round_numbers_that_lie_on_them() {
+        assert_eq!(texts(3.3, 10.2, false, 3), ["10", "5"]);
+        assert_eq!(texts(0.0133, 0.0143, false, 4), [".0140", ".0135"]);
+        assert_eq!(texts(1.0, 8.0, false, 2), ["8", "2"]);
+        assert_eq!(texts(1.0, 8.0, false, 1), ["5"]);
+    }
+
+    #[test]
+    fn rows_between_two_labels_are_as_many_as_their_difference_says() {
+        for rows in 2..30 {
+            let range = Range { low: 3.3, high: 10.2 };
+            let labels = labels(range, false, rows);
+            for pair in labels.windows(3) {
+                let steps = [pair[1].0 - pair[0].0, pair[2].0 - pair[1].0];
+                assert!(steps[0].abs_diff(steps[1]) <= 1, "{labels:?}");
+            }
+        }
     }
 
     #[test]
@@ -174,12 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn three_rows_or_more_have_three_labels() {
+    fn three_rows_or_more_have_two_labels_and_ten_have_three() {
         for (low, high) in [(1.0, 8.0), (1.9, 2.1), (0.07, 11.3), (2.0, 7.3), (1e-9, 3e-7), (0.5, 2e6)] {
             for log in [false, true] {
                 for rows in 3..60 {
                     let labels = texts(low, high, log, rows);
-                    assert!(labels.len() >= 3, "{low} {high} {log} {rows}: {labels:?}");
+                    let fewest = if rows < 10 { 2 } else { 3 };
+                    assert!(labels.len() >= fewest, "{low} {high} {log} {rows}: {labels:?}");
                 }
             }
         }

@@ -61,9 +61,10 @@ impl Lines {
     }
 }
 
-/// Lines beside the axis of their values. Points of all but the first are beads, seen also where the lines meet; without
-/// colours they are characters. Where several points of the first fall into one column of dots, the column
-/// shows their whole range; where they are more than three a column, a smoothed line stands out from the ranges.
+/// Lines beside the axis of their values. Where lines share a cell, which has one colour, one of them has it, by turns.
+/// Without colours the points of all but the first are characters. Where several points of the first fall into one
+/// column of dots, the column shows their whole range; where they are more than three a column, a smoothed line stands
+/// out from the ranges.
 pub(super) struct Chart<'a> {
     pub(super) theme: &'a Theme,
     pub(super) lines: &'a Lines,
@@ -209,26 +210,44 @@ impl Plot {
     }
 }
 
+/// Draws lines over each other, each dot in the colour of its own.
+fn draw_lines(plots: &[Plot], styles: &[Style], area: Rect, buffer: &mut Buffer) {
+    for (row, places) in area.rows().enumerate() {
+        for (column, place) in places.columns().enumerate() {
+            let here = plots.iter().filter_map(|plot| {
+                let layer = plot.dots.layer((2 * column, 4 * row))?;
+                Some((plot.dots.character(column, row)?, layer))
+            });
+            // Ranges give way to lines.
+            let (lines, ranges): (Vec<_>, Vec<_>) = here.partition(|(_, layer)| *layer != RANGES);
+            // By turns along a line that lies, stands or slants.
+            let turn = (column + row / 2) % lines.len().max(1);
+            if let Some((character, layer)) = lines.get(turn).or(ranges.first()) {
+                let style = styles.get(*layer).copied().unwrap_or_default();
+                buffer[(place.x, place.y)].set_char(*character).set_style(style);
+            }
+        }
+    }
+}
+
 impl Chart<'_> {
     fn draw(&self, values: Range, area: Rect, buffer: &mut Buffer) {
         let Lines { series, marks, steps, .. } = self.lines;
         let (theme, log) = (self.theme, self.lines.is_log());
         let sparse = !theme.has_color;
-        let mut plot = Plot { dots: Dots::new(area.width, area.height), values, sparse };
-        let columns = plot.dots.size().0;
+        let empty = || Plot { dots: Dots::new(area.width, area.height), values, sparse };
+        let columns = 2 * usize::from(area.width);
         let x = |step| steps::dot(*steps, step, columns);
-        let mut points = Vec::new();
-        // The first one lies over the others: where they share a cell it is the one to follow.
-        for (index, series) in series.iter().enumerate().rev() {
-            let layer = LINE + index;
+        let (mut plots, mut points) = (Vec::new(), Vec::new());
+        for (index, series) in series.iter().enumerate() {
+            let (layer, mut plot) = (LINE + index, empty());
             let places: Places =
                 series.points.iter().map(|&(step, value)| (x(step), scaled(value, log))).collect();
             let [enters, leaves] =
                 series.crossings(*steps, log).map(|end| end.map(|(step, value)| (x(step), value)));
             let line: Places = enters.into_iter().chain(places.iter().copied()).chain(leaves).collect();
-            let as_characters = !theme.has_color || line.len() == 1;
-            if index > 0 || line.len() == 1 {
-                points.push((plot.apart(&places), layer, as_characters));
+            if index > 0 && !theme.has_color || line.len() == 1 {
+                points.push((plot.apart(&places), layer));
             }
             if index > 0 {
                 if theme.has_color {
@@ -240,19 +259,16 @@ impl Chart<'_> {
                 plot.line(&line, layer);
                 plot.ranges(&line, layer);
             }
-        }
-        for (dots, layer, _) in points.iter().filter(|points| !points.2) {
-            for (x, row) in dots {
-                plot.dots.set(*x, *row, *layer);
-            }
+            plots.push(plot);
         }
         let inks = series.iter().map(|series| (series.ink)(&theme.palette));
         let styles: Vec<Style> = std::iter::once(theme.palette.muted).chain(inks).collect();
-        plot.dots.draw(area, &styles, buffer);
-        for (dots, layer, _) in points.iter().filter(|points| points.2) {
+        draw_lines(&plots, &styles, area, buffer);
+        // The first lies over the others.
+        for (dots, layer) in points.into_iter().rev() {
             for (x, row) in dots {
                 let place = (area.x + (x / 2) as u16, area.y + (row / 4) as u16);
-                buffer[place].set_symbol(POINT).set_style(styles[*layer]);
+                buffer[place].set_symbol(POINT).set_style(styles[layer]);
             }
         }
         // A cell holds 2 x 4 dots.
@@ -262,7 +278,11 @@ impl Chart<'_> {
         }
         for &(step, value) in marks {
             let value = scaled(value, log);
-            let row = if value.is_finite() { (plot.row(value) / 4) as u16 } else { 0 };
+            let row = if value.is_finite() {
+                (values.dot(value, 4 * usize::from(area.height)) / 4) as u16
+            } else {
+                0
+            };
             buffer[(column(step), area.y + row.saturating_sub(1))]
                 .set_symbol(MARK)
                 .set_style(theme.palette.warn);
@@ -361,7 +381,7 @@ mod tests {
     #[test]
     fn a_falling_loss_falls_from_corner_to_corner() {
         let points = (1..=8).map(|step| (f64::from(step), 9.0 - f64::from(step))).collect();
-        let expected = picture(["5 ⠉⠒⠤⢄⣀     ", "2      ⠉⠑⠢⠤⣀"]);
+        let expected = picture(["8 ⠉⠒⠤⢄⣀     ", "2      ⠉⠑⠢⠤⣀"]);
         assert_eq!(drawn(points, false, Rect::new(0, 0, 12, 2)), expected);
     }
 
@@ -483,13 +503,20 @@ mod tests {
     }
 
     #[test]
-    fn points_of_a_second_line_are_seen_on_the_first_however_many_there_are() {
+    fn two_lines_in_one_row_of_cells_keep_their_own_colours_along_their_whole_way() {
         let theme = theme(DARK);
-        let line: Vec<_> = (0..400).map(|step| (f64::from(step), 1.0)).collect();
-        let lines = lines(vec![line.clone(), line], false);
-        let buffer = chart(&lines, None, DARK, Rect::new(0, 0, 20, 3));
-        let of = |style: Style| (0..20).filter(|x| Some(buffer[(*x, 1)].fg) == style.fg).count();
-        assert_eq!((of(theme.palette.train), of(theme.palette.held_out)), (10, 6));
+        let flat = |value: f64| (0..40).map(|step| (f64::from(step), value)).collect::<Vec<_>>();
+        // Points that are far apart, as those of the held-out loss are.
+        let seldom: Vec<_> = flat(1.3).into_iter().step_by(13).collect();
+        let lines = lines(vec![flat(1.0), seldom], false);
+        let buffer = chart(&lines, None, DARK, Rect::new(0, 0, 24, 1));
+        let of = |style: Style, dots: &str| {
+            let is_of = |x: &u16| Some(buffer[(*x, 0)].fg) == style.fg && buffer[(*x, 0)].symbol() == dots;
+            (0..24).filter(is_of).count()
+        };
+        let (train, held_out) = (of(theme.palette.train, "⣀"), of(theme.palette.held_out, "⠉"));
+        assert_eq!(train + held_out, 24 - usize::from(lines.gutter(1)), "{buffer:?}");
+        assert!(train.abs_diff(held_out) <= 1, "{buffer:?}");
     }
 
     #[test]

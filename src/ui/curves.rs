@@ -3,7 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use crate::app::{App, Curve};
-use crate::protocol::{Point, Sharpness};
+use crate::protocol::{Point, Sharpness, Status};
 use crate::theme::Theme;
 
 use super::axis::Range;
@@ -100,7 +100,14 @@ pub(super) fn newest(app: &App, curve: Curve, theme: &Theme) -> Vec<Line<'static
                 ])
             };
             let name = format!("{} ", further("held-out", theme));
-            vec![legend("train ", "  ", &name), legend("", " ", &name), legend("", " ", "")]
+            let mut lines = vec![legend("train ", "  ", &name), legend("", " ", &name), legend("", " ", "")];
+            // The train loss is that of the newest step.
+            if let Some(step) = status.and_then(|status| measured_before(app, status)) {
+                let mut line = lines[0].clone();
+                line.push_span(Span::styled(format!(" at {step}"), palette.held_out));
+                lines.insert(0, line);
+            }
+            lines
         }
         Curve::GradientNorm => {
             let norm = status.and_then(|status| status.grad_norm);
@@ -120,6 +127,12 @@ pub(super) fn newest(app: &App, curve: Curve, theme: &Theme) -> Vec<Line<'static
             vec![both, Line::styled(share, palette.target)]
         }),
     }
+}
+
+/// The step of the newest held-out loss, where that is known and before the newest step.
+fn measured_before(app: &App, status: &Status) -> Option<u64> {
+    let measured = app.engine.history.points().iter().rev().find(|point| point.held_out.is_some())?;
+    (measured.held_out == status.held_out && measured.step < status.step).then_some(measured.step)
 }
 
 #[cfg(test)]
@@ -143,6 +156,19 @@ mod tests {
         let drawn = lines(&app, Curve::Sharpness, ALL).series;
         assert_eq!(drawn[0].points, [(406.0, 200.0), (412.0, 200.0)]);
         assert_eq!(drawn[1].points, [(406.0, 30.0), (412.0, 30.0)]);
+    }
+
+    #[test]
+    fn a_held_out_loss_that_is_older_than_the_train_loss_says_of_which_step_it_is() {
+        let theme = crate::theme::Theme::named("dark", crate::theme::ColorDepth::True).unwrap();
+        let mut app = fixture::app();
+        let newest = |app: &App| newest(app, Curve::Loss, &theme)[0].to_string();
+        assert_eq!(newest(&app), "train 2.113  held-out 2.207", "no step has this one");
+        let last = app.engine.history.points().iter().rev().find_map(|point| point.held_out);
+        app.engine.status.as_mut().unwrap().held_out = last;
+        assert_eq!(newest(&app), "train 2.113  held-out 2.134 at 400");
+        app.engine.status.as_mut().unwrap().step = 400;
+        assert!(newest(&app).ends_with("2.134"));
     }
 
     #[test]

@@ -45,18 +45,10 @@ impl Scales {
         Self(generations.into_iter().filter_map(scale).collect())
     }
 
-    /// The scale of a plane that stays, for what it becomes too: no film of it changes its colours. From where the
-    /// loss can't go on it reaches as far up as the plane does; on a scale by ratios or by rank there is no such place,
-    /// and those are spread over the film as well.
+    /// The scale of a plane that stays, for what it becomes too: no film of it changes its colours.
     pub(super) fn staying(plane: &Slice, film: &[Slice], stretch: Stretch) -> Self {
-        let scale = if stretch == Stretch::Linear {
-            let floor = std::iter::once(0.0).filter(|_| plane.loss.iter().any(|loss| loss.is_finite()));
-            let scale = Scale::of(plane.loss.iter().copied().chain(floor), stretch);
-            scale.map(|scale| scale.with(film.iter().flat_map(|slice| slice.loss.iter().copied())))
-        } else {
-            let losses: Vec<&[f32]> = film.iter().chain([plane]).map(|slice| slice.loss.as_slice()).collect();
-            shared(&losses, stretch)
-        };
+        let scale = Scale::staying(plane.loss.iter().copied(), stretch);
+        let scale = scale.map(|scale| scale.with(film.iter().flat_map(|slice| slice.loss.iter().copied())));
         let generations = generations(film.iter().chain([plane]));
         Self(generations.into_iter().filter_map(|generation| Some((generation, scale?))).collect())
     }

@@ -13,7 +13,6 @@ use crate::protocol::{LayerNorm, Sharpness};
 use crate::theme::Theme;
 
 use super::axis::Range;
-use super::bars::draw_bar;
 use super::chart::Chart;
 use super::panel::Panel;
 use super::steps::{draw_cursor, draw_steps};
@@ -21,6 +20,9 @@ use super::{curves, text};
 
 /// Rows from which the norm has a chart.
 const ROWS_WITH_CHART: u16 = 17;
+
+/// A cell of a bar.
+const BAR: &str = "▆";
 
 /// The gradient norm of the newest step and where it comes from.
 pub(super) struct Gradient<'a> {
@@ -52,7 +54,7 @@ impl Widget for Gradient<'_> {
         let right = both.into_iter().chain(sharpness.into_iter().map(Line::raw)).chain(clipping).collect();
         let inner = Panel { theme, focused: app.view.focus == Pane::Gradient, title: &title, right }
             .draw(area, buffer);
-        let [history, layers] = places(inner, app.engine.layers.len());
+        let [history, layers] = places(inner, &app.engine.layers);
         if inner.height >= ROWS_WITH_CHART {
             self.chart(history, buffer);
         } else {
@@ -68,15 +70,15 @@ impl Widget for Gradient<'_> {
     }
 }
 
-/// Where the norm over the steps is, and below it so many layers; between them is an empty row where there is room.
-fn places(inner: Rect, layers: usize) -> [Rect; 2] {
-    let layers = layers as u16;
+/// Where the norm over the steps is, and below it these layers; between them is an empty row where there is room.
+fn places(inner: Rect, layers: &[LayerNorm]) -> [Rect; 2] {
     if inner.height >= ROWS_WITH_CHART {
-        let bars = Constraint::Length(layers.max(2).min(inner.height / 2));
+        let bars = Constraint::Length((layers.len() as u16).max(2).min(inner.height / 2));
         return Layout::vertical([Constraint::Min(0), bars]).spacing(1).areas(inner);
     }
     let history = if inner.height >= 9 { 2 } else { u16::from(inner.height >= 3) };
-    let gap = u16::from(history > 0 && layers > 0 && inner.height - history > layers);
+    let room = usize::from(inner.height - history);
+    let gap = u16::from(history > 0 && !layers.is_empty() && binned(layers, room).len() < room);
     Layout::vertical([Constraint::Length(history), Constraint::Fill(1)]).spacing(gap).areas(inner)
 }
 
@@ -175,8 +177,22 @@ impl Widget for Layers<'_> {
                 ..place
             };
             let share = if top > 0.0 { norm / top } else { 0.0 };
-            draw_bar(bar, share, None, self.theme.palette.layer, self.theme, buffer);
+            self.bar(bar, share, buffer);
             Line::raw(text::norm(*norm)).right_aligned().render(place, buffer);
+        }
+    }
+}
+
+impl Layers<'_> {
+    /// A bar that leaves a gap to the row above it. Something is more than nothing.
+    fn bar(&self, area: Rect, share: f64, buffer: &mut Buffer) {
+        let palette = &self.theme.palette;
+        let area = area.intersection(buffer.area);
+        let length = (share.clamp(0.0, 1.0) * f64::from(area.width)).round() as u16;
+        let length = length.max(u16::from(share > 0.0));
+        for (column, place) in (0..).zip(area.positions()) {
+            let symbol = if column < length { BAR } else { " " };
+            buffer[place].set_symbol(symbol).set_style(palette.track.patch(palette.layer));
         }
     }
 }
@@ -262,6 +278,8 @@ mod tests {
         let app = fixture::app();
         let rows_of = |height| rows(&app, 40, height);
         assert!(rows_of(9)[2].contains("embed"), "two rows would be needed");
+        let shared = rows_of(8);
+        assert!(is_empty(&shared[2]) && shared[3].contains("embed"), "layers that share a row leave one");
         let roomy = rows_of(11);
         assert!(is_empty(&roomy[3]) && roomy[4].contains("embed"), "{roomy:#?}");
         assert!(roomy[9].contains("norm"), "{roomy:#?}");
@@ -344,9 +362,9 @@ mod tests {
         Layers { norms: &norms(1), theme: &theme }.render(buffer.area, &mut buffer);
         buffer.set_style(buffer.area, Style::reset());
         let mut expected = Buffer::with_lines([
-            "embed   ███████████████   6.00",
-            "layer 0 ███████▌          3.00",
-            "norm    ███▊              1.50",
+            "embed   ▆▆▆▆▆▆▆▆▆▆▆▆▆▆▆   6.00",
+            "layer 0 ▆▆▆▆▆▆▆▆          3.00",
+            "norm    ▆▆▆▆              1.50",
         ]);
         expected.set_style(expected.area, Style::reset());
         assert_eq!(buffer, expected);

@@ -6,6 +6,7 @@ use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
 use crate::app::{App, Pane};
+use crate::protocol::{Drift, Slice};
 use crate::theme::Theme;
 
 use super::panel::{self, Panel};
@@ -33,8 +34,17 @@ pub(super) fn relief(app: &App, area: Rect) -> Option<Rect> {
 fn places(app: &App, area: Rect) -> Option<Places> {
     let surface = Surface::new(app.engine.slice.as_ref()?, app.view.landscape.stretch)?;
     let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
-    let honesty = honesty::parts(surface.slice, drift);
+    let honesty = parts(surface.slice, drift);
     Some(picture::places(surface.slice, &honesty, false, panel::inside(area)))
+}
+
+/// What the slice of a run says about itself. The held-out loss that stands beside it is that of more tokens.
+fn parts(slice: &Slice, drift: Option<&Drift>) -> Vec<String> {
+    let mut parts = honesty::parts(slice, drift);
+    if slice.batch.source == "held-out" {
+        parts[0] = parts[0].replacen(" held-out ", " of the held-out ", 1);
+    }
+    parts
 }
 
 /// The map in the pane of this area, to be drawn in pixels, where there is a map.
@@ -57,7 +67,7 @@ impl Widget for Landscape<'_> {
         let drift = app.engine.status.as_ref().and_then(|status| status.drift.as_ref());
         let missing = match (&surface, slice) {
             (Some(surface), _) => {
-                let honesty = honesty::parts(surface.slice, drift);
+                let honesty = parts(surface.slice, drift);
                 let view = &app.view.landscape;
                 Picture { surface, theme, view, drift, honesty, marks: &[], readout: None }
                     .render(inner, buffer);

@@ -194,6 +194,11 @@ impl<'a> Shown<'a> {
         vec![Line::raw(format!("{enter} · as of step {step}")), Line::raw(format!("as of step {step}"))]
     }
 
+    /// What the numbers beside the rows are.
+    fn of_numbers(&self) -> String {
+        if self.chosen { format!("at {}", self.steps[self.read].step) } else { "newest".to_owned() }
+    }
+
     /// The first of the rows in an area.
     fn first(&self, area: Rect) -> usize {
         first_row(self.selected, self.rows.len(), usize::from(area.height))
@@ -261,10 +266,15 @@ impl<'a> Shown<'a> {
         for ((strips, heading), legend) in all.iter().zip(headings).zip(legends) {
             let mut line = Line::from(Span::styled(strips.heading(look), theme.palette.title));
             if let [quantity] = quantities {
-                let others = [1, 2].map(|places| quantity.after(places).name()).join(", ");
-                line.push_span(Span::styled(format!(" · tab: {others}"), theme.palette.muted));
+                let next = format!(" · tab: {}", quantity.after(1).name());
+                line.push_span(Span::styled(next, theme.palette.muted));
             }
-            line.render(heading[0].union(heading[1]), buffer);
+            let whole = heading[0].union(heading[1]);
+            let of = self.of_numbers();
+            if line.width() + 1 + text::width(&of) <= usize::from(whole.width) {
+                Line::from(Span::styled(of, theme.palette.muted)).right_aligned().render(whole, buffer);
+            }
+            line.render(whole, buffer);
             strips.legend(look, legend[0], buffer);
         }
         if let Some(ends) = Range::of(self.steps.iter().map(|norms| norms.step as f64)) {

@@ -12,7 +12,7 @@ use crate::theme::{ColorMap, LEVELS, Theme};
 
 use super::braille::Dots;
 use super::heatmap::{ASCII, Mark, dithered};
-use super::surface::Surface;
+use super::surface::{Scale, Surface};
 use super::text;
 
 /// Two rows: the colour bar and its values; beside them, if wanted, the loss at the weights and the size of a step.
@@ -46,6 +46,20 @@ pub(super) fn level(column: usize, width: usize) -> usize {
     (column * LEVELS / width.max(1)).min(LEVELS - 1)
 }
 
+/// The column of a loss in a bar of so many.
+pub(super) fn column(scale: &Scale, loss: f64, width: usize) -> usize {
+    ((scale.place(loss).clamp(0.0, 1.0) * width as f64) as usize).min(width.saturating_sub(1))
+}
+
+/// Rising losses in as few digits as tell them apart.
+fn apart(losses: &[f64]) -> Vec<String> {
+    let all = |number: &dyn Fn(f64) -> String| losses.iter().map(|loss| number(*loss)).collect::<Vec<_>>();
+    let few = [all(&text::short_number), all(&text::number)];
+    let more = (4..=7).map(|decimals| all(&|loss: f64| format!("{loss:.decimals$}")));
+    let are_apart = |texts: &Vec<String>| texts.windows(2).all(|pair| pair[0] != pair[1]);
+    few.into_iter().chain(more).find(are_apart).unwrap_or_else(|| all(&text::number))
+}
+
 impl Legend<'_> {
     fn bar(&self, area: Rect, buffer: &mut Buffer) {
         let width = usize::from(area.width);
@@ -72,9 +86,8 @@ impl Legend<'_> {
             }
         }
         for (symbol, loss) in self.marked() {
-            let here = (self.surface.scale.place(loss).clamp(0.0, 1.0) * width as f64) as usize;
-            let here = here.min(width.saturating_sub(1)) as u16;
-            let cell = &mut buffer[(area.x + here, area.y)];
+            let here = column(&self.surface.scale, loss, width);
+            let cell = &mut buffer[(area.x + here as u16, area.y)];
             cell.set_symbol(symbol).modifier.insert(Modifier::BOLD);
             if !self.theme.has_color {
                 cell.modifier.insert(Modifier::REVERSED);
@@ -99,21 +112,26 @@ impl Legend<'_> {
     fn values(&self, area: Rect, buffer: &mut Buffer) {
         let muted = self.theme.palette.muted;
         let scale = &self.surface.scale;
-        // Where two digits do not tell the ends apart, there are more.
-        let ticks = [scale.low, scale.middle(), scale.high].map(text::short_number);
-        let alike = ticks[0] == ticks[1] || ticks[1] == ticks[2];
-        let number = if alike { text::number } else { text::short_number };
-        let high = number(scale.high);
+        let ranked = scale.ranked_above();
+        let losses: Vec<f64> =
+            std::iter::once(scale.low).chain(ranked).chain([scale.middle(), scale.high]).collect();
+        let mut numbers = apart(&losses).into_iter();
+        let low = numbers.next().unwrap_or_default();
+        let ranked = ranked.and_then(|_| numbers.next());
+        let middle = numbers.next().unwrap_or_default();
+        let high = numbers.next().unwrap_or_default();
         let high = if scale.clipped { format!("{high} clipped") } else { high };
-        let middle = number(scale.middle());
-        let said = match scale.stretch() {
-            Stretch::Linear => vec![middle],
-            Stretch::Log => vec![format!("{middle} log"), "log".to_owned()],
-            Stretch::Rank => {
+        let said = match (scale.stretch(), ranked) {
+            (Stretch::Linear, _) => vec![middle],
+            (Stretch::Log, _) => vec![format!("{middle} log"), "log".to_owned()],
+            (Stretch::Rank, None) => {
                 vec![format!("median {middle} by rank"), format!("{middle} by rank"), "by rank".to_owned()]
             }
+            (Stretch::Rank, Some(lowest)) => {
+                let above = format!("by rank above {lowest}");
+                vec![format!("{middle}, {above}"), above, "by rank".to_owned()]
+            }
         };
-        let low = number(scale.low);
         let ends = [&low, &high].map(|end| text::width(end));
         if ends[0] + 1 + ends[1] > usize::from(area.width) {
             return;
@@ -223,6 +241,14 @@ mod tests {
         assert!(below(Stretch::Rank, 50).contains(" 5.0 by rank "));
         assert!(below(Stretch::Rank, 70).contains(" median 5.0 by rank "));
         assert!(!below(Stretch::Rank, 70).contains("clipped"));
+    }
+
+    #[test]
+    fn ends_that_are_close_together_are_told_apart() {
+        assert_eq!(apart(&[1.2, 1.8, 7.1]), ["1.2", "1.8", "7.1"]);
+        assert_eq!(apart(&[1.41, 1.42, 1.43]), ["1.410", "1.420", "1.430"]);
+        assert_eq!(apart(&[1.404_96, 1.405_02, 1.405_11]), ["1.40496", "1.40502", "1.40511"]);
+        assert_eq!(apart(&[1.405; 3]), ["1.405"; 3]);
     }
 
     #[test]

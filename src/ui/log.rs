@@ -1,8 +1,12 @@
 //! The pane of the log, drawn by tui-logger from its own store; or, while it is searched, the lines that are found.
 //!
 //! Whoever feeds that store escapes the message and starts it with the time of day ([`super::text::logged`]),
-//! `18:42:07 checkpoint saved`: the store knows only when a line reached this screen.
+//! `18:42:07 checkpoint saved`: the store knows only when a line reached this screen, which is the time of those that
+//! this process itself has written.
 
+use std::borrow::Cow;
+
+use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -43,7 +47,7 @@ impl Widget for Log<'_> {
         let inner = Panel { theme, focused, title: "Log", right }.draw(area, buffer);
         TuiLoggerWidget::default()
             .style(theme.palette.base)
-            .formatter(Box::new(Formatter::new(theme)))
+            .formatter(Box::new(Formatter::new(theme, app.options.zone.clone())))
             .state(&app.log)
             .render(inner, buffer);
     }
@@ -59,7 +63,7 @@ impl Log<'_> {
         let here = search.place(&found);
         let rows = usize::from(inner.height);
         let first = here.saturating_sub(rows / 2).min(found.len().saturating_sub(rows));
-        let formatter = Formatter::new(theme);
+        let formatter = Formatter::new(theme, app.options.zone.clone());
         for ((index, (_, line)), row) in found.into_iter().enumerate().skip(first).zip(inner.rows()) {
             let (level, message) = text::logged(line, app.options.zone.as_ref());
             formatter.line(usize::from(row.width), level, &message).render(row, buffer);
@@ -74,6 +78,7 @@ struct Formatter {
     muted: Style,
     /// Error, warning, information, debugging, tracing.
     levels: [Style; 5],
+    zone: Option<TimeZone>,
 }
 
 impl LogFormatter for Formatter {
@@ -82,15 +87,24 @@ impl LogFormatter for Formatter {
     }
 
     fn format(&self, width: usize, record: &ExtLogRecord) -> Vec<Line<'_>> {
-        vec![self.line(width, record.level, record.msg())]
+        let milliseconds = record.timestamp.timestamp().as_millisecond();
+        vec![self.line(width, record.level, &self.timed(record.msg(), milliseconds))]
     }
 }
 
 impl Formatter {
-    fn new(theme: &Theme) -> Self {
+    fn new(theme: &Theme, zone: Option<TimeZone>) -> Self {
         let palette = &theme.palette;
         let levels = [palette.bad, palette.warn, palette.accent, palette.muted, palette.muted];
-        Self { muted: palette.muted, levels }
+        Self { muted: palette.muted, levels, zone }
+    }
+
+    /// A line with the time at its start, which is this one where it has none.
+    fn timed<'a>(&self, message: &'a str, milliseconds: i64) -> Cow<'a, str> {
+        match message.split_once(' ') {
+            Some((time, _)) if is_time(time) => message.into(),
+            _ => text::timed(milliseconds, message, self.zone.as_ref()).into(),
+        }
     }
 
     fn line(&self, width: usize, level: log::Level, message: &str) -> Line<'static> {
@@ -117,9 +131,20 @@ fn is_time(word: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn line(width: usize, message: &str) -> Line<'static> {
+    fn formatter() -> Formatter {
         let levels = [Style::new().red(), Style::new().yellow(), Style::new(), Style::new(), Style::new()];
-        Formatter { muted: Style::new().dim(), levels }.line(width, log::Level::Warn, message)
+        Formatter { muted: Style::new().dim(), levels, zone: None }
+    }
+
+    fn line(width: usize, message: &str) -> Line<'static> {
+        formatter().line(width, log::Level::Warn, message)
+    }
+
+    #[test]
+    fn a_line_without_a_time_has_that_of_its_record() {
+        let noon = 12 * 3_600_000;
+        assert_eq!(formatter().timed("computing on the CPU", noon), "12:00:00 computing on the CPU");
+        assert_eq!(formatter().timed("18:42:11 step 409", noon), "18:42:11 step 409");
     }
 
     #[test]

@@ -21,8 +21,12 @@ pub(super) struct Scale {
 enum Spread {
     Linear,
     Log,
-    /// The losses between one level and the next, in rising order.
-    Rank([f64; LEVELS - 1]),
+    /// The losses between one level and the next, in rising order. So many of the lowest levels lie below all that is
+    /// ranked.
+    Rank {
+        borders: [f64; LEVELS - 1],
+        below: usize,
+    },
 }
 
 impl Scale {
@@ -30,6 +34,10 @@ impl Scale {
     const ROBUST: f64 = 0.98;
     /// The top is the greatest loss, unless that stretches the robust range by more than this factor.
     const STRETCH: f64 = 2.0;
+    /// Of a plane that stays, the levels for losses below its own.
+    const BELOW: usize = LEVELS / 3;
+    /// Of a plane that stays, the loss from which ratios are told apart: below it a loss is nothing to see.
+    const LEAST: f32 = 0.01;
 
     /// The scale of the finite ones among these losses; `None` when there is none.
     pub(super) fn of(losses: impl Iterator<Item = f32>, stretch: Stretch) -> Option<Self> {
@@ -41,11 +49,41 @@ impl Scale {
         // A rank is not stretched by how high the highest loss is.
         let clipped = stretched && stretch != Stretch::Rank;
         let spread = match stretch {
-            Stretch::Rank => Spread::Rank(borders(&finite)),
+            Stretch::Rank => Spread::Rank { borders: borders(&finite, 0), below: 0 },
             Stretch::Log if low > 0.0 => Spread::Log,
             Stretch::Log | Stretch::Linear => Spread::Linear,
         };
         Some(Self { low, high: if clipped { robust } else { highest }, clipped, spread })
+    }
+
+    /// The scale of a plane that stays while another one sinks: it depends on the plane that stays alone, and has
+    /// levels for losses below those too. By rank they are equal differences down to 0.
+    pub(super) fn staying(losses: impl Iterator<Item = f32> + Clone, stretch: Stretch) -> Option<Self> {
+        let own = Self::of(losses.clone(), stretch)?;
+        match stretch {
+            Stretch::Linear => Self::of(losses.chain([0.0]), stretch),
+            Stretch::Log => Self::of(losses.chain([Self::LEAST]), stretch),
+            Stretch::Rank if own.low <= 0.0 => Some(own),
+            Stretch::Rank => {
+                let mut finite: Vec<f32> = losses.filter(|loss| loss.is_finite()).collect();
+                finite.sort_by(f32::total_cmp);
+                let mut borders = borders(&finite, Self::BELOW);
+                // What is the lowest loss but for rounding is not below it.
+                let lowest = own.low * (1.0 - 1e-6);
+                for (level, border) in borders.iter_mut().enumerate().take(Self::BELOW) {
+                    *border = lowest * (level + 1) as f64 / Self::BELOW as f64;
+                }
+                Some(Self { low: 0.0, spread: Spread::Rank { borders, below: Self::BELOW }, ..own })
+            }
+        }
+    }
+
+    /// The loss above which this scale goes by rank, where the levels below it do not.
+    pub(super) fn ranked_above(&self) -> Option<f64> {
+        match &self.spread {
+            Spread::Rank { borders, below } => Some(borders[below.checked_sub(1)?]),
+            Spread::Linear | Spread::Log => None,
+        }
     }
 
     /// The scale of the finite ones among these changes: as far below 0 as above.
@@ -73,7 +111,7 @@ impl Scale {
         match &self.spread {
             Spread::Linear => between(loss, self.low, self.high),
             Spread::Log => between(loss.ln(), self.low.ln(), self.high.ln()),
-            Spread::Rank(borders) => {
+            Spread::Rank { borders, .. } => {
                 let level = rank(borders, loss);
                 let low = if level > 0 { borders[level - 1] } else { self.low };
                 let high = borders.get(level).copied().unwrap_or(self.high);
@@ -91,7 +129,7 @@ impl Scale {
     pub(super) fn level(&self, loss: f64) -> usize {
         match &self.spread {
             // Exact on the borders, where the place is rounded.
-            Spread::Rank(borders) => rank(borders, loss),
+            Spread::Rank { borders, .. } => rank(borders, loss),
             Spread::Linear | Spread::Log => Self::level_at(self.place(loss)),
         }
     }
@@ -115,7 +153,7 @@ impl Scale {
         match &self.spread {
             Spread::Linear => f64::midpoint(self.low, self.high),
             Spread::Log => (self.low * self.high).sqrt(),
-            Spread::Rank(borders) => borders[LEVELS / 2 - 1],
+            Spread::Rank { borders, .. } => borders[LEVELS / 2 - 1],
         }
     }
 
@@ -124,15 +162,15 @@ impl Scale {
         match self.spread {
             Spread::Linear => Stretch::Linear,
             Spread::Log => Stretch::Log,
-            Spread::Rank(_) => Stretch::Rank,
+            Spread::Rank { .. } => Stretch::Rank,
         }
     }
 }
 
-/// The losses that part these sorted ones into levels with equally many samples.
-fn borders(sorted: &[f32]) -> [f64; LEVELS - 1] {
+/// The losses that part these sorted ones into levels with equally many samples, above so many levels without one.
+fn borders(sorted: &[f32], below: usize) -> [f64; LEVELS - 1] {
     std::array::from_fn(|level| {
-        let above = (level + 1) * sorted.len() / LEVELS;
+        let above = (level + 1).saturating_sub(below) * sorted.len() / (LEVELS - below);
         f64::midpoint(f64::from(sorted[above.saturating_sub(1)]), f64::from(sorted[above]))
     })
 }
@@ -245,7 +283,7 @@ impl<'a> Surface<'a> {
     pub(super) fn height(&self, loss: f64) -> f64 {
         let Scale { low, high, spread, .. } = &self.scale;
         let place = match spread {
-            Spread::Rank(_) if high > low => (loss - low) / (high - low),
+            Spread::Rank { .. } if high > low => (loss - low) / (high - low),
             _ => self.scale.place(loss),
         };
         place.clamp(0.0, 1.0)
@@ -365,6 +403,21 @@ mod tests {
         }
         let below = slice.loss.iter().filter(|loss| f64::from(**loss) < scale.middle()).count();
         assert_eq!(2 * below, slice.loss.len());
+    }
+
+    #[test]
+    fn of_a_plane_that_stays_a_third_of_the_ranks_is_left_to_what_sinks_below_it() {
+        let losses = || (0..240_u16).map(|sample| 3.0 + f32::from(sample) / 100.0);
+        let scale = Scale::staying(losses(), Stretch::Rank).unwrap();
+        let mut counts = [0; LEVELS];
+        losses().for_each(|loss| counts[scale.level(f64::from(loss))] += 1);
+        assert_eq!(counts, [0, 0, 0, 0, 30, 30, 30, 30, 30, 30, 30, 30]);
+        assert_eq!([0.0, 0.7, 0.8, 1.6, 2.9].map(|loss| scale.level(loss)), [0, 0, 1, 2, 3]);
+        assert_eq!((scale.low, scale.ranked_above().map(f64::round)), (0.0, Some(3.0)));
+        assert_eq!(Scale::staying(losses(), Stretch::Log).unwrap().level(0.01), 0);
+        let linear = Scale::staying(losses(), Stretch::Linear).unwrap();
+        assert_eq!((linear.low, linear.clipped), (0.0, false));
+        assert_eq!(Scale::staying([f32::NAN].into_iter(), Stretch::Linear), None);
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn the_smallest_screen_shows_every_picture() {
         "tidy-otter ● training",
         "as of step 412",
         "◉ 2.113 nats",
-        "mean of 512 held-out tokens #a41f",
+        "mean of 512 of the held-out tokens #a41f",
         "random, filter norm, seeds 11 111",
         "in plane 0.1 %, chance 0.1 %",
         "[Paris]",
@@ -438,7 +438,7 @@ fn the_surface_takes_the_place_of_the_map_and_keeps_what_is_said_of_it() {
     press(&mut app, 'x');
     app.view.hint = None;
     let text = text_of(&drawn(&app, 80, 24));
-    for part in ["d1 ", "d2 ", "◉ 2.113 nats", "mean of 512 held-out tokens #a41f", "a step: "] {
+    for part in ["d1 ", "d2 ", "◉ 2.113 nats", "mean of 512 of the held-out tokens #a41f", "a step: "] {
         assert!(text.contains(part), "{part} is missing:\n{text}");
     }
     let seen = drawn(&app, 80, 24);

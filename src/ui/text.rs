@@ -17,11 +17,16 @@ pub fn logged(line: &LogLine, zone: Option<&TimeZone>) -> (log::Level, String) {
         LogLevel::Notice | LogLevel::Info => log::Level::Info,
         LogLevel::Debug => log::Level::Debug,
     };
+    (level, timed(line.milliseconds, &line.message, zone))
+}
+
+/// A message after the time of day in a zone, UTC without one.
+pub(super) fn timed(milliseconds: i64, message: &str, zone: Option<&TimeZone>) -> String {
     let zone = zone.cloned().unwrap_or(TimeZone::UTC);
-    let time = Timestamp::from_millisecond(line.milliseconds)
+    let time = Timestamp::from_millisecond(milliseconds)
         .map(|time| time.to_zoned(zone).strftime("%H:%M:%S").to_string())
         .unwrap_or_default();
-    (level, format!("{time} {}", escape(&line.message)))
+    format!("{time} {}", escape(message))
 }
 
 /// As [`escape`] has it, but line ends stay line ends, and tabs are `⇥`.

@@ -150,7 +150,8 @@ fn prepare(
     let (sources, first) = if let Some(sources) = &settings.models {
         (sources.clone(), 0)
     } else {
-        let pair = pair::open(settings.device, settings.threads, &|| !stage.is_closed(), &mut show);
+        // The device is known by now: what is said of it is not said again.
+        let pair = pair::open(device::choice(&device), settings.threads, &|| !stage.is_closed(), &mut show);
         (pair.map_err(|error| ComparisonError::Pair(Box::new(error)))?, 2)
     };
     let usual = if settings.models.is_some() { PROMPT } else { pair::QUESTION };

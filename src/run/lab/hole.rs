@@ -57,6 +57,7 @@ struct Traveller {
     offset: [f64; 2],
     /// Where they are.
     moment: Moment,
+    /// It knows what they said at the start.
     prompt: Prompt,
 }
 
@@ -218,11 +219,11 @@ impl Hole {
         }
     }
 
-    /// Asks the weights as they are for the text.
+    /// Asks the weights as they are for the text, beside what they said at the start.
     fn predict(&mut self) {
-        let Some(Traveller { wormhole, moment, prompt, .. }) = &mut self.traveller else { return };
+        let Some(Traveller { wormhole, moment, prompt, .. }) = &self.traveller else { return };
         let Ground { llama, tokenizer, device, .. } = &self.ground;
-        match prompt.predict(llama, &wormhole.weights(View::Travelling), tokenizer, device, moment.step) {
+        match prompt.beside(llama, &wormhole.weights(View::Travelling), tokenizer, device, moment.step) {
             Ok(prediction) => self.scene.prediction = Some(prediction),
             Err(error) => log::error!("the moving weights can't be asked for the text: {error}"),
         }
@@ -354,12 +355,13 @@ impl Traveller {
         learning_rate: f64,
         offset: [f64; 2],
     ) -> candle_core::Result<Self> {
-        let Ground { llama, weights, prompt, device, .. } = ground;
+        let Ground { llama, weights, tokenizer, device, .. } = ground;
         let descent = descent(ground, learning_rate, offset);
         let wormhole =
             Wormhole::begin(llama.clone(), weights, plane.clone(), ground.batch(), descent, device)?;
-        let moment = wormhole.moment()?;
-        Ok(Self { wormhole, offset, moment, prompt: prompt.clone() })
+        let (moment, mut prompt) = (wormhole.moment()?, ground.prompt.clone());
+        prompt.predict(llama, &wormhole.weights(View::Travelling), tokenizer, device, moment.step)?;
+        Ok(Self { wormhole, offset, moment, prompt })
     }
 }
 

@@ -145,6 +145,8 @@ pub(super) struct Strips {
     cells: Vec<Vec<f64>>,
     /// The logarithms at the bottom and at the top of the colours; `None` where nothing is above 0.
     scale: Option<Range>,
+    /// Some values above 0 lie below the bottom.
+    clipped: bool,
 }
 
 /// Which of so many steps a column shows, of so many columns: some that follow each other where there are more steps
@@ -173,8 +175,9 @@ impl Strips {
     pub(super) fn new(rows: &[Strip], steps: &[TensorNorms], quantity: Quantity, columns: u16) -> Self {
         let columns = usize::from(columns);
         let greater = |a: f64, b: f64| if a.is_finite() && b.is_finite() { a.max(b) } else { f64::NAN };
-        let row = |row: &Strip| -> Vec<f64> {
-            let values: Vec<f64> = steps.iter().map(|at| Norms::of(row, at).get(quantity)).collect();
+        let values = |row: &Strip| steps.iter().map(|at| Norms::of(row, at).get(quantity)).collect();
+        let values: Vec<Vec<f64>> = rows.iter().map(values).collect();
+        let row = |values: &Vec<f64>| -> Vec<f64> {
             let cell = |column| {
                 values
                     .get(span(values.len(), columns, column))
@@ -182,8 +185,11 @@ impl Strips {
             };
             (0..columns).map(cell).collect()
         };
-        let cells: Vec<Vec<f64>> = rows.iter().map(row).collect();
-        Self { quantity, scale: scale(&cells), cells }
+        let cells: Vec<Vec<f64>> = values.iter().map(row).collect();
+        let scale = scale(&cells);
+        let is_below = |value: f64| value > 0.0 && scale.is_some_and(|scale| value.ln() < scale.low - 1e-9);
+        let clipped = values.into_iter().flatten().any(is_below);
+        Self { quantity, cells, scale, clipped }
     }
 
     fn shade(&self, value: f64) -> Shade {
@@ -224,7 +230,7 @@ impl Strips {
         (scale.low..=scale.high).contains(&log).then(|| scale.place(log))
     }
 
-    /// One row: the lowest number, the colours, the highest.
+    /// One row: the lowest number, the colours, the highest. Values below the lowest have its colour.
     pub(super) fn legend(&self, look: Look<'_>, area: Rect, buffer: &mut Buffer) {
         let muted = look.theme.palette.muted;
         let Some(scale) = self.scale else {
@@ -232,6 +238,12 @@ impl Strips {
             return;
         };
         let [low, high] = [scale.low, scale.high].map(|log| digits(log.exp()));
+        let below = match look.marker {
+            _ if !self.clipped => "",
+            Marker::Ascii => "<=",
+            _ => "≤",
+        };
+        let low = format!("{below}{low}");
         let (before, after) = (text::width(&low) as u16 + 1, text::width(&high) as u16 + 1);
         if area.is_empty() || area.width < before + after + 2 {
             return;

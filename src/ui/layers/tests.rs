@@ -140,11 +140,32 @@ fn wide_screens_show_all_quantities_and_others_one_at_a_time() {
     }
     assert!(!wide.contains("tab:"));
     let narrow = text(&app, 80, 21);
-    assert!(narrow.contains("gradient norm · tab: weight norm, update/weight"), "{narrow}");
+    assert!(narrow.contains("gradient norm · tab: weight norm "), "{narrow}");
+    assert_eq!((wide.matches("newest").count(), narrow.matches("newest").count()), (3, 1), "{wide}{narrow}");
     press(&mut app, KeyCode::BackTab);
     let narrow = text(&app, 80, 21);
-    assert!(narrow.contains("update/weight, │ is 1e-3 · tab: gradient norm, weight norm"), "{narrow}");
+    assert!(narrow.contains("update/weight, │ is 1e-3 · tab: gradient norm "), "{narrow}");
+    press(&mut app, KeyCode::Left);
+    let step = app.view.layers.step.unwrap();
+    assert!(text(&app, 80, 21).contains(&format!(" at {step} ")), "the numbers are those of the cursor");
     assert!(narrow.contains("update/weight is healthy near 1e-3"));
+}
+
+#[test]
+fn the_colours_say_where_values_lie_below_them() {
+    let mut app = few();
+    for step in 5..100 {
+        app.engine.tensors.push(TensorNorms {
+            step,
+            gradients: vec![1.0, if step == 50 { 1e-5 } else { 1e-3 }, 1e-3, 0.0],
+            weights: vec![8.0, 3.0, 4.0, 1.0],
+            updates: vec![8e-3, 3e-3, 4e-3, 0.0],
+        });
+    }
+    assert!(text(&app, 60, 12).contains(" <=1.0e-3 "), "{}", text(&app, 60, 12));
+    app.view.landscape.marker = Marker::Braille;
+    assert!(text(&app, 60, 12).contains(" ≤1.0e-3 "), "{}", text(&app, 60, 12));
+    assert!(!text(&few(), 60, 12).contains("<="), "{}", text(&few(), 60, 12));
 }
 
 #[test]

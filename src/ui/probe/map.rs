@@ -128,7 +128,7 @@ impl Shown<'_> {
         if last >= 4 {
             rows.push((area.height / 2, middle));
         }
-        if last >= 8 {
+        if last >= 6 {
             rows.push((last / 4, "2 ↑".to_owned()));
         }
         for (row, label) in rows {

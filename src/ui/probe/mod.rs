@@ -39,6 +39,9 @@ const PAGE: [&str; 4] = [
 /// What becomes of the run meanwhile.
 const UNCHANGED: &str = "The run pauses. It is not changed by what is tried here.";
 
+/// Rows from which a walk leaves room for what the model says.
+const ROWS_WITH_BARS: u16 = 14;
+
 /// Columns of a line of prose at most.
 const PROSE: u16 = 72;
 
@@ -168,14 +171,18 @@ impl<'a> Shown<'a> {
             Layout::horizontal([Constraint::Length(columns), Constraint::Min(0)]).areas(above);
         let walked = self.scene.walk.as_ref().map_or(0, |_| above.height / 2);
         let [list, walk] = Layout::vertical([Constraint::Min(0), Constraint::Length(walked)]).areas(left);
-        let bars = (right.height * 36 / 100).clamp(5, 14);
+        // The way of a walk is to be seen.
+        let is_low = walked > 0 && right.height < ROWS_WITH_BARS;
+        let bars = if is_low { 0 } else { (right.height * 36 / 100).clamp(5, 14) };
         let [picture, bars] = Layout::vertical([Constraint::Min(0), Constraint::Length(bars)]).areas(right);
         self.list(list, buffer);
         if walked > 0 {
             self.walk(walk, buffer);
         }
         self.picture(picture, buffer);
-        self.bars(bars, buffer);
+        if !is_low {
+            self.bars(bars, buffer);
+        }
         self.numbers(lines, below, buffer);
     }
 

@@ -12,8 +12,8 @@ use crate::ui::text;
 
 use super::{Shown, best, moved};
 
-/// Columns of what stands before the losses of a walk.
-const NAMES: usize = 38;
+/// Digits and gaps of a count at most, before it is rounded.
+const DIGITS: usize = 9;
 
 impl Shown<'_> {
     /// The lines, the first the ones that matter most.
@@ -127,27 +127,30 @@ impl Shown<'_> {
             let (start, end) = (visits.first()?, visits.last()?);
             Some(format!("{} → {}", text::number(start.loss), text::number(end.loss)))
         };
+        let taken = (walk.visits.len().saturating_sub(1)) / 2;
+        let turns = if taken < walk.rounds {
+            format!("two by turns, {taken} of {} rounds: ", walk.rounds)
+        } else {
+            format!("two by turns, {taken} rounds: ")
+        };
+        let count = self.app.engine.run.as_ref().map_or(0, |run| run.parameters);
+        let exact = grouped(count);
+        let count = match count {
+            0 => String::new(),
+            _ if exact.len() <= DIGITS => format!("{exact} "),
+            count => format!("{} ", text::count(count as f64)),
+        };
+        let all = format!("{} steps of all {count}weights: ", walk.descent.len().saturating_sub(1));
+        let columns = text::width(&turns).max(text::width(&all));
         if let Some(losses) = losses(&walk.visits) {
-            let taken = (walk.visits.len().saturating_sub(1)) / 2;
-            let name = if taken < walk.rounds {
-                format!("two by turns, {taken} of {} rounds:", walk.rounds)
-            } else {
-                format!("two by turns, {taken} rounds:")
-            };
-            let line = vec![Span::raw(format!("{name:<NAMES$} ")), Span::styled(losses, palette.train)];
-            lines.push(Line::from(line));
+            let name = Span::raw(format!("{turns:<columns$}"));
+            lines.push(Line::from(vec![name, Span::styled(losses, palette.train)]));
         }
         if let Some(losses) = losses(&walk.descent) {
-            let count = self.app.engine.run.as_ref().map_or(0, |run| run.parameters);
-            let all =
-                if count > 0 { format!("all {} weights", grouped(count)) } else { "all weights".into() };
-            let name = format!("{} steps of {all}:", walk.descent.len() - 1);
-            let mut line =
-                vec![Span::raw(format!("{name:<NAMES$} ")), Span::styled(losses, palette.held_out)];
-            let taken: usize = line.iter().map(Span::width).sum();
-            let room = width.saturating_sub(taken);
-            line.push(Span::styled(Self::hardly(walk, room), palette.muted));
-            lines.push(Line::from(line));
+            let room = width.saturating_sub(columns + text::width(&losses));
+            let name = Span::raw(format!("{all:<columns$}"));
+            let hardly = Span::styled(Self::hardly(walk, room), palette.muted);
+            lines.push(Line::from(vec![name, Span::styled(losses, palette.held_out), hardly]));
         }
         lines
     }
@@ -160,7 +163,7 @@ impl Shown<'_> {
         let words = [
             format!(", these two moved by {by} ({optimizer})"),
             format!(", these two by {by}"),
-            format!(" ({by})"),
+            format!(", both by {by}"),
         ];
         words.into_iter().find(|words| text::width(words) <= room).unwrap_or_default()
     }

@@ -127,6 +127,7 @@ fn two_parameters_have_a_map_and_the_walk_tells_the_story() {
         "■",
     ];
     assert_shows(&screen(&app, 80, 24), &parts);
+    assert_shows(&screen(&app, 80, 24), &["381, both by +8.0e-5, -6.4e-5"]);
     assert_shows(&screen(&app, 120, 40), &parts);
     let wide = screen(&app, 120, 40);
     assert_shows(
@@ -143,6 +144,18 @@ fn two_parameters_have_a_map_and_the_walk_tells_the_story() {
     assert_shows(&screen(&app, 80, 24), &["turned by 0 and +0.125: loss 2.281 (+0.008)", "✛"]);
     scene(&mut app).walk = None;
     assert_shows(&screen(&app, 80, 24), &["the lowest of this map", "space tunes 1, then 2, then 1"]);
+}
+
+#[test]
+fn in_few_rows_the_map_of_a_walk_has_those_of_the_bars_and_names_both_of_its_axes() {
+    let theme = Theme::named("dark", ColorDepth::True).unwrap();
+    let app = app(2);
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 16));
+    Probe { app: &app, theme: &theme }.render(buffer.area, &mut buffer);
+    let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+    let text = (0..16).map(row).collect::<Vec<_>>().join("\n");
+    assert_shows(&text, &["Loss over 1 and 2", " 2 ↑ ", "Tuned by turns", "What turning does"]);
+    assert!(!text.contains("Next token"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
@@ -185,10 +185,12 @@ impl Change<'_> {
         self.marker == Marker::Ascii || !self.theme.has_shades
     }
 
-    /// The colours of falls and rises, their ends, and the change at the weights.
+    /// The colours of falls and rises, their ends, and the change at the weights, which is marked among them.
     fn legend(&self, area: Rect, buffer: &mut Buffer) {
         let Self { difference, theme, .. } = self;
         let Some(bar) = legend::bar(area.intersection(buffer.area), true) else { return };
+        let symbol = if self.has_signs() { "O" } else { &theme.symbols.weights };
+        let here = legend::column(&difference.scale, difference.plane.center, usize::from(bar.width));
         for (column, place) in bar.columns().enumerate() {
             let level = legend::level(column, usize::from(bar.width));
             let cell = &mut buffer[(place.x, place.y)];
@@ -196,6 +198,14 @@ impl Change<'_> {
             if theme.has_color {
                 let map = &theme.diverging;
                 cell.set_style(Style::new().bg(map.background(level)).fg(map.line(level)));
+            }
+            if column == here {
+                cell.set_symbol(symbol).modifier.insert(Modifier::BOLD);
+                if theme.has_color {
+                    cell.set_fg(theme.diverging.mark(level));
+                } else {
+                    cell.modifier.insert(Modifier::REVERSED);
+                }
             }
         }
         let palette = &theme.palette;
@@ -207,7 +217,6 @@ impl Change<'_> {
         Line::styled(format!("fell {size}"), palette.muted).render(values, buffer);
         Line::styled("0", palette.muted).centered().render(values, buffer);
         Line::styled(format!("{size} rose"), palette.muted).right_aligned().render(values, buffer);
-        let symbol = if self.has_signs() { "O" } else { &theme.symbols.weights };
         let beside = Rect { x: bar.right() + 2, width: area.right().saturating_sub(bar.right() + 2), ..bar };
         Line::styled(format!("{symbol} {} nats", signed(difference.plane.center)), palette.title)
             .render(beside, buffer);
@@ -330,6 +339,22 @@ mod tests {
 
     fn text(buffer: &Buffer) -> String {
         buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect()
+    }
+
+    #[test]
+    fn the_change_at_the_weights_is_marked_among_the_colours() {
+        let theme = Theme::named("dark", ColorDepth::True).unwrap();
+        let a = fixture::slice(17, |alpha, _| 4.0 + alpha as f32);
+        let difference = between(&a, &fixture::slice(17, |_, _| 5.0));
+        let mut buffer = Buffer::empty(AREA);
+        Change { difference: &difference, theme: &theme, marker: Marker::HalfBlock, honesty: &[] }
+            .render(AREA, &mut buffer);
+        let places = picture::places(&a, &[], false, AREA);
+        let bar = legend::bar(places.legend, true).unwrap();
+        let marked: Vec<u16> =
+            bar.positions().filter(|at| buffer[*at].symbol() == "◉").map(|at| at.x).collect();
+        assert_eq!(marked.len(), 1, "{buffer:?}");
+        assert!(marked[0] < bar.x + bar.width / 2, "it fell");
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(super) struct Descent<'a> {
 /// Columns and rows from which there is a chart of the loss.
 const ROOMY: (u16, u16) = (100, 30);
 
+/// Rows from which there is a strip of small pictures and all that is told of them: the maps come first.
+const WITH_STRIP: u16 = 20;
+
 /// Columns of the numbers and what is above them; beside the numbers stands the colour bar where that is all.
 const NUMBERS: u16 = 52;
 
@@ -55,12 +58,17 @@ struct Places {
 impl Places {
     fn of(area: Rect) -> Self {
         let roomy = area.width >= ROOMY.0 && area.height >= ROOMY.1;
+        let (told, strip) = match area.height {
+            _ if roomy => (2, film::ROWS),
+            WITH_STRIP.. => (2, film::ROWS - 1),
+            _ => (1, 0),
+        };
         let [above, pictures, below, honesty, strip] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Min(0),
             Constraint::Length(if roomy { 9 } else { 3 }),
-            Constraint::Length(2),
-            Constraint::Length(if roomy { film::ROWS } else { film::ROWS - 1 }),
+            Constraint::Length(told),
+            Constraint::Length(strip),
         ])
         .areas(area);
         Self { above: indented(above), pictures, below, honesty: indented(honesty), strip, roomy }
@@ -160,14 +168,18 @@ impl Descent<'_> {
             Legend { surface, map, theme, marker, drift, chosen, marks: &[], relief, beside }
                 .render(bar, buffer);
         }
+        let low = surface.scale.low;
         let said = if self.scene.drawing {
-            "evaluating a picture .."
-        } else if surface.slice.finest {
-            "same colours on both"
+            vec!["evaluating a picture ..".to_owned()]
+        } else if !surface.slice.finest {
+            vec!["coarse so far".to_owned()]
+        } else if surface.slice.loss.iter().any(|loss| f64::from(*loss) < low) {
+            let below = format!("below {0} as at {0}", text::short_number(low));
+            vec![format!("same colours on both, {below}"), below]
         } else {
-            "coarse so far"
+            vec!["same colours on both".to_owned()]
         };
-        Line::styled(text::shorten(said, usize::from(note.width)), theme.palette.muted).render(note, buffer);
+        Line::styled(fitting(&said, note.width), theme.palette.muted).render(note, buffer);
     }
 
     fn numbers(&self, moment: Option<Moment>, area: Rect, buffer: &mut Buffer) {
@@ -200,7 +212,8 @@ impl Descent<'_> {
         self.numbers(moment, numbers, buffer);
         self.chart(moment, chart, buffer);
         if has_bars {
-            let of = vec![Line::raw("of the moving weights"), Line::raw("moving")];
+            let of = ["moving weights · change since step 0", "change since step 0", "since step 0"];
+            let of = of.map(Line::raw).to_vec();
             let inner = Panel { theme, focused: false, title: "Next token", right: of }.draw(right, buffer);
             match &self.scene.prediction {
                 Some(prediction) => {

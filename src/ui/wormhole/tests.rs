@@ -1,10 +1,11 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Cell;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 
 use super::*;
-use crate::app::{Marker, Message, View};
+use crate::app::{Marker, Message, Stretch, View};
 use crate::protocol::ToScreen;
 use crate::theme::ColorDepth;
 use crate::ui::fixture;
@@ -110,6 +111,22 @@ fn the_smallest_screen_has_both_planes_the_numbers_and_the_film() {
 }
 
 #[test]
+fn where_there_are_few_rows_the_maps_have_them() {
+    let app = app(Some(Phase::Paused), 16);
+    let theme = Theme::named("dark", ColorDepth::True).unwrap();
+    let rows_of_map = |height: u16| {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 80, height));
+        Wormhole { app: &app, theme: &theme }.render(buffer.area, &mut buffer);
+        let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        let rows: Vec<String> = (0..height).map(row).collect();
+        assert_parts(&rows.join("\n"), &["mean loss of", "captured", "same colours on both"]);
+        // Below the frame, the axis and the frame again.
+        rows.iter().position(|row| row.starts_with('╰')).unwrap() - 3
+    };
+    assert_eq!([16, 18, 21].map(rows_of_map), [8, 10, 8]);
+}
+
+#[test]
 fn a_wide_screen_has_the_losses_and_the_next_token_too() {
     assert_parts(
         &shown(&app(Some(Phase::Running), 16), 120, 40),
@@ -121,6 +138,7 @@ fn a_wide_screen_has_the_losses_and_the_next_token_too() {
             "mean  target",
             " Next token ",
             "[Paris]",
+            " since step 0 ",
             "captured 1.7e-4, chance 1.2e-4: no more than chance",
             "(0, 0) is step 412 of the run",
             "space pause",
@@ -159,6 +177,28 @@ fn both_planes_have_one_scale_and_the_weights_in_the_same_place() {
     let color = |x: u16| -> Color { buffer[(x, 5)].bg };
     assert_eq!(color(52), color(112));
     assert_ne!(buffer[left].bg, buffer[right].bg, "the pit");
+}
+
+#[test]
+fn the_plane_that_stays_keeps_its_colours_while_a_pit_opens_at_right() {
+    for (width, height) in [(80, 24), (120, 40)] {
+        for stretch in [Stretch::Rank, Stretch::Log, Stretch::Linear] {
+            let cells = |steps: u64, columns: std::ops::Range<u16>| -> Vec<Cell> {
+                let mut app = app(Some(Phase::Paused), steps);
+                app.view.landscape.stretch = stretch;
+                let buffer = drawn(&app, width, height);
+                let pictures = (3..8).flat_map(|y| columns.clone().map(move |x| (x, y)));
+                pictures.map(|at| buffer[at].clone()).collect()
+            };
+            let (left, right) = (2..width / 2 - 2, width / 2 + 2..width - 2);
+            assert_eq!(cells(0, left.clone()), cells(16, left), "{width}x{height} {stretch:?}");
+            assert_ne!(cells(0, right.clone()), cells(16, right), "{width}x{height} {stretch:?}");
+        }
+    }
+    let [before, after] = [0, 16].map(|steps| shown(&app(Some(Phase::Paused), steps), 120, 40));
+    for text in [before, after] {
+        assert_parts(&text, &["by rank above 3.0", "same colours on both"]);
+    }
 }
 
 #[test]

@@ -126,6 +126,8 @@ fn steps_beside_a_run_are_those_of_the_experiment_alone_and_rest_ends_in_a_fine_
     assert_eq!((&desk.scene().phase, desk.scene().offset), (&Phase::Paused, Some(PLACE)));
     desk.rest();
     assert_eq!(desk.pictures(), [(0, 17)]);
+    let start = desk.scene().prediction.clone().unwrap();
+    assert_eq!((start.step, start.previous_probability), (0, Some(start.probability)));
     let frozen = desk.frozen.clone().unwrap();
     assert_eq!((frozen.alphas.len(), frozen.finest, frozen.step, frozen.generation), (17, true, 300, 1));
 
@@ -134,7 +136,8 @@ fn steps_beside_a_run_are_those_of_the_experiment_alone_and_rest_ends_in_a_fine_
     desk.rest();
     assert_eq!(desk.moments(), alone(3));
     assert_eq!((&desk.scene().phase, desk.scene().drawing), (&Phase::Paused, false));
-    assert_eq!(desk.scene().prediction.as_ref().unwrap().step, 3);
+    let said = desk.scene().prediction.clone().unwrap();
+    assert_eq!((said.step, said.previous_probability), (3, Some(start.probability)));
     assert_eq!(desk.pictures(), [(0, 17), (1, 9), (2, 9), (3, 17)]);
     for (frame, moment) in desk.film.items().iter().zip(desk.moments()) {
         assert_eq!((frame.center, frame.generation), (moment.loss, 1));
