@@ -107,13 +107,13 @@ mod tests {
 
     #[test]
     fn a_command_has_a_key_a_list_of_keys_or_none() {
-        let text = "step = \"y\"\n\nrun = [\"space\", \"f2\", \"f2\"]\ntheme = []\nplane = \"n\"";
+        let text = "step = \"y\"\n\nrun = [\"space\", \"f2\", \"f2\"]\ntheme = []\ntemplate = \"n\"";
         let rows = read(text).unwrap().in_force();
         for row in [
             ("step", Some(1), "\"y\""),
             ("run", Some(3), "[\"space\", \"f2\"]"),
             ("theme", Some(4), "[]"),
-            ("plane", Some(5), "\"n\""),
+            ("template", Some(5), "\"n\""),
             ("new-plane", None, "\"n\", compare []"),
             ("back", None, "\"b\""),
         ] {

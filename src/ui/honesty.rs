@@ -117,7 +117,7 @@ mod tests {
             ("update", "d1 update, d2 random, seed 111"),
             ("trajectory", "trajectory: 80 + 10 % of the path, a random walk 61 %"),
             ("hessian", "hessian: curvature 31.0 along d1, -2.5 along d2"),
-            ("to:a\u{1b}b", "to:a\\u{1b}b, seeds 11 111"),
+            ("to:a\u{1b}b", "to:a<0x1B>b, seeds 11 111"),
         ] {
             assert_eq!(directions(&plane(kind)), said);
         }
