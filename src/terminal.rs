@@ -134,7 +134,7 @@ async fn run<S: Shown>(
             input = inputs.next() => {
                 let now = Instant::now();
                 asked = Some(now);
-                match input {
+                match input? {
                     Some(Event::Key(key)) => (now, shown.press(key)),
                     Some(Event::Mouse(mouse)) => (now, shown.point(mouse, terminal.area())),
                     Some(_) => continue,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ratatui::buffer::Buffer;
@@ -30,9 +30,13 @@ use crate::ui::SMALLEST;
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 
-/// Whether the terminal is taken over. A panic in any thread asks, and whoever gives the terminal back does it once: a
-/// second time would put the cursor on what has been said since.
-static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal is taken over. Whoever gives it back, which a panic in any thread does, does it once: a second
+/// time would put the cursor on what has been said since. Nothing is drawn without it, so that nothing is after that.
+static IS_TAKEN: Mutex<bool> = Mutex::new(false);
+
+fn taken() -> MutexGuard<'static, bool> {
+    IS_TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Why a screen can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +121,7 @@ impl Terminal {
         let screen = ratatui::Terminal::new(CrosstermBackend::new(frame.clone()))?;
         let (background, pictures) = (Background::default(), Pictures::default());
         tty::enable_raw_mode()?;
-        IS_TAKEN.store(true, Ordering::Relaxed);
+        *taken() = true;
         // From here on it is given back whatever fails.
         let mouse = look.mouse;
         let mut terminal = Self {
@@ -164,7 +168,7 @@ impl Terminal {
         // Stopped from outside, it has not given the terminal back.
         self.restore();
         tty::enable_raw_mode()?;
-        IS_TAKEN.store(true, Ordering::Relaxed);
+        *taken() = true;
         self.cover()?;
         self.screen = ratatui::Terminal::new(CrosstermBackend::new(self.frame.clone()))?;
         Ok(())
@@ -184,12 +188,14 @@ impl Terminal {
     }
 
     fn restore(&mut self) {
-        if IS_TAKEN.swap(false, Ordering::Relaxed) {
+        let mut is_taken = taken();
+        if std::mem::replace(&mut *is_taken, false) {
             self.pictures.forget();
             // A terminal that is gone needs no restoring.
             let _ = self.output.write_all(self.pictures.farewell().as_bytes());
             let _ = give_back(&mut self.output);
         }
+        drop(is_taken);
         if let Some([stdout, stderr]) = self.streams.take() {
             let _ = rustix::stdio::dup2_stdout(&stdout);
             let _ = rustix::stdio::dup2_stderr(&stderr);
@@ -234,7 +240,7 @@ impl Terminal {
 
     /// Draws the screen and sends what changed in one write, inside the brackets of a synchronized update.
     pub(super) fn draw(&mut self, shown: &impl Shown, theme: &Theme) -> io::Result<()> {
-        if !IS_TAKEN.load(Ordering::Relaxed) {
+        if !*taken() {
             // It is suspended, or a panic in another thread has given the terminal back and its message stands there.
             return Ok(());
         }
@@ -258,7 +264,9 @@ impl Terminal {
         self.drawn.retain(|at| at.elapsed() < Duration::from_secs(1));
         self.drawn.push(begun);
         self.cost = Cost { bytes: bytes.len(), milliseconds: 1e3 * seconds, per_second: self.drawn.len() };
-        self.output.write_all(&bytes)
+        // It may have been given back meanwhile.
+        let is_taken = taken();
+        if *is_taken { self.output.write_all(&bytes) } else { Ok(()) }
     }
 }
 
@@ -286,7 +294,7 @@ fn silence() -> io::Result<[OwnedFd; 2]> {
 /// is no screen it does nothing.
 pub fn rescue() {
     let Ok(mut terminal) = File::options().write(true).open("/dev/tty") else { return };
-    if IS_TAKEN.swap(false, Ordering::Relaxed) {
+    if std::mem::replace(&mut *taken(), false) {
         let _ = give_back(&mut terminal);
         let _ = rustix::stdio::dup2_stderr(&terminal);
     }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use super::background::Late;
@@ -39,8 +39,12 @@ impl Inputs {
     }
 
     /// Waits for what a person does; `None` once the terminal is gone.
-    pub(super) async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+    pub(super) async fn next(&mut self) -> io::Result<Option<Event>> {
+        let event = self.events.recv().await;
+        if event.is_none() && self.pump.take().is_some_and(|pump| pump.join().is_err()) {
+            return Err(io::Error::other("what reads the keys has failed"));
+        }
+        Ok(event)
     }
 }
 
@@ -54,6 +58,12 @@ impl Drop for Inputs {
     }
 }
 
+/// How long crossterm may take to read what is there: nothing at all it reads in no time. Where an answer of the terminal
+/// comes first and the machine has no time, it keeps what follows until it is asked again.
+const READING: Duration = Duration::from_millis(10);
+/// How often it is asked again where nothing more has come.
+const AGAIN: u32 = 32;
+
 /// Hands on what is read, until the terminal or the other end of the pipe hangs up.
 fn pump(
     terminal: &File,
@@ -61,18 +71,21 @@ fn pump(
     mut late: Late,
     sender: &mpsc::UnboundedSender<Event>,
 ) -> io::Result<()> {
+    let mut again = 0;
+    let now = Timespec::default();
     loop {
         let mut polled = [PollFd::new(terminal, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
-        match poll(&mut polled, None) {
+        match poll(&mut polled, (again > 0).then_some(&now)) {
             Err(rustix::io::Errno::INTR) => continue,
-            result => result?,
-        };
+            Ok(0) => again -= 1,
+            Ok(_) => again = AGAIN,
+            Err(error) => return Err(error.into()),
+        }
         let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
         if polled.iter().any(|polled| polled.revents().intersects(gone)) {
             return Ok(());
         }
-        // crossterm reads nothing at all in no time.
-        while event::poll(Duration::from_millis(1))? {
+        while event::poll(READING)? {
             let event = event::read()?;
             let tells = match event {
                 Event::Key(key) => !late.swallows(key),

@@ -14,7 +14,7 @@ use super::runs;
 const TERMINALS: u64 = 5;
 
 /// What terminals send for keys, the mouse, pastes and answers.
-const SENT: [&[u8]; 18] = [
+const SENT: [&[u8]; 20] = [
     b"\x1b[A",
     b"\x1bOP",
     b"\x1b[1;5D",
@@ -23,6 +23,8 @@ const SENT: [&[u8]; 18] = [
     b"\x1b[<0;10;5M",
     b"\x1b[<64;200;99m",
     b"\x1b[<0;999999999999;5M",
+    b"\x1b[<0;0;0M",
+    b"\x1b[12;4R",
     b"\x1b[M !!",
     b"\x1b]11;rgb:dcdc/bbbb/cccc\x07",
     b"\x1b_Gi=31;OK\x1b\\",
