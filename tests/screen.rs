@@ -274,7 +274,7 @@ fn two_models_are_compared_side_by_side() {
     pty.until("what A writes", |text| text.contains("A · writes") && text.contains("B · next token"));
     pty.resize(80, 24);
     pty.until("the panes above each other", |text| {
-        text.lines().nth(1).is_some_and(|line| line.contains("A · tiny-hf")) && !text.contains("samples")
+        text.lines().nth(1).is_some_and(|line| line.contains("A · tiny")) && !text.contains("samples")
     });
     pty.press("q");
     let (code, text) = pty.end();

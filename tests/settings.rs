@@ -97,7 +97,7 @@ fn the_default_file_is_read_again_and_config_says_where_a_value_comes_from() {
 
 #[test]
 fn keys_are_chosen_in_the_settings_file_and_config_says_what_holds() {
-    let home = home("[keys]\nstep = \"y\"\nrun = [\"space\", \"enter\"]\ntheme = []\nplane = \"n\"\n");
+    let home = home("[keys]\nstep = \"y\"\nrun = [\"space\", \"enter\"]\ntheme = []\ntemplate = \"n\"\n");
     let output = llamascape(home.path(), &["config"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
