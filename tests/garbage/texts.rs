@@ -24,7 +24,7 @@ fn texts(dice: &mut Dice) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..=dice.below(6) {
         match dice.below(8) {
-            0 => bytes.extend(dice.spoil("Der Himmel ist blau. 日本語 é\u{301} \u{feff}".as_bytes())),
+            0 => bytes.extend(dice.spoil("Le ciel est bleu. 日本語 é\u{301} \u{feff}".as_bytes())),
             1 => {
                 let count = dice.below(300);
                 bytes.extend(dice.bytes(count));
