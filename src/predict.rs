@@ -212,20 +212,6 @@ impl Prompt {
         Ok(self.prediction(&reading, &candidates, self.previous.as_deref(), tokenizer, step))
     }
 
-    /// The same of the weights at a place of the slice of a step.
-    pub fn look(
-        &self,
-        llama: &Llama,
-        params: &Params,
-        tokenizer: &Tokenizer,
-        device: &Device,
-        step: u64,
-        place: [f64; 2],
-    ) -> Result<Prediction> {
-        let prediction = self.beside(llama, params, tokenizer, device, step)?;
-        Ok(Prediction { at: Some(place), ..prediction })
-    }
-
     /// A reading of this prompt at a step as bars of these candidates, beside other probabilities of the vocabulary.
     pub fn prediction(
         &self,

@@ -230,4 +230,23 @@ mod tests {
         app.engine.status.as_mut().unwrap().step = step + 1;
         assert!(asked(&mut app));
     }
+
+    #[test]
+    fn the_kind_of_plane_goes_round_or_is_called_by_its_name() {
+        let mut app = fixture::app();
+        let asked: Vec<_> = (0..5).flat_map(|_| app.act(Action::Plane)).collect();
+        let round = [
+            PlaneKind::Gradient,
+            PlaneKind::Update,
+            PlaneKind::Trajectory,
+            PlaneKind::Hessian,
+            PlaneKind::Random,
+        ];
+        assert_eq!(asked, round.map(|kind| Effect::Send(Command::SetPlane(kind))));
+        let mut typed = |more: &str| app.run(Action::Plane, more.to_owned());
+        assert_eq!(typed("Hessian"), [Effect::Send(Command::SetPlane(PlaneKind::Hessian))]);
+        assert_eq!(typed("flat"), []);
+        let Some(Hint::Refused(why)) = &app.view.hint else { panic!("{:?}", app.view.hint) };
+        assert!(why.contains("random, gradient, update, trajectory, hessian"), "{why}");
+    }
 }

@@ -142,26 +142,6 @@ fn the_grid_goes_round_from_the_one_on_show() {
 }
 
 #[test]
-fn the_kind_of_plane_goes_round_or_is_called_by_its_name() {
-    let mut app = app(Phase::Paused);
-    let asked: Vec<_> = (0..5).flat_map(|_| keys(&mut app, "d")).collect();
-    let round = [
-        PlaneKind::Gradient,
-        PlaneKind::Update,
-        PlaneKind::Trajectory,
-        PlaneKind::Hessian,
-        PlaneKind::Random,
-    ];
-    assert_eq!(asked, round.map(|kind| Effect::Send(Command::SetPlane(kind))));
-    keys(&mut app, ":plane Hessian");
-    assert_eq!(press(&mut app, KeyCode::Enter), send(Command::SetPlane(PlaneKind::Hessian)));
-    keys(&mut app, ":plane flat");
-    assert!(press(&mut app, KeyCode::Enter).is_empty());
-    let Some(Hint::Refused(why)) = &app.view.hint else { panic!("{:?}", app.view.hint) };
-    assert!(why.contains("random, gradient, update, trajectory, hessian"), "{why}");
-}
-
-#[test]
 fn a_read_only_screen_sends_nothing_and_leaves_without_asking() {
     let mut app = app(Phase::Running);
     app.options.read_only = true;

@@ -28,7 +28,7 @@ use crate::landscape::survey::{Grid, Method, Survey};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::device;
 use crate::model::llama::Llama;
-use crate::protocol::BatchInfo;
+use crate::protocol::{BatchInfo, PlaneKind};
 use crate::ranks::Ranks;
 use crate::run::dir::RunDir;
 use crate::train::corpus::Batch;
@@ -119,26 +119,14 @@ impl Form {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    Random,
-    Gradient,
-    Update,
-    Trajectory,
-    Hessian,
+    Of(PlaneKind),
     To(String),
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
-    match text {
-        "random" => Ok(Kind::Random),
-        "gradient" => Ok(Kind::Gradient),
-        "update" => Ok(Kind::Update),
-        "trajectory" => Ok(Kind::Trajectory),
-        "hessian" => Ok(Kind::Hessian),
-        _ => match text.strip_prefix("to:").filter(|model| !model.is_empty()) {
-            Some(model) => Ok(Kind::To(model.to_owned())),
-            None => Err("neither random, gradient, update, trajectory, hessian nor to:MODEL".to_owned()),
-        },
-    }
+    let to = || text.strip_prefix("to:").filter(|model| !model.is_empty());
+    let kind = PlaneKind::named(text).map(Kind::Of).or_else(|| Some(Kind::To(to()?.to_owned())));
+    kind.ok_or_else(|| format!("neither {} nor to:MODEL", PlaneKind::ALL.map(PlaneKind::name).join(", ")))
 }
 
 impl Args {
@@ -159,7 +147,8 @@ impl Args {
         let form = self.form()?;
         let (alphas, betas) = self.coordinates()?;
         // A line through the weights has no second direction.
-        let line = betas == [0.0] && self.plane == Kind::Random && self.load_directions.is_none();
+        let line =
+            betas == [0.0] && self.plane == Kind::Of(PlaneKind::Random) && self.load_directions.is_none();
         let several = self.seeds.len() > 2;
         if self.seeds.len() < 2 && !line {
             return Err(Usage::error("--seeds: two directions need two seeds, such as 11,111"));
@@ -311,16 +300,16 @@ impl Args {
         interrupted: &Arc<AtomicBool>,
     ) -> anyhow::Result<Plane> {
         let params = &checkpoint.params;
-        if self.plane != Kind::Random && self.norm.is_some_and(|norm| norm != NormName::None) {
+        if self.plane != Kind::Of(PlaneKind::Random) && self.norm.is_some_and(|norm| norm != NormName::None) {
             let problem =
                 "--norm scales random directions; it would turn any other away from what it stands for";
             return Err(Usage::error(problem));
         }
         let progress = Progress::new(self.ask.quiet);
         Ok(match &self.plane {
-            Kind::Random => Plane::random(params, names, seeds, self.normalization())?,
-            Kind::Gradient => gradient_plane(function, params, names, seeds)?,
-            Kind::Hessian => {
+            Kind::Of(PlaneKind::Random) => Plane::random(params, names, seeds, self.normalization())?,
+            Kind::Of(PlaneKind::Gradient) => gradient_plane(function, params, names, seeds)?,
+            Kind::Of(PlaneKind::Hessian) => {
                 let vector = bytes(params, names) as u64;
                 // The vectors, and as much again for the gradients of one product.
                 let room = (budget / vector.max(1)).saturating_sub(6) as usize;
@@ -337,9 +326,9 @@ impl Args {
                 difference_plane(params, &other.params, names, &kind, seeds)
                     .with_context(|| format!("--plane {kind}: the two models do not share a plane"))?
             }
-            Kind::Update | Kind::Trajectory => {
+            Kind::Of(PlaneKind::Update | PlaneKind::Trajectory) => {
                 let (dir, mut steps) = self.earlier_checkpoints()?;
-                if self.plane == Kind::Update {
+                if self.plane == Kind::Of(PlaneKind::Update) {
                     steps.drain(..steps.len().saturating_sub(1));
                 }
                 let states = (params.elements() * size_of::<f32>()) as u64 * 2 * steps.len() as u64;
@@ -348,12 +337,12 @@ impl Args {
                 let states = steps.into_iter().map(|step| Ok(open(step)?.params));
                 let states = states.collect::<anyhow::Result<Vec<_>>>()?;
                 match (&self.plane, &states[..]) {
-                    (Kind::Update, []) => {
+                    (Kind::Of(PlaneKind::Update), []) => {
                         bail!(
                             "--plane update: the run has no checkpoint before this one: train with --save-every"
                         );
                     }
-                    (Kind::Update, [before, ..]) => {
+                    (Kind::Of(PlaneKind::Update), [before, ..]) => {
                         difference_plane(before, params, names, "update", seeds).context("--plane update")?
                     }
                     _ => trajectory_plane(&states, params, names, seeds).context("--plane trajectory")?,

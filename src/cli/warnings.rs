@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use log::{Level, Log, Metadata, Record};
 
 use super::LogLevel;
-use crate::run::journal::brief;
+use crate::run::journal::{brief, is_told};
 
 struct Stderr {
     /// A line of progress may stand there, which renews itself.
@@ -23,8 +23,7 @@ pub(super) fn say(level: LogLevel, quiet: bool) {
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        // Other crates speak up only when something is wrong.
-        metadata.level() <= Level::Warn || metadata.target().starts_with("llamascape")
+        is_told(metadata)
     }
 
     fn log(&self, record: &Record) {

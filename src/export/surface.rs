@@ -12,7 +12,7 @@ use super::npz::Npz;
 use super::xml::is_legal;
 use crate::landscape::evaluator::Objective;
 use crate::landscape::survey::Grid;
-use crate::protocol::{BatchInfo, PlaneInfo, Slice};
+use crate::protocol::{BatchInfo, PlaneInfo, PlaneKind, Slice};
 
 /// Why a slice can't be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +159,7 @@ fn note_on(model: &str, plane: &PlaneInfo, seeds: &str, batch: &BatchInfo, objec
     };
     let hash = batch.sha256.get(..4).unwrap_or(&batch.sha256);
     let mut note = format!("{model}: {loss} of {} #{hash}; {} directions", batch.source, plane.kind);
-    if plane.kind == "random" {
+    if plane.kind == PlaneKind::Random.name() {
         note.push_str(&format!(", {} norm, {seeds}", plane.normalization));
     }
     note.push_str(&format!(", over {} tensors ({} numbers), ", plane.tensors, plane.parameters));

@@ -13,7 +13,7 @@ use super::plane::{
 use crate::model::backprop::{Backprop, Texts};
 use crate::model::llama::Llama;
 use crate::model::params::Params;
-use crate::protocol::{Explained, PlaneInfo, Spectrum};
+use crate::protocol::{Explained, PlaneInfo, PlaneKind, Spectrum};
 use crate::train::corpus::Batch;
 
 /// A loss as a function of the weights.
@@ -97,7 +97,7 @@ pub fn gradient_plane(
 ) -> Result<Plane> {
     let mut gradient = function.gradient(params, names)?;
     unit(&mut gradient)?;
-    Plane::along(gradient, "gradient", seeds)
+    Plane::along(gradient, PlaneKind::Gradient.name(), seeds)
 }
 
 /// The plane through `to - from` and a random direction at a right angle to it, as long.
@@ -175,7 +175,7 @@ pub fn trajectory_plane(
     };
     let share = |which: usize| eigen.eigenvalues[order[which]].max(0.0) / total;
     let info = PlaneInfo {
-        kind: "trajectory".to_owned(),
+        kind: PlaneKind::Trajectory.name().to_owned(),
         normalization: Normalization::None.name().to_owned(),
         seeds,
         explained: Some(Explained { shares: [share(0), share(1)], random_walk: random_walk(count) }),
@@ -211,7 +211,7 @@ pub fn hessian_plane(
         bail!("no eigenvalue was found");
     };
     let info = PlaneInfo {
-        kind: "hessian".to_owned(),
+        kind: PlaneKind::Hessian.name().to_owned(),
         normalization: Normalization::None.name().to_owned(),
         seeds,
         spectrum: Some(Spectrum { greatest: *greatest, least: *least, probed: values.len(), negative }),

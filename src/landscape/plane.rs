@@ -8,7 +8,7 @@ use crate::model::gaussian;
 use crate::model::kernels;
 use crate::model::ops::{contiguous, dot};
 use crate::model::params::Params;
-use crate::protocol::PlaneInfo;
+use crate::protocol::{PlaneInfo, PlaneKind};
 
 /// How one tensor moves along one direction.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl Plane {
     ) -> Result<Self> {
         let [d1, d2] = seeds.map(|seed| random_direction(params, names, seed, normalization));
         let info = PlaneInfo {
-            kind: "random".to_owned(),
+            kind: PlaneKind::Random.name().to_owned(),
             normalization: normalization.name().to_owned(),
             seeds,
             ..PlaneInfo::default()
@@ -85,7 +85,7 @@ impl Plane {
     /// A random direction alone: a line.
     pub fn line(params: &Params, names: &[String], seed: u64, normalization: Normalization) -> Result<Self> {
         let info = PlaneInfo {
-            kind: "random".to_owned(),
+            kind: PlaneKind::Random.name().to_owned(),
             normalization: normalization.name().to_owned(),
             seeds: [seed; 2],
             ..PlaneInfo::default()

@@ -19,7 +19,7 @@ use super::panics;
 use super::prepare::{PrepareError, announce, prepare};
 use super::server::{Server, Shared};
 use crate::escape::printable;
-use crate::protocol::{Outcome, Phase, PlaneKind, RunInfo, Stage, Status, count};
+use crate::protocol::{Outcome, Phase, RunInfo, Stage, Status, count};
 use crate::ranks::Ranks;
 use crate::settings::Settings;
 
@@ -282,7 +282,7 @@ pub(super) fn first_status(settings: &Settings) -> Status {
         viewers: 0,
         drift: None,
         slicing: false,
-        plane: PlaneKind::Random,
+        plane: settings.plane,
         back: None,
         checkpoints: Vec::new(),
     }

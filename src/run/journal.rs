@@ -76,10 +76,14 @@ pub fn line(text: &str) -> Option<LogLine> {
     Some(LogLine { milliseconds: time.as_millisecond(), level, message: brief(message) })
 }
 
+/// Whether a record is for people: other crates speak up only when something is wrong.
+pub fn is_told(metadata: &Metadata) -> bool {
+    metadata.level() <= Level::Warn || metadata.target().starts_with("llamascape")
+}
+
 impl Log for Journal {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        // Other crates speak up only when something is wrong.
-        metadata.level() <= Level::Warn || metadata.target().starts_with("llamascape")
+        is_told(metadata)
     }
 
     fn log(&self, record: &Record) {

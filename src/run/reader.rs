@@ -187,8 +187,8 @@ impl Reader {
         self.here(trainer)?;
         let Some(prompt) = &self.prompt else { return Ok(None) };
         let (step, params) = pictures.weights_at(place)?;
-        let said = prompt.look(trainer.llama(), &params, &self.tokenizer, trainer.device(), step, place)?;
-        Ok(Some((said, Some(params))))
+        let said = prompt.beside(trainer.llama(), &params, &self.tokenizer, trainer.device(), step)?;
+        Ok(Some((Prediction { at: Some(place), ..said }, Some(params))))
     }
 
     /// Whether what is published lacks its line.

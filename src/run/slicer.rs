@@ -16,7 +16,7 @@ use crate::landscape::plane::{Direction, Plane};
 use crate::landscape::survey::{Control, Grid, Method, Survey};
 use crate::model::llama::Llama;
 use crate::model::params::Params;
-use crate::protocol::PlaneInfo;
+use crate::protocol::{PlaneInfo, PlaneKind};
 use crate::train::corpus::Batch;
 
 /// The share of one core that a slice takes beside training, for each core there is. The threads of a step wait
@@ -178,7 +178,7 @@ fn sharpness(
 ) -> Result<Option<f64>> {
     let names: Vec<String> = after.iter().map(|(name, _)| name.to_owned()).collect();
     let update = difference(&step.before, after, &names)?;
-    let info = PlaneInfo { kind: "update".to_owned(), ..PlaneInfo::default() };
+    let info = PlaneInfo { kind: PlaneKind::Update.name().to_owned(), ..PlaneInfo::default() };
     let line = Plane::new(update, Direction::default(), info)?;
     if line.info().norms[0] == 0.0 {
         return Ok(None);

@@ -18,7 +18,7 @@ use crate::landscape::probe::{self, Entry};
 use crate::landscape::selection::Selection;
 use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
 use crate::model::backprop;
-use crate::protocol::OptimizerKind;
+use crate::protocol::{OptimizerKind, Prediction};
 use crate::protocol::probe::{Ask, Parameter, Phase, Scene, Sweep, Turned, Visit, Walk};
 use crate::run::board::Board;
 use walking::Walking;
@@ -264,7 +264,8 @@ impl Turning {
     fn read(&self, moves: [f64; 2]) -> Result<Turned> {
         let Ground { llama, weights, prompt, tokenizer, device, step, .. } = &self.ground;
         let turned = self.plane.displace(weights, moves[0], moves[1])?;
-        Ok(Turned { moves, prediction: prompt.look(llama, &turned, tokenizer, device, *step, moves)? })
+        let said = prompt.beside(llama, &turned, tokenizer, device, *step)?;
+        Ok(Turned { moves, prediction: Prediction { at: Some(moves), ..said } })
     }
 
     fn survey(&self) -> Result<Survey> {
