@@ -18,8 +18,8 @@ use crate::landscape::probe::{self, Entry};
 use crate::landscape::selection::Selection;
 use crate::landscape::survey::{Control, Grid, Method, Survey, evenly};
 use crate::model::backprop;
-use crate::protocol::{OptimizerKind, Prediction};
 use crate::protocol::probe::{Ask, Parameter, Phase, Scene, Sweep, Turned, Visit, Walk};
+use crate::protocol::{OptimizerKind, Prediction};
 use crate::run::board::Board;
 use walking::Walking;
 
